@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * arena.h -- one mapped arena in this process: create, attach, detach; from offsets to pointers
+ */
+
+#include <objd.h>
+
+#include "arena/layout.h"
+#include "arena/word.h"
+
+/*
+ * The process's side of an arena. Shared by all connections of the process to the same file; counted, since
+ * a thread that has a lane keeps the mapping until it has given the lane back.
+ */
+struct arena {
+        uint8_t *base;
+        uint64_t mapped; /* bytes */
+        int fd;
+        int n_refs;            /* atomic */
+        uint64_t dev, ino;     /* which file; two connections to one file share this struct */
+        struct arena *next;    /* in the list of the process's arenas */
+        struct header_shm *header;
+        struct lane_shm *lanes; /* indexed through arena_lane(): their size is LANE_SIZE */
+        struct block_shm *blocks;
+        uint8_t *data;         /* block 0 */
+        uint64_t n_blocks;
+        uint64_t client;       /* this process's client_id here, 0 before its first lane; under the gate */
+        uint64_t client_pid;   /* generation of fork.h in which `client` is valid */
+        bool by_process;       /* lanes live and die with the process: daemon and tools */
+};
+
+/*
+ * Makes an arena in fd, an empty file that nobody else uses yet; size is that of the blocks, in bytes.
+ * On success the arena owns fd. @return OBJD_OK, OBJD_E_INVAL (size), OBJD_E_NOMEM, OBJD_E_SYS
+ */
+objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena);
+
+/*
+ * Maps the arena in fd. On success the arena owns fd, or has closed it because this process has the
+ * same file mapped already. @return OBJD_OK, OBJD_E_FORMAT (no arena, another format or machine, truncated),
+ * OBJD_E_NOMEM, OBJD_E_SYS
+ */
+objd_status arena_attach(int fd, struct arena **ret_arena);
+
+struct arena *arena_ref(struct arena *arena);
+struct arena *arena_unref(struct arena *arena);
+
+/* Allocates the file's memory for [off, off + size). @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_SYS */
+objd_status arena_commit(struct arena *arena, uint64_t off, uint64_t size);
+
+/* Maps pages that have just been committed into this process at once. A hint; failure is harmless. */
+void arena_populate(struct arena *arena, uint64_t off, uint64_t size);
+
+/* Gives the file's memory for [off, off + size), whole pages, back to the system. */
+objd_status arena_punch(struct arena *arena, uint64_t off, uint64_t size);
+
+/* Bytes of memory that the file takes from the system. */
+uint64_t arena_resident(const struct arena *arena);
+
+static inline uint64_t arena_off(const struct arena *arena, const void *p) {
+        return (uint64_t)((const uint8_t *)p - arena->base);
+}
+
+/* Whether [off, off + size) lies in blocks that have been in use; what lies beyond has no memory. */
+static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
+        uint64_t start = arena->header->blocks_off;
+        uint64_t end = start + (word_get(&arena->header->pool.frontier) << BLOCK_SHIFT);
+
+        return off >= start && off <= end && size <= end - off;
+}
+
+/* The pointer for an offset into the blocks; NULL if [off, off + size) is not inside or off is no multiple of 8. */
+static inline void *arena_at(const struct arena *arena, uint64_t off, uint64_t size) {
+        return arena_has(arena, off, size) && !(off & 7) ? arena->base + off : NULL;
+}
+
+static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t number) {
+        return (struct lane_shm *)((uint8_t *)arena->lanes + (size_t)(number % N_LANES) * LANE_SIZE);
+}
+
+static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number) {
+        return (struct client_shm *)(arena->base + arena->header->clients_off) + number % N_CLIENTS;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * layout.h -- every structure that lives in shared memory
+ *
+ * The file: header | client table | lane table | block table | blocks. All but the first block of the
+ * header is sparse; pages are allocated before they are first touched (pool.c). Everything is little-endian
+ * and 64-bit; a machine that differs finds another `abi` word and refuses.
+ *
+ * Who may write what is said at each field: "line" is the lock word at the head of the same cache line,
+ * "pool" is the pool's lock, "owner" is the thread whose lane it is (or whoever recovers it). Fields that
+ * are read without their lock are only ever accessed through the helpers of word.h.
+ */
+
+#include <assert.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARENA_MAGIC 0x0a616e657261646fULL /* "odarena\n" */
+#define ARENA_FORMAT 1u
+#define ARENA_ABI 0x0807060504030201ULL /* read back in another byte order it is another number */
+
+#define LINE_SIZE 64u
+#define PAGE_SIZE 4096u
+#define BLOCK_SHIFT 16
+#define BLOCK_SIZE (1u << BLOCK_SHIFT)
+#define ARENA_SIZE_MIN (1ULL << 20) /* of the blocks, without the tables before them */
+#define ARENA_SIZE_MAX (1ULL << 40)
+#define N_LANES 4096u  /* lane 0 is nobody: lock words name lanes in 12 bits */
+#define N_CLIENTS 4096u /* client 0 is nobody */
+
+/*
+ * Offsets from the start of the arena, a type for each kind of target, so that mixing them does not compile.
+ * 0 is none.
+ */
+typedef struct { uint64_t o; } chunk_off; /* a struct chunk_shm */
+typedef struct { uint64_t o; } line_off;  /* a struct line_shm */
+typedef struct { uint64_t o; } slot_off;  /* a struct object_shm */
+
+/*
+ * A cache line that is guarded by the lock word at its head (lock.h). The memory of lines is type-stable:
+ * as long as its block is not retired, a line is never used for anything else and the word's version only
+ * grows. Both lines of an object, and the 64 shards of a large dict, have this form.
+ *
+ * serial says whose line it is; a reader or writer who has loaded the word compares it with its handle.
+ */
+struct line_shm {
+        uint64_t word;   /* lock.h */
+        uint64_t serial; /* line: of the object it belongs to, 0 is none */
+        uint64_t config; /* line: object.h, OBJECT_CONFIG_* */
+        uint64_t root[5]; /* line: the kind's own */
+};
+
+/*
+ * An object. line is the object's lock, its identity and its root. The fields after it are its account.
+ */
+struct object_shm {
+        struct line_shm line;
+        uint64_t chunks;    /* pool: first of the list of its chunks, a chunk_off */
+        uint64_t memory;    /* pool: bytes in these chunks */
+        uint64_t sequence;  /* anybody, by atomic add: numbers a dict's inserts; gaps are harmless */
+        uint64_t owner;     /* line: client_id of an anonymous object's client, 0 is none */
+        uint16_t name_size; /* line: 0 is anonymous */
+        uint16_t pad[3];
+        char name[24]; /* line: the name if it fits, else its first 8 bytes are a chunk_off to it */
+};
+
+#define SLOT_SIZE 128u
+#define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
+#define GROUP_SLOTS 32u /* 64 lines: the shards of a large dict */
+#define GROUP_LINES 64u
+
+/* Head of a block of object slots; stands in the place of its slot 0. */
+struct slot_block_shm {
+        uint64_t used[8]; /* pool: a bit a slot, or a bit for every slot of a group */
+        uint64_t n_used;  /* pool */
+        uint64_t pad[7];
+};
+
+/*
+ * Head of every chunk that the pool gives out. A chunk is in exactly one list: its object's, or one of the
+ * two of the lane that is about to add it to the object (taken) or to free it (doomed).
+ */
+struct chunk_shm {
+        uint64_t next;  /* pool */
+        uint64_t prev;  /* pool; 0 for the first */
+        uint64_t owner; /* pool: slot_off of its object; 0 for a lane's log */
+        uint64_t info;  /* pool: pool.h, CHUNK_* : magic, list, class, size */
+};
+
+#define CHUNK_HEAD 32u
+
+/* What a block is, in struct block_shm.state. */
+enum block_state {
+        BLOCK_UNUSED = 0,   /* never used yet: beyond the frontier */
+        BLOCK_FREE = 1,     /* first (and last) block of a free run */
+        BLOCK_FREE_IN = 2,  /* inside a free run */
+        BLOCK_RUN = 3,      /* first block of a large chunk */
+        BLOCK_RUN_IN = 4,   /* inside one: nothing else in the entry is valid */
+        BLOCK_SLAB = 5,     /* chunks of one size class */
+        BLOCK_SLOTS = 6,    /* objects */
+        BLOCK_GROUPS = 7,   /* groups of 32 slots */
+        BLOCK_RETIRED = 8   /* was SLOTS or GROUPS, all free; waits until nobody can still look at it */
+};
+
+/* One entry of the block table. All fields: pool. */
+struct block_shm {
+        uint8_t state;
+        uint8_t size_class; /* SLAB */
+        uint8_t dirty;      /* FREE*: may hold memory of the system; written without a note, see pool.c */
+        uint8_t pad;
+        uint32_t run;    /* FREE, RUN: blocks in the run; last block of a free run: the same */
+        uint32_t next;   /* FREE: in its bin; SLAB, SLOTS, GROUPS: among those with room; RETIRED: waiting */
+        uint32_t prev;
+        uint32_t n_used; /* SLAB: chunks given out */
+        uint32_t carved; /* SLAB: chunks that have been given out at least once */
+        uint32_t free;   /* SLAB: first free chunk's number + 1 */
+        uint32_t pad2;
+};
+
+#define N_BINS 25u
+#define N_CLASSES 16u
+
+/* The pool's books. Everything: pool (the lock in line.word). */
+struct pool_shm {
+        struct line_shm line;
+        uint64_t n_blocks;      /* constant: data blocks in the arena */
+        uint64_t frontier;      /* blocks that have been in use so far; read without the lock, only grows */
+        uint64_t n_used_blocks; /* blocks that are no free run */
+        uint64_t n_dirty;       /* dirty blocks in free runs */
+        uint64_t used;          /* bytes in chunks and slots that are given out */
+        uint64_t n_objects;
+        uint64_t version_floor; /* what lines of a new slot block start from */
+        uint64_t table_ready;   /* entries of the block table that have memory */
+        uint64_t next_serial;   /* of the next object; never 0, never used twice */
+        uint32_t retired;       /* list of BLOCK_RETIRED */
+        uint32_t slots;         /* blocks of slots with room */
+        uint32_t groups;        /* blocks of groups with room */
+        uint32_t pad;
+        uint32_t bins[N_BINS];     /* free runs by floor(log2(length)); block number + 1 */
+        uint32_t slabs[N_CLASSES]; /* slabs with room; block number + 1 */
+        uint32_t pad2[3];
+};
+
+/*
+ * An undo log: records of old bytes, newest last. A record is its old words followed by one header word,
+ * offset << 16 | number of words, so that it can be read backwards. used is raised after the record is
+ * complete and before the words it saves are changed.
+ */
+struct log_shm {
+        uint64_t state;    /* owner: enum txn_state */
+        uint64_t used;     /* owner: bytes */
+        uint64_t off;      /* owner: where the log's bytes are; the lane's own, or a chunk's */
+        uint64_t capacity; /* owner: bytes */
+};
+
+enum txn_state { TXN_IDLE = 0, TXN_ACTIVE = 1, TXN_COMMITTED = 2 };
+
+#define LANE_LOCKS 256u
+#define LANE_WAKES 64u
+#define LANE_SLOTS 64u
+#define LANE_PINS 64u
+#define LANE_POOL_LOG 2048u
+#define LANE_LOG 9728u
+
+/*
+ * A lane: what one thread is doing to the arena. Written by its owner, or, once that is dead, by the one
+ * process that `recoverer` names. Others read life, identity and epoch.
+ */
+struct lane_shm {
+        union {
+                pthread_mutex_t mutex; /* robust; see life.h. Others only look at its first word */
+                uint32_t word;
+                uint8_t pad[64];
+        } life;
+
+        /* identity; lane_claim() writes it */
+        uint32_t claimed;    /* 1 from claim to release */
+        uint32_t by_process; /* its life is that of its client (daemon, tools), not of the mutex */
+        uint64_t generation; /* grows with each claim */
+        uint64_t client;     /* client_id */
+        int64_t pid;         /* as the owner sees it: for people, never for decisions */
+        int64_t tid;
+        uint64_t recoverer;  /* anybody, by compare-and-swap: lane_id of who recovers this lane, 0 nobody */
+        uint64_t waits_for;  /* line_off of the lock that the owner waits for; for people */
+        uint64_t pad0;
+
+        /* a line of its own: readers raise epoch twice in every call */
+        uint64_t epoch; /* odd while the owner looks at the arena */
+        uint64_t n_reads;
+        uint64_t n_writes;
+        uint64_t n_recoveries;
+        uint64_t pad1[4];
+
+        struct log_shm log;      /* the operation's */
+        struct log_shm pool_log; /* of the one pool transaction within it */
+
+        uint64_t taken;  /* pool: list of chunks that the operation took */
+        uint64_t doomed; /* pool: list of chunks that go back when it commits */
+        uint32_t n_locks;
+        uint32_t n_wakes;
+        uint32_t n_new_slots;
+        uint32_t n_dead_slots;
+        uint32_t operation; /* for people: an OP_* code */
+        uint32_t pad2;
+        uint64_t log_chunk; /* the chunk that a grown log lives in */
+        uint64_t pad3[2];
+
+        uint64_t locks[LANE_LOCKS];      /* line_off, written before the lock is taken */
+        uint64_t wakes[LANE_WAKES];      /* offset of a futex word */
+        uint64_t new_slots[LANE_SLOTS];  /* slot_off | SLOT_IS_GROUP: freed if the operation is undone */
+        uint64_t dead_slots[LANE_SLOTS]; /* the same: freed once it has committed */
+        uint64_t pins[LANE_PINS];        /* chunk_off of a pinned value; read by whoever frees chunks */
+
+        uint8_t pool_log_bytes[LANE_POOL_LOG];
+        uint8_t log_bytes[LANE_LOG];
+};
+
+#define LANE_SIZE 16384u
+
+/* A process that is connected. Written by it under the gate (life.h), or by whoever reaps it. */
+struct client_shm {
+        uint32_t claimed;
+        uint32_t uid;
+        uint64_t generation;
+        int64_t pid; /* as the client sees it: for people */
+        int64_t since_ns; /* CLOCK_REALTIME */
+        uint64_t n_anonymous; /* anybody, atomic: objects to look for when it dies; may be too high */
+        uint64_t flags;
+        char comm[16];
+        uint64_t pad[8];
+};
+
+#define CLIENT_SIZE 128u
+
+/* The first block of the file. Constant after creation, except where it says so. */
+struct header_shm {
+        uint64_t magic;
+        uint32_t format;
+        uint32_t state; /* enum arena_state; CREATING until all else is written */
+        uint64_t abi;
+        uint64_t file_size;
+        uint64_t id[2]; /* random: tells this arena from all others */
+        uint64_t hash_key[2];
+        uint64_t clients_off;
+        uint64_t lanes_off;
+        uint64_t table_off;
+        uint64_t blocks_off;
+        uint64_t size;         /* blocks_off .. file_size */
+        uint64_t daemon_epoch; /* daemon: raised each time one starts on this arena */
+        int64_t daemon_pid;    /* daemon: for people */
+        uint64_t created_ns;   /* CLOCK_REALTIME */
+
+        uint64_t retire_count; /* pool, read by all: blocks of lines retired so far */
+        uint64_t lanes_high;   /* gate: lanes from here on have never been claimed */
+        uint64_t clients_high; /* gate: the same for clients */
+        uint64_t names;        /* slot_off of the dict that maps names to objects */
+        uint64_t pad[4];
+
+        struct pool_shm pool;
+};
+
+enum arena_state { ARENA_CREATING = 0, ARENA_READY = 1, ARENA_DAMAGED = 2 };
+
+static_assert(sizeof(struct line_shm) == LINE_SIZE, "a line is a cache line");
+static_assert(sizeof(struct object_shm) == SLOT_SIZE, "slots are packed");
+static_assert(sizeof(struct slot_block_shm) == SLOT_SIZE, "the head takes slot 0");
+static_assert(sizeof(struct chunk_shm) == CHUNK_HEAD, "chunk heads are packed");
+static_assert(sizeof(struct block_shm) == 32, "the block table is indexed");
+static_assert(sizeof(struct client_shm) == CLIENT_SIZE, "the client table is indexed");
+static_assert(sizeof(struct lane_shm) <= LANE_SIZE, "the lane table is indexed");
+static_assert(offsetof(struct lane_shm, epoch) % LINE_SIZE == 0, "the epoch has a line of its own");
+static_assert(offsetof(struct lane_shm, log) % LINE_SIZE == 0, "nothing shares the epoch's line");
+static_assert(offsetof(struct header_shm, pool) % LINE_SIZE == 0, "the pool's lock is a line");
+static_assert(offsetof(struct header_shm, retire_count) % LINE_SIZE == 0, "read by every call");
+static_assert(sizeof(struct header_shm) <= PAGE_SIZE, "the header is one page");

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * life.h -- who is alive, as the kernel says
+ *
+ * A thread's life is a robust mutex in its lane that it locks when it claims the lane and holds until it gives
+ * the lane back: the kernel marks the word when the thread dies, at once, also for a process with much memory to tear
+ * down. Nobody else ever locks it; others look at the word.
+ *
+ * A process's life is a POSIX record lock on one byte of the arena file: it belongs to the process and to no
+ * thread, is not inherited by fork, knows no pid namespaces, and is dropped by the kernel at the process's
+ * end. The same kind of lock on another byte is the gate, which one process at a time passes to claim or clear
+ * lanes and clients. Record locks are dropped when the process closes any descriptor of the file, so a
+ * process has one descriptor an arena (arena.h) and closes it last.
+ */
+
+#include <objd.h>
+
+#include "arena/arena.h"
+
+/* ids that are never used twice: table index and generation in one word */
+static inline uint64_t id_make(uint32_t number, uint64_t generation) {
+        return generation << 12 | number;
+}
+
+static inline uint32_t id_number(uint64_t id) {
+        return (uint32_t)(id & 0xfff);
+}
+
+static inline uint64_t id_generation(uint64_t id) {
+        return id >> 12;
+}
+
+/* Passes the gate, or gives OBJD_E_BUSY at the deadline (monotonic). Keeps other threads of this process out too. */
+objd_status gate_enter(struct arena *arena, int64_t deadline_ns);
+void gate_leave(struct arena *arena);
+
+/* A client of this process: its slot, with the record lock that says that it lives. Inside the gate. */
+objd_status client_claim(struct arena *arena, uint64_t *ret_client);
+void client_release(struct arena *arena, uint64_t client);
+
+/* Whether that very client lives: same generation, and the kernel holds its lock. */
+bool client_is_alive(struct arena *arena, uint64_t client);
+
+/* The thread's life: lane_claim() locks it, inside the gate; lane_release() unlocks it. */
+objd_status life_begin(struct arena *arena, struct lane_shm *lane);
+void life_end(struct lane_shm *lane);
+
+/* Whether the lane is claimed by somebody who is dead. */
+bool lane_is_dead(struct arena *arena, const struct lane_shm *lane);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * word.h -- how shared words are read and written
+ *
+ * Words that somebody may read while somebody else writes them are accessed with C11 atomics, relaxed unless
+ * the name says otherwise; the order between them comes from the fences of lock.h. Copies go word by word
+ * for the same reason: a reader that loses the race gets a mixture, which it then throws away, but never
+ * undefined behaviour. Shared copies are therefore 8-byte aligned and their sizes rounded up to 8.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static inline uint64_t word_get(const uint64_t *p) {
+        return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t word_get_acquire(const uint64_t *p) {
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void word_set(uint64_t *p, uint64_t value) {
+        __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+static inline void word_set_release(uint64_t *p, uint64_t value) {
+        __atomic_store_n(p, value, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t half_get(const uint32_t *p) {
+        return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t half_get_acquire(const uint32_t *p) {
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void half_set(uint32_t *p, uint32_t value) {
+        __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+/*
+ * Keeps the compiler from moving stores across. Enough where the other side is only ever somebody who has
+ * learnt from the kernel that this thread is dead.
+ */
+static inline void order_for_death(void) {
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+/*
+ * The thread sanitizer does not know fences (and warns of them). Every access they order is atomic, so
+ * nothing is lost by hiding them from it: on the machines that it runs on, loads stay in order among
+ * loads and stores among stores.
+ */
+static inline void fence_acquire(void) {
+#ifdef __SANITIZE_THREAD__
+        atomic_signal_fence(memory_order_seq_cst);
+#else
+        atomic_thread_fence(memory_order_acquire);
+#endif
+}
+
+static inline void fence_release(void) {
+#ifdef __SANITIZE_THREAD__
+        atomic_signal_fence(memory_order_seq_cst);
+#else
+        atomic_thread_fence(memory_order_release);
+#endif
+}
+
+static inline size_t round8(size_t size) {
+        return (size + 7) & ~(size_t)7;
+}
+
+/*
+ * Out of the arena into private memory, and the other way round. Both ends are 8-byte aligned; size is
+ * rounded up to 8, so both ends must have that much.
+ */
+static inline void words_out(void *dst, const void *src, size_t size) {
+        uint64_t *to = dst;
+        const uint64_t *from = src;
+        size_t n = round8(size) / 8;
+
+        for (; n >= 4; n -= 4, to += 4, from += 4) {
+                uint64_t a = word_get(from), b = word_get(from + 1), c = word_get(from + 2), d = word_get(from + 3);
+
+                to[0] = a;
+                to[1] = b;
+                to[2] = c;
+                to[3] = d;
+        }
+        for (; n; n--)
+                *to++ = word_get(from++);
+}
+
+static inline void words_in(void *dst, const void *src, size_t size) {
+        uint64_t *to = dst;
+        const uint64_t *from = src;
+
+        for (size_t n = round8(size) / 8; n; n--)
+                word_set(to++, *from++);
+}

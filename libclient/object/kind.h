@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * kind.h -- the table of kinds
+ *
+ * The daemon, the tools and the checker know kinds only through this table: a new kind is a new file and a line in
+ * kind.c.
+ */
+
+#include <stdio.h>
+
+#include "object/op.h"
+
+struct check;
+
+/* Gets each entry or item of a walk; key is NULL where there is none. A status other than OBJD_OK ends the walk. */
+typedef objd_status (*walk_fn)(void *context, const objd_value *key, const objd_value *value);
+
+struct kind {
+        objd_kind kind;
+        const char *name;
+
+        /* Whether this configuration makes sense. @return OBJD_OK, OBJD_E_INVAL */
+        objd_status (*check_config)(const objd_config *config);
+
+        /* Fills root[] of a new object whose line is locked and whose config is set. */
+        objd_status (*create)(struct lane *lane, struct object_shm *object, const objd_config *config);
+
+        /* Adds every line that must be locked to delete the object (its own is added already). */
+        objd_status (*plan_destroy)(struct object_shm *object, struct plan *plan);
+
+        /* With these lines locked: frees what txn_free_slot() does not know of (slots, groups), owes wakes to sleepers. */
+        objd_status (*destroy)(struct lane *lane, struct object_shm *object);
+
+        /* Adds the lines that the operation needs; called again with them locked, to see whether they are the same. */
+        objd_status (*plan)(struct lane *lane, struct op *op, struct plan *plan);
+
+        /* Does it. All planned lines are locked and belong to the object. */
+        objd_status (*apply)(struct lane *lane, struct op *op);
+
+        /* Entries or items, for people and objd_info; a lock: 1 while it is taken. By handle, without locks. */
+        objd_status (*len)(struct objd_object *object, uint64_t *ret_len);
+
+        /* Rest of the config that is not in line.config (a queue's bound). */
+        void (*get_config)(const struct object_shm *object, objd_config *ret_config);
+
+        /* Every entry as of one moment each, in the kind's natural order, at most `limit`; dump and copies use it. */
+        objd_status (*walk)(struct objd_object *object, uint64_t limit, walk_fn fn, void *context);
+
+        /* Walks the whole structure with its lines locked, trusting nothing; reports through check_fail(). */
+        void (*check)(struct check *check, struct object_shm *object);
+};
+
+extern const struct kind dict_kind, list_kind, queue_kind, lock_kind;
+
+/* NULL if there is no such kind. */
+const struct kind *kind_of(objd_kind kind);
+const struct kind *kind_by_name(const char *name);

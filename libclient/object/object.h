@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * object.h -- handles, and what every kind of object has in common
+ */
+
+#include <objd.h>
+
+#include "arena/arena.h"
+#include "sync/lock.h"
+#include "txn/lane.h"
+
+struct objd_conn {
+        struct arena *arena;
+        int64_t timeout_ns; /* atomic */
+        int control;        /* the daemon's socket, -1 for none */
+        uint64_t fork_generation;
+        char *address; /* where the daemon listens, to register again; NULL when embedded */
+        char *name;    /* the url, for sentences */
+};
+
+struct objd_object {
+        struct objd_conn *conn;
+        struct object_shm *shm;
+        uint64_t serial;
+        uint64_t config;      /* constant for the object's life: OBJECT_* below */
+        uint64_t retire_seen; /* header.retire_count when shm was last known to be a slot; atomic */
+        uint64_t cache[2];    /* the kind's own hints; atomic */
+};
+
+/* line.config: kind 8 | key type 8 | value type 8 | order 8 | lock flags 8 | state 8. State is the only part that changes. */
+#define OBJECT_STATE_SHIFT 40
+#define OBJECT_POISONED (1ULL << OBJECT_STATE_SHIFT) /* damaged; every call gives OBJD_E_POISONED */
+
+static inline objd_kind object_kind(uint64_t config) {
+        return (objd_kind)(config & 0xff);
+}
+
+static inline objd_type object_key_type(uint64_t config) {
+        return (objd_type)(config >> 8 & 0xff);
+}
+
+static inline objd_type object_value_type(uint64_t config) {
+        return (objd_type)(config >> 16 & 0xff);
+}
+
+static inline objd_order object_order(uint64_t config) {
+        return (objd_order)(config >> 24 & 0xff);
+}
+
+static inline uint32_t object_lock_flags(uint64_t config) {
+        return (uint32_t)(config >> 32 & 0xff);
+}
+
+/*
+ * Inside an epoch: whether the handle's slot is still a slot, so that its line may be locked and read. Says nothing
+ * about the object in it: compare the line's serial after taking the lock or under its version.
+ * @return OBJD_OK, OBJD_E_GONE
+ */
+objd_status object_touch(struct objd_object *object);
+
+/* The sentence and status for a handle whose object is no longer there. */
+objd_status object_gone(const struct objd_object *object);
+
+/* The object's name, or "#place.serial" if it has none, for sentences; in a buffer of the thread. */
+const char *object_label(const struct objd_object *object);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * op.h -- an operation as plain data, and how a list of them becomes one atomic step
+ *
+ * A kind describes its operations by three functions (kind.h): plan says which lines an operation needs, apply changes the
+ * object with those lines locked, and a read has its own function without locks. op_run() sorts the lines
+ * of all operations, locks them, plans once more, since what a plan was read from may have changed, applies
+ * and commits.
+ */
+
+#include <objd.h>
+
+#include "object/object.h"
+
+enum op_code {
+        OP_NONE = 0,
+        OP_CREATE,
+        OP_DESTROY,
+        OP_RENAME,
+        OP_DICT_SET,
+        OP_DICT_SET_NEW,
+        OP_DICT_CAS,
+        OP_DICT_ADD_INT,
+        OP_DICT_ADD_FLOAT,
+        OP_DICT_GET,
+        OP_DICT_DEL,
+        OP_DICT_POP,
+        OP_DICT_POP_ANY,
+        OP_DICT_CLEAR,
+        OP_LIST_APPEND,
+        OP_LIST_PREPEND,
+        OP_LIST_EXTEND,
+        OP_LIST_INSERT,
+        OP_LIST_SET,
+        OP_LIST_GET,
+        OP_LIST_DEL,
+        OP_LIST_POP,
+        OP_LIST_REMOVE,
+        OP_LIST_SLICE_DEL,
+        OP_LIST_CLEAR,
+        OP_LIST_REVERSE,
+        OP_LIST_SORT,
+        OP_QUEUE_PUT,
+        OP_QUEUE_GET,
+        OP_QUEUE_CLOSE,
+        OP_QUEUE_POISON,
+        OP_QUEUE_TASK_DONE,
+        OP_QUEUE_LEASE,
+        OP_QUEUE_ACK,
+        OP_QUEUE_GIVE_BACK,
+        OP_QUEUE_REAP,
+        OP_LOCK_TAKE,
+        OP_LOCK_GIVE,
+        N_OPS
+};
+
+extern const char *const op_name[N_OPS];
+
+struct op {
+        enum op_code code;
+        struct objd_object *object;
+        const objd_value *key;
+        const objd_value *value;    /* one, or the first of n */
+        const objd_value *expected; /* OP_DICT_CAS; NULL is "no such key" */
+        size_t n;                   /* OP_LIST_EXTEND, OP_QUEUE_PUT: how many values; OP_QUEUE_GET: at most */
+        int64_t index;              /* list index; slice start */
+        int64_t stop;               /* slice stop */
+        union {
+                int64_t integer;  /* OP_DICT_ADD_INT; OP_QUEUE_PUT: priority; OP_QUEUE_LEASE: lease_ns */
+                double real;      /* OP_DICT_ADD_FLOAT */
+                uint64_t lease;   /* OP_QUEUE_ACK, GIVE_BACK; set by OP_QUEUE_LEASE. OP_LOCK_TAKE: sets the token */
+                bool descending;  /* OP_LIST_SORT */
+        } u;
+
+        /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
+        objd_value result_key;
+        objd_value result;
+        objd_buf *buf;
+        struct items_builder *items;
+
+        uint64_t hash;   /* the kind's own, kept from plan to apply */
+        void *scratch;   /* the kind's own; freed with free() after the run */
+};
+
+#define PLAN_LINES (LANE_LOCKS - 2)
+
+/* The lines that a list of operations needs. Sorted and without doubles when they are locked. */
+struct plan {
+        struct line_shm *lines[PLAN_LINES];
+        size_t n;
+};
+
+/* @return OBJD_OK, OBJD_E_LIMIT */
+objd_status plan_add(struct plan *plan, struct line_shm *line);
+
+/*
+ * Runs n operations on objects of one connection as one step. On failure nothing has changed, and *ret_failed (may be
+ * NULL) is the operation that said no.
+ */
+objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed);
+
+/* What is collected by operations that give several items; becomes an objd_items. */
+struct items_builder {
+        objd_item *item;
+        size_t len, room;
+        uint8_t *bytes; /* data, 8-byte aligned pieces; values hold offsets into it until items_finish() */
+        size_t used, size;
+};
+
+/* Appends an item; `encoded` bytes are copied out of the arena by words_out(). key_type OBJD_ANY: no key. */
+objd_status items_add(struct items_builder *builder, objd_type key_type, const void *key, uint64_t key_size,
+                      objd_type value_type, const void *value, uint64_t value_size);
+/* One block with everything in it. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_CORRUPT */
+objd_status items_finish(struct items_builder *builder, objd_items **ret_items);
+void items_discard(struct items_builder *builder);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * value.h -- values as bytes
+ *
+ * A value in the arena is a type, a size and that many bytes, padded to 8: BOOL, INT and FLOAT are 8 bytes,
+ * REF is 16, STR and BYTES are themselves; an ARRAY is a word (dtype | ndim << 8), its shape and its data; a MESSAGE is a
+ * word (size of the name), the name padded to 8, and its bytes. Values over VALUE_INLINE_MAX live in a chunk of
+ * their own, VALUE_CHUNK_DATA bytes behind its start, so that they are aligned for whoever pins them.
+ */
+
+#include <objd.h>
+
+#define VALUE_INLINE_MAX 4096u
+#define VALUE_CHUNK_DATA 64u
+
+/* Whether it is a value at all: type, limits, UTF-8, shape. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG */
+objd_status value_check(const objd_value *value);
+
+/* Whether a container that declares `declared` takes it. @return OBJD_OK, OBJD_E_TYPE */
+objd_status value_check_type(const objd_value *value, objd_type declared, const char *what);
+
+/* Bytes of the encoded form, unpadded. The value must have passed value_check(). */
+uint64_t value_encoded_size(const objd_value *value);
+
+/* Writes the encoded form, padded with zeros to 8, into private memory. */
+void value_encode(const objd_value *value, void *dst);
+
+/*
+ * The same straight into unreachable shared memory (words_in()).
+ */
+void value_encode_shared(const objd_value *value, void *dst);
+
+/* Makes a value of encoded private bytes, which it then points into. @return OBJD_OK, OBJD_E_CORRUPT */
+objd_status value_decode(objd_type type, const void *src, uint64_t size, objd_value *ret_value);
+
+/* Grows a caller's buffer to `size` bytes, and some more. @return OBJD_OK, OBJD_E_NOMEM */
+objd_status buf_grow(objd_buf *buf, size_t size);
+
+/* The order of objd_list_sort(). */
+int value_compare(const objd_value *a, const objd_value *b);

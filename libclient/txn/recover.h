@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * recover.h -- finishing or undoing what the dead left
+ */
+
+#include "txn/lane.h"
+
+/*
+ * Recovers one lane if it is dead and nobody living is at it already. Anyone may call it, at any time but
+ * inside the pool. Waits for no one. Returns whether the lane is free of its dead owner now.
+ */
+bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id);
+
+/* Looks at every lane, and at every client that has none; recovers and reaps what is dead. Returns how many. */
+uint32_t recover_all(struct arena *arena, struct lane *lane);

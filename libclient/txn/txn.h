@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * txn.h -- the one write path
+ *
+ * An operation is: txn_begin(), locks (lock.h), changes, txn_commit() or txn_abort(). Whatever others can
+ * reach is changed only by txn_set(), txn_set32() and txn_write(), which save the old words in the lane's
+ * log first. Memory that nobody else can reach yet (a chunk from txn_take()) is filled with plain words_in()
+ * or word_set(). The commit is a single store; what is owed after it (memory to free, sleepers to wake, locks to
+ * give) stands in the lane before it, and is done by the owner or by whoever finds it dead.
+ */
+
+#include <objd.h>
+
+#include "sync/lock.h"
+#include "txn/lane.h"
+
+void txn_begin(struct lane *lane, uint32_t operation);
+
+/*
+ * Makes room for notes of `size` bytes of old data in all, and `n` notes. Call it before the first change with
+ * what the operation can need at most. @return OBJD_OK, OBJD_E_NOMEM
+ */
+objd_status txn_reserve(struct lane *lane, size_t size, size_t n);
+
+/* Saves [p, p + size); p is 8-byte aligned, size is rounded up to 8 and at most 512 KiB. */
+void txn_note(struct lane *lane, const void *p, size_t size);
+
+/* Changes shared memory after noting it. If the log has no room they change nothing and the commit fails. */
+void txn_set(struct lane *lane, uint64_t *p, uint64_t value);
+void txn_write(struct lane *lane, void *dst, const void *src, size_t size);
+
+/*
+ * A chunk for an object, of at least `size` bytes behind its head (which chunk_size() tells). It is the lane's until
+ * the commit and goes back if the operation is undone. Its content is undefined.
+ * @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_BUSY
+ */
+objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk);
+
+/* Frees a chunk when, and only when, the operation commits. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_CORRUPT */
+objd_status txn_free(struct lane *lane, struct chunk_shm *chunk);
+
+/*
+ * A slot for an object, or a group of 64 lines (the slots' 128 bytes each are 2 lines). Their words keep their
+ * versions; all else is undefined. The caller locks the lines it uses before it publishes them.
+ */
+objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object);
+objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines);
+
+/* Frees a slot with all chunks of its list, or a group, when the operation commits. @return OBJD_OK, OBJD_E_LIMIT */
+objd_status txn_free_slot(struct lane *lane, struct object_shm *object);
+objd_status txn_free_group(struct lane *lane, struct line_shm *lines);
+
+/*
+ * Owes a wake to everybody who sleeps on this 32-bit word (wait.h); given after the commit and after the locks.
+ * @return OBJD_OK, OBJD_E_LIMIT
+ */
+objd_status txn_wake(struct lane *lane, const uint32_t *futex);
+
+/* Commits, frees what is to be freed, gives all locks back, wakes. @return OBJD_OK, OBJD_E_NOMEM (undone) */
+objd_status txn_commit(struct lane *lane);
+
+/* Undoes every change and gives all locks back. */
+void txn_abort(struct lane *lane);
+
+/* The parts of both that recovery shares; see recover.c. */
+void txn_undo(struct lane *lane);
+void txn_complete(struct lane *lane);
+void txn_unlock(struct lane *lane);
