@@ -18,7 +18,9 @@ struct arena {
         uint8_t *base;
         uint64_t mapped; /* bytes */
         int fd;
-        int n_refs;            /* atomic */
+        int n_refs;            /* under the list's lock */
+        int n_spare_fds;       /* further descriptors of the same file, closed with the first */
+        int *spare_fds;
         uint64_t dev, ino;     /* which file; two connections to one file share this struct */
         struct arena *next;    /* in the list of the process's arenas */
         struct header_shm *header;
@@ -26,8 +28,8 @@ struct arena {
         struct block_shm *blocks;
         uint8_t *data;         /* block 0 */
         uint64_t n_blocks;
-        uint64_t client;       /* this process's client_id here, 0 before its first lane; under the gate */
-        uint64_t client_pid;   /* generation of fork.h in which `client` is valid */
+        uint64_t client;       /* this process's client_id here; atomic, set inside the gate */
+        uint64_t client_fork;  /* the fork generation in which it is valid */
         bool by_process;       /* lanes live and die with the process: daemon and tools */
 };
 
@@ -78,6 +80,14 @@ static inline void *arena_at(const struct arena *arena, uint64_t off, uint64_t s
 
 static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t number) {
         return (struct lane_shm *)((uint8_t *)arena->lanes + (size_t)(number % N_LANES) * LANE_SIZE);
+}
+
+/* The last lane is kept for the thread that needs one to recover dead lanes when all others are taken. */
+#define RESERVE_LANE (N_LANES - 1)
+
+/* Whether this lane has memory: it has been claimed at least once. */
+static inline bool arena_has_lane(const struct arena *arena, uint32_t number) {
+        return number && (number < word_get(&arena->header->lanes_high) || number == RESERVE_LANE);
 }
 
 static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number) {

@@ -105,11 +105,14 @@ enum block_state {
         BLOCK_RETIRED = 8   /* was SLOTS or GROUPS, all free; waits until nobody can still look at it */
 };
 
+/* What is known of a block's memory. Unknown is always true; the others are only said once they are. */
+enum block_memory { MEMORY_NONE = 0, MEMORY_UNKNOWN = 1, MEMORY_ALL = 2 };
+
 /* One entry of the block table. All fields: pool. */
 struct block_shm {
         uint8_t state;
         uint8_t size_class; /* SLAB */
-        uint8_t dirty;      /* FREE*: may hold memory of the system; written without a note, see pool.c */
+        uint8_t memory;     /* enum block_memory; written without a note, see pool.c */
         uint8_t pad;
         uint32_t run;    /* FREE, RUN: blocks in the run; last block of a free run: the same */
         uint32_t next;   /* FREE: in its bin; SLAB, SLOTS, GROUPS: among those with room; RETIRED: waiting */
@@ -129,12 +132,13 @@ struct pool_shm {
         uint64_t n_blocks;      /* constant: data blocks in the arena */
         uint64_t frontier;      /* blocks that have been in use so far; read without the lock, only grows */
         uint64_t n_used_blocks; /* blocks that are no free run */
-        uint64_t n_dirty;       /* dirty blocks in free runs */
+        uint64_t n_kept;        /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
         uint64_t used;          /* bytes in chunks and slots that are given out */
         uint64_t n_objects;
         uint64_t version_floor; /* what lines of a new slot block start from */
         uint64_t table_ready;   /* entries of the block table that have memory */
         uint64_t next_serial;   /* of the next object; never 0, never used twice */
+        uint64_t limbo;         /* list of chunks that are free but for somebody's pin */
         uint32_t retired;       /* list of BLOCK_RETIRED */
         uint32_t slots;         /* blocks of slots with room */
         uint32_t groups;        /* blocks of groups with room */
@@ -257,7 +261,8 @@ struct header_shm {
         uint64_t lanes_high;   /* gate: lanes from here on have never been claimed */
         uint64_t clients_high; /* gate: the same for clients */
         uint64_t names;        /* slot_off of the dict that maps names to objects */
-        uint64_t pad[4];
+        uint64_t n_pins;       /* anybody, atomic: pins there may be; too high after a death, never too low */
+        uint64_t pad[3];
 
         struct pool_shm pool;
 };

@@ -76,8 +76,8 @@ bool lock_is_held(const struct lane *lane, const struct line_shm *line);
 void lock_release(struct arena *arena, struct line_shm *line, uint32_t lane_number);
 
 /*
- * Waits, as a reader, until nobody is writing: spins, then sleeps; recovers a dead writer. Leaves and enters
- * the lane's epoch around a sleep, so whatever was loaded before must be loaded again.
+ * Waits, as a reader, until nobody is writing: spins, then sleeps; recovers a dead writer. The line stays a line
+ * meanwhile; what was read under its old version must be read again.
  * @return OBJD_OK, OBJD_E_BUSY
  */
 objd_status lock_wait_stable(struct lane *lane, struct line_shm *line);

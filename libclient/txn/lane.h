@@ -19,10 +19,11 @@ struct lane {
         uint32_t depth;        /* 1 while a call is under way */
         uint64_t fork_generation; /* fork.h: in which process this lane was claimed */
         const void *frame;     /* stack address of the call under way */
-        int64_t deadline_ns;   /* of the call under way: how long it may wait for living holders */
+        uint64_t self;         /* id of the claim that this thread really has; differs when it stands in for a dead lane */
+        int64_t timeout_ns;    /* of the call under way: how long it may wait for living holders */
+        int64_t deadline_ns;   /* the same as a moment; 0 until lane_deadline() is asked */
         uint32_t spin;         /* adaptive: how long waiting by spinning has been worth it */
         bool starved;          /* a note found no room: the commit will refuse */
-        bool dead_first;       /* set while recovering: notes and locks are those of a dead lane */
 };
 
 /*
@@ -33,6 +34,14 @@ struct lane {
  */
 objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
 void lane_leave(struct lane *lane);
+
+/* The moment (monotonic) from which the call under way waits no more for living holders. */
+int64_t lane_deadline(struct lane *lane);
+
+/* Whether this is a stand-in for a dead lane, made by lane_impersonate(). */
+static inline bool lane_is_stand_in(const struct lane *lane) {
+        return lane->self != id_make(lane->number, lane->shm->generation);
+}
 
 /* Around a sleep: let the epoch go, take it up again. Pointers to lines and chunks are void after it. */
 void lane_rest(struct lane *lane);
@@ -50,4 +59,4 @@ bool lane_id_is_alive(struct arena *arena, uint64_t lane_id);
 void lane_release_own(struct arena *arena);
 
 /* A private stand-in for somebody's lane, to finish or undo what its dead owner left (recover.c). */
-void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number);
+void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id);

@@ -64,7 +64,10 @@ objd_status txn_commit(struct lane *lane);
 /* Undoes every change and gives all locks back. */
 void txn_abort(struct lane *lane);
 
-/* The parts of both that recovery shares; see recover.c. */
-void txn_undo(struct lane *lane);
-void txn_complete(struct lane *lane);
+/*
+ * The parts of both that recovery shares (recover.c). Each may be killed and begun again.
+ * @return OBJD_OK, OBJD_E_BUSY (the pool, from recovery only), OBJD_E_CORRUPT
+ */
+objd_status txn_undo(struct lane *lane);
+objd_status txn_complete(struct lane *lane);
 void txn_unlock(struct lane *lane);

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * arena.c -- mapping an arena into this process
+ *
+ * A process maps a file once, however many connections it opens: the record locks that say that it lives
+ * (life.h) would be dropped with the first descriptor that is closed. So a second descriptor of the same file is
+ * kept beside the first until the last connection ends.
+ */
+
+#include "arena/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/forklock.h"
+#include "base/status.h"
+#include "base/sys.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* fallocate of more than this at once takes longer than anybody wants to hold a lock for. */
+#define COMMIT_STEP (1ULL << 20)
+
+static struct arena *arenas;
+static struct forklock arenas_lock;
+
+static uint64_t round_up(uint64_t n, uint64_t to) {
+        return (n + to - 1) / to * to;
+}
+
+static void set_pointers(struct arena *arena) {
+        struct header_shm *header = arena->header;
+
+        arena->lanes = (struct lane_shm *)(arena->base + header->lanes_off);
+        arena->blocks = (struct block_shm *)(arena->base + header->table_off);
+        arena->data = arena->base + header->blocks_off;
+        arena->n_blocks = header->size >> BLOCK_SHIFT;
+}
+
+/* Where the tables are, for `size` bytes of blocks. */
+static void lay_out(struct header_shm *header, uint64_t size) {
+        header->size = round_up(size, BLOCK_SIZE);
+        header->clients_off = PAGE_SIZE;
+        header->lanes_off = header->clients_off + N_CLIENTS * CLIENT_SIZE;
+        header->table_off = header->lanes_off + (uint64_t)N_LANES * LANE_SIZE;
+        header->blocks_off =
+                round_up(header->table_off + (header->size >> BLOCK_SHIFT) * sizeof(struct block_shm), BLOCK_SIZE);
+        header->file_size = header->blocks_off + header->size;
+}
+
+static objd_status fill_header(struct header_shm *header, const struct header_shm *layout) {
+        *header = *layout;
+        header->magic = ARENA_MAGIC;
+        header->format = ARENA_FORMAT;
+        header->abi = ARENA_ABI;
+        header->state = ARENA_CREATING;
+        header->created_ns = (uint64_t)wall_ns();
+        header->lanes_high = 1;
+        header->clients_high = 1;
+        if (getrandom(header->id, sizeof(header->id), 0) != sizeof(header->id) ||
+            getrandom(header->hash_key, sizeof(header->hash_key), 0) != sizeof(header->hash_key))
+                return fail_errno("cannot get random bytes for a new arena");
+        header->pool.n_blocks = header->size >> BLOCK_SHIFT;
+        header->pool.next_serial = 1;
+        header->pool.version_floor = 1;
+        return OBJD_OK;
+}
+
+/* What is wrong with a header, or NULL. */
+static objd_status check_header(const struct header_shm *header, uint64_t file_size) {
+        struct header_shm layout = { 0 };
+
+        if (header->magic != ARENA_MAGIC)
+                return fail(OBJD_E_FORMAT, "the file is no arena (its first bytes are not an arena's)");
+        if (header->abi != ARENA_ABI)
+                return fail(OBJD_E_FORMAT, "the arena was made on a machine of another byte order");
+        if (header->format != ARENA_FORMAT)
+                return fail(OBJD_E_FORMAT, "the arena has format %u and this program reads format %u; use the objd that made it",
+                            header->format, ARENA_FORMAT);
+        if (header->size < ARENA_SIZE_MIN || header->size > ARENA_SIZE_MAX)
+                return fail(OBJD_E_FORMAT, "the arena's header is damaged: it says that it has %llu bytes",
+                            (unsigned long long)header->size);
+        lay_out(&layout, header->size);
+        if (header->clients_off != layout.clients_off || header->lanes_off != layout.lanes_off ||
+            header->table_off != layout.table_off || header->blocks_off != layout.blocks_off ||
+            header->file_size != layout.file_size || header->pool.n_blocks != header->size >> BLOCK_SHIFT)
+                return fail(OBJD_E_FORMAT, "the arena's header is damaged: its tables do not fit its size");
+        if (file_size < header->file_size)
+                return fail(OBJD_E_FORMAT, "the arena is truncated: %llu bytes of %llu are there",
+                            (unsigned long long)file_size, (unsigned long long)header->file_size);
+        return OBJD_OK;
+}
+
+static objd_status map(struct arena *arena, uint64_t size) {
+        arena->base = sys.map(arena->fd, size, true);
+        if (!arena->base)
+                return fail_errno("cannot map the arena's %llu bytes", (unsigned long long)size);
+        arena->mapped = size;
+        arena->header = (struct header_shm *)arena->base;
+        /* A core dump of a sparse arena would fill each of its holes, and delay the news of a death meanwhile. */
+        (void)madvise(arena->base, size, MADV_DONTDUMP);
+        return OBJD_OK;
+}
+
+static void unmap(struct arena *arena) {
+        if (arena->base)
+                munmap(arena->base, arena->mapped);
+        for (int i = 0; i < arena->n_spare_fds; i++)
+                close(arena->spare_fds[i]);
+        free(arena->spare_fds);
+        free(arena);
+}
+
+static void publish(struct arena *arena) {
+        struct stat st;
+
+        if (fstat(arena->fd, &st) == 0) {
+                arena->dev = st.st_dev;
+                arena->ino = st.st_ino;
+        }
+        arena->n_refs = 1;
+        forklock_take(&arenas_lock);
+        arena->next = arenas;
+        arenas = arena;
+        forklock_give(&arenas_lock);
+}
+
+objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena) {
+        struct header_shm layout = { 0 };
+        struct arena *arena;
+        objd_status r;
+
+        if (size < ARENA_SIZE_MIN || size > ARENA_SIZE_MAX)
+                return fail(OBJD_E_INVAL, "an arena has 1 MiB to 1 TiB, not %llu bytes", (unsigned long long)size);
+        lay_out(&layout, size);
+        if (ftruncate(fd, (off_t)layout.file_size) < 0)
+                return fail_errno("cannot size the arena to %llu bytes", (unsigned long long)layout.file_size);
+        arena = sys.alloc(sizeof(*arena));
+        if (!arena)
+                return fail(OBJD_E_NOMEM, "no memory for the arena's description");
+        arena->fd = fd;
+        r = arena_commit(arena, 0, PAGE_SIZE);
+        if (r == OBJD_OK)
+                r = arena_commit(arena, layout.lanes_off + (uint64_t)RESERVE_LANE * LANE_SIZE, LANE_SIZE);
+        if (r == OBJD_OK)
+                r = map(arena, layout.file_size);
+        if (r == OBJD_OK)
+                r = fill_header(arena->header, &layout);
+        if (r) {
+                unmap(arena);
+                return r;
+        }
+        set_pointers(arena);
+        publish(arena);
+        *ret_arena = arena;
+        return OBJD_OK;
+}
+
+/* This process's arena of that file, with the new descriptor kept beside the old one. */
+static struct arena *find_mapped(int fd, const struct stat *st) {
+        struct arena *arena;
+
+        forklock_take(&arenas_lock);
+        for (arena = arenas; arena; arena = arena->next) {
+                int *fds;
+
+                if (arena->dev != st->st_dev || arena->ino != st->st_ino)
+                        continue;
+                fds = sys.resize(arena->spare_fds, sizeof(int) * (size_t)(arena->n_spare_fds + 1));
+                if (!fds)
+                        continue; /* a second mapping is wasteful, but right */
+                fds[arena->n_spare_fds++] = fd;
+                arena->spare_fds = fds;
+                arena->n_refs++;
+                break;
+        }
+        forklock_give(&arenas_lock);
+        return arena;
+}
+
+objd_status arena_attach(int fd, struct arena **ret_arena) {
+        struct arena *arena;
+        struct stat st;
+        objd_status r;
+
+        if (fstat(fd, &st) < 0)
+                return fail_errno("cannot look at the arena's file");
+        if ((uint64_t)st.st_size < PAGE_SIZE)
+                return fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes", (unsigned long long)st.st_size);
+        arena = find_mapped(fd, &st);
+        if (arena) {
+                *ret_arena = arena;
+                return OBJD_OK;
+        }
+        arena = sys.alloc(sizeof(*arena));
+        if (!arena)
+                return fail(OBJD_E_NOMEM, "no memory for the arena's description");
+        arena->fd = fd;
+        r = map(arena, (uint64_t)st.st_size);
+        if (r == OBJD_OK)
+                r = check_header(arena->header, (uint64_t)st.st_size);
+        if (r == OBJD_OK && half_get_acquire(&arena->header->state) != ARENA_READY)
+                r = fail(OBJD_E_FORMAT, "the arena was never finished by the process that made it; delete it");
+        if (r) {
+                unmap(arena);
+                return r;
+        }
+        set_pointers(arena);
+        publish(arena);
+        *ret_arena = arena;
+        return OBJD_OK;
+}
+
+struct arena *arena_ref(struct arena *arena) {
+        forklock_take(&arenas_lock);
+        arena->n_refs++;
+        forklock_give(&arenas_lock);
+        return arena;
+}
+
+struct arena *arena_unref(struct arena *arena) {
+        bool last;
+
+        if (!arena)
+                return NULL;
+        forklock_take(&arenas_lock);
+        last = --arena->n_refs == 0;
+        if (last) {
+                struct arena **p = &arenas;
+
+                while (*p && *p != arena)
+                        p = &(*p)->next;
+                if (*p)
+                        *p = arena->next;
+        }
+        forklock_give(&arenas_lock);
+        if (last) {
+                close(arena->fd);
+                unmap(arena);
+        }
+        return NULL;
+}
+
+objd_status arena_commit(struct arena *arena, uint64_t off, uint64_t size) {
+        while (size) {
+                uint64_t step = size < COMMIT_STEP ? size : COMMIT_STEP;
+
+                if (sys.fallocate(arena->fd, 0, (int64_t)off, (int64_t)step) < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return fail_errno("the file system has no %llu bytes for the arena", (unsigned long long)step);
+                }
+                off += step;
+                size -= step;
+        }
+        return OBJD_OK;
+}
+
+void arena_populate(struct arena *arena, uint64_t off, uint64_t size) {
+        (void)madvise(arena->base + off, size, MADV_POPULATE_WRITE);
+}
+
+objd_status arena_punch(struct arena *arena, uint64_t off, uint64_t size) {
+        if (sys.fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (int64_t)off, (int64_t)size) < 0)
+                return fail_errno("cannot give memory back to the system");
+        return OBJD_OK;
+}
+
+uint64_t arena_resident(const struct arena *arena) {
+        struct stat st;
+
+        return fstat(arena->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}

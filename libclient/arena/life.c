@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * life.c -- who is alive, as the kernel says
+ */
+
+#include "arena/life.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fork.h"
+#include "base/forklock.h"
+#include "base/status.h"
+#include "base/sys.h"
+
+/* Bytes far behind any arena's end; record locks need no bytes to be there. */
+#define GATE_BYTE (1LL << 52)
+#define CLIENT_BYTE(number) (GATE_BYTE + 1 + (int64_t)(number))
+
+static struct forklock gate_lock;
+
+static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock) {
+        struct flock lock = { .l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+        int r;
+
+        do
+                r = fcntl(fd, command, &lock);
+        while (r < 0 && errno == EINTR);
+        if (ret_lock)
+                *ret_lock = lock;
+        return r;
+}
+
+objd_status gate_enter(struct arena *arena, int64_t deadline_ns) {
+        long pause_ns = 20000;
+
+        for (;;) {
+                if (forklock_try(&gate_lock)) {
+                        if (record_lock(arena->fd, F_SETLK, F_WRLCK, GATE_BYTE, NULL) == 0)
+                                return OBJD_OK;
+                        forklock_give(&gate_lock);
+                        if (errno != EACCES && errno != EAGAIN)
+                                return fail_errno("cannot lock the arena's gate");
+                }
+                if (now_ns() >= deadline_ns)
+                        return fail(OBJD_E_BUSY, "another process stands in the arena's gate (is it stopped?)");
+                nanosleep(&(struct timespec){ .tv_nsec = pause_ns }, NULL);
+                if (pause_ns < 2000000)
+                        pause_ns *= 2;
+        }
+}
+
+void gate_leave(struct arena *arena) {
+        (void)record_lock(arena->fd, F_SETLK, F_UNLCK, GATE_BYTE, NULL);
+        forklock_give(&gate_lock);
+}
+
+static void read_comm(char comm[16]) {
+        int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, comm, 15);
+
+        if (fd >= 0)
+                close(fd);
+        if (n < 0)
+                n = 0;
+        comm[n] = 0;
+        if (n > 0 && comm[n - 1] == '\n')
+                comm[n - 1] = 0;
+}
+
+static objd_status take_client(struct arena *arena, uint32_t number, uint64_t *ret_client) {
+        struct client_shm *client = arena_client(arena, number);
+        objd_status r = arena_commit(arena, arena_off(arena, client), CLIENT_SIZE);
+
+        if (r)
+                return r;
+        if (record_lock(arena->fd, F_SETLK, F_WRLCK, CLIENT_BYTE(number), NULL) < 0)
+                return fail_errno("cannot lock the client's byte in the arena");
+        client->generation++;
+        client->uid = getuid();
+        client->pid = getpid();
+        client->since_ns = wall_ns();
+        word_set(&client->n_anonymous, 0);
+        read_comm(client->comm);
+        order_for_death();
+        half_set(&client->claimed, 1);
+        if (number >= arena->header->clients_high)
+                word_set(&arena->header->clients_high, number + 1);
+        *ret_client = id_make(number, client->generation);
+        return OBJD_OK;
+}
+
+objd_status client_claim(struct arena *arena, uint64_t *ret_client) {
+        uint64_t high = word_get(&arena->header->clients_high);
+
+        /* Whoever retires memory makes all readers pass a barrier that they do not execute themselves. */
+        (void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+
+        for (uint32_t i = 1; i < high; i++)
+                if (!half_get(&arena_client(arena, i)->claimed))
+                        return take_client(arena, i, ret_client);
+        if (high >= N_CLIENTS)
+                return fail(OBJD_E_LIMIT, "the arena has %u clients, which is all it can have", N_CLIENTS - 1);
+        return take_client(arena, (uint32_t)high, ret_client);
+}
+
+void client_release(struct arena *arena, uint64_t client) {
+        half_set(&arena_client(arena, id_number(client))->claimed, 0);
+        (void)record_lock(arena->fd, F_SETLK, F_UNLCK, CLIENT_BYTE(id_number(client)), NULL);
+}
+
+bool client_is_alive(struct arena *arena, uint64_t id) {
+        const struct client_shm *client = arena_client(arena, id_number(id));
+        struct flock lock;
+
+        if (!id_number(id) || id_number(id) >= word_get(&arena->header->clients_high) || !half_get_acquire(&client->claimed) || client->generation != id_generation(id))
+                return false;
+        if (id == word_get(&arena->client) && word_get(&arena->client_fork) == fork_generation())
+                return true;
+        if (record_lock(arena->fd, F_GETLK, F_WRLCK, CLIENT_BYTE(id_number(id)), &lock) < 0)
+                return true; /* no news is no death */
+        return lock.l_type != F_UNLCK;
+}
+
+objd_status life_begin(struct arena *arena, struct lane_shm *lane) {
+        pthread_mutexattr_t attributes;
+
+        (void)arena;
+        if (lane->by_process)
+                return OBJD_OK;
+        /*
+         * The lane is free, so no thread has this mutex in its list: a dead owner's list went with it, and a
+         * living one has unlocked before it said that the lane is free.
+         */
+        memset(&lane->life, 0, sizeof(lane->life));
+        if (pthread_mutexattr_init(&attributes) || pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) ||
+            pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) ||
+            pthread_mutex_init(&lane->life.mutex, &attributes) || pthread_mutex_lock(&lane->life.mutex))
+                return fail(OBJD_E_SYS, "cannot make a robust mutex");
+        (void)pthread_mutexattr_destroy(&attributes);
+        return OBJD_OK;
+}
+
+void life_end(struct lane_shm *lane) {
+        if (!lane->by_process)
+                (void)pthread_mutex_unlock(&lane->life.mutex);
+}
+
+static bool word_is_dead(uint32_t word) {
+        return (word & FUTEX_OWNER_DIED) || !(word & FUTEX_TID_MASK);
+}
+
+bool lane_is_dead(struct arena *arena, const struct lane_shm *lane) {
+        uint64_t generation;
+
+        if (!half_get_acquire(&lane->claimed))
+                return false;
+        generation = word_get(&lane->generation);
+        if (lane->by_process ? client_is_alive(arena, word_get(&lane->client))
+                             : !word_is_dead(half_get_acquire(&lane->life.word)))
+                return false;
+        /*
+         * A lane that is being given back says so before it unlocks. So a word that is unlocked and still
+         * claimed belongs to a dead owner, unless the lane has changed hands since the first look.
+         */
+        return half_get_acquire(&lane->claimed) && word_get(&lane->generation) == generation;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * blocks.c -- free runs of blocks: first fit by size class, joined with their neighbours at once
+ *
+ * A run's first and last blocks say what it is (boundary tags, after Knuth); what lies between is never looked at. The state
+ * of an inner block is one of the inner states, never one that a lone block has.
+ *
+ * Whether a block has memory of the system is a matter of its own (block_shm.memory): it is written without a note,
+ * "unknown" before the system is asked to give or take, and the truth only after, so that a death leaves "unknown".
+ */
+
+#include "mem/blocks.h"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+
+/* How many runs of the right bin are tried before the next larger bin is. */
+#define TRY_RUNS 16
+
+/* How long a puncher waits for readers: a read takes well under a microsecond, unless its thread is not running. */
+#define GRACE_TURNS 2000
+
+void block_link(struct lane *lane, uint32_t *head, uint32_t number) {
+        struct block_shm *block = block_at(lane, number);
+
+        pool_note(lane, &block->next);
+        half_set(&block->next, *head);
+        pool_set32(lane, &block->prev, 0);
+        if (*head)
+                pool_set32(lane, &block_at(lane, *head - 1)->prev, number + 1);
+        pool_set32(lane, head, number + 1);
+}
+
+void block_unlink(struct lane *lane, uint32_t *head, uint32_t number) {
+        struct block_shm *block = block_at(lane, number);
+
+        if (block->prev)
+                pool_set32(lane, &block_at(lane, block->prev - 1)->next, block->next);
+        else
+                pool_set32(lane, head, block->next);
+        if (block->next)
+                pool_set32(lane, &block_at(lane, block->next - 1)->prev, block->prev);
+}
+
+static uint32_t bin_of(uint32_t n) {
+        return 31 - (uint32_t)__builtin_clz(n);
+}
+
+/* Makes [number, number + n) a free run in its bin. */
+static void insert_run(struct lane *lane, uint32_t number, uint32_t n) {
+        struct block_shm *first = block_at(lane, number), *last = block_at(lane, number + n - 1);
+
+        pool_set8(lane, &first->state, BLOCK_FREE);
+        pool_set32(lane, &first->run, n);
+        if (n > 1) {
+                pool_set8(lane, &last->state, BLOCK_FREE_IN);
+                pool_set32(lane, &last->run, n);
+        }
+        block_link(lane, &pool_of(lane)->bins[bin_of(n)], number);
+}
+
+static void remove_run(struct lane *lane, uint32_t number) {
+        struct block_shm *first = block_at(lane, number);
+
+        block_unlink(lane, &pool_of(lane)->bins[bin_of(first->run)], number);
+        pool_set8(lane, &first->state, BLOCK_FREE_IN);
+}
+
+static uint32_t find_run(struct lane *lane, uint32_t n) {
+        struct pool_shm *pool = pool_of(lane);
+        uint32_t bin = bin_of(n), next = pool->bins[bin];
+
+        for (int i = 0; next && i < TRY_RUNS; i++, next = block_at(lane, next - 1)->next)
+                if (block_at(lane, next - 1)->run >= n)
+                        return next;
+        for (bin++; bin < N_BINS; bin++)
+                if (pool->bins[bin])
+                        return pool->bins[bin];
+        return 0;
+}
+
+/* Makes the frontier's next blocks a free run, together with the free run that ends at it. */
+static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number) {
+        struct pool_shm *pool = pool_of(lane);
+        uint32_t frontier = (uint32_t)pool->frontier, start = frontier, need;
+        uint64_t entries;
+        objd_status r;
+
+        if (frontier) {
+                struct block_shm *last = block_at(lane, frontier - 1);
+
+                if (last->state == BLOCK_FREE || (last->state == BLOCK_FREE_IN && last->run <= frontier))
+                        start = frontier - last->run;
+        }
+        need = n - (frontier - start);
+        if (need > pool->n_blocks - frontier)
+                return fail(OBJD_E_NOMEM, "the arena is full: %llu MiB in all, none of it free in one piece of %u KiB",
+                            (unsigned long long)(pool->n_blocks * BLOCK_SIZE >> 20), n * (BLOCK_SIZE >> 10));
+        entries = frontier + need;
+        if (entries > pool->table_ready) {
+                uint64_t ready = (entries + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
+
+                if (ready > pool->n_blocks)
+                        ready = pool->n_blocks;
+                r = arena_commit(lane->arena, arena_off(lane->arena, block_at(lane, (uint32_t)pool->table_ready)),
+                                 (ready - pool->table_ready) * sizeof(struct block_shm));
+                if (r)
+                        return r;
+                pool_set(lane, &pool->table_ready, ready);
+        }
+        if (start < frontier)
+                remove_run(lane, start);
+        pool_set(lane, &pool->frontier, entries);
+        insert_run(lane, start, n);
+        *ret_number = start;
+        return OBJD_OK;
+}
+
+static uint32_t count_kept(struct lane *lane, uint32_t number, uint32_t n) {
+        uint32_t kept = 0;
+
+        for (uint32_t i = 0; i < n; i++)
+                kept += block_at(lane, number + i)->memory != MEMORY_NONE;
+        return kept;
+}
+
+/* n_kept is a hint that a death may leave wrong; it must not wrap. */
+static void add_kept(struct lane *lane, uint32_t n) {
+        pool_set(lane, &pool_of(lane)->n_kept, pool_of(lane)->n_kept + n);
+}
+
+static void sub_kept(struct lane *lane, uint32_t n) {
+        uint64_t kept = pool_of(lane)->n_kept;
+
+        pool_set(lane, &pool_of(lane)->n_kept, kept > n ? kept - n : 0);
+}
+
+objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number) {
+        uint32_t found = find_run(lane, n), number, run;
+        objd_status r;
+
+        if (found) {
+                number = found - 1;
+        } else {
+                r = extend(lane, n, &number);
+                if (r)
+                        return r;
+        }
+        run = block_at(lane, number)->run;
+        remove_run(lane, number);
+        if (run > n)
+                insert_run(lane, number + n, run - n);
+        sub_kept(lane, count_kept(lane, number, n));
+        pool_set8(lane, &block_at(lane, number)->state, BLOCK_RUN);
+        pool_set32(lane, &block_at(lane, number)->run, n);
+        if (n > 1)
+                pool_set8(lane, &block_at(lane, number + n - 1)->state, BLOCK_RUN_IN);
+        pool_add(lane, &pool_of(lane)->n_used_blocks, n);
+        *ret_number = number;
+        return OBJD_OK;
+}
+
+objd_status run_give(struct lane *lane, uint32_t number, uint32_t n) {
+        struct pool_shm *pool = pool_of(lane);
+        uint32_t start = number, end = number + n;
+
+        add_kept(lane, count_kept(lane, number, n));
+        pool_add(lane, &pool->n_used_blocks, (uint64_t)0 - n);
+        if (number) {
+                struct block_shm *before = block_at(lane, number - 1);
+
+                if (before->state == BLOCK_FREE || before->state == BLOCK_FREE_IN) {
+                        if (!before->run || before->run > number)
+                                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u", number - 1);
+                        start = number - before->run;
+                        remove_run(lane, start);
+                }
+        }
+        if (end < pool->frontier && block_at(lane, end)->state == BLOCK_FREE) {
+                uint32_t run = block_at(lane, end)->run;
+
+                remove_run(lane, end);
+                end += run;
+        }
+        pool_set8(lane, &block_at(lane, number)->state, BLOCK_FREE_IN);
+        insert_run(lane, start, end - start);
+        return OBJD_OK;
+}
+
+objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n) {
+        uint64_t off = arena_off(lane->arena, block_data(lane, number));
+        bool all = true;
+        objd_status r;
+
+        for (uint32_t i = 0; i < n; i++)
+                all &= block_at(lane, number + i)->memory == MEMORY_ALL;
+        if (all)
+                return OBJD_OK;
+        for (uint32_t i = 0; i < n; i++)
+                if (block_at(lane, number + i)->memory == MEMORY_NONE)
+                        __atomic_store_n(&block_at(lane, number + i)->memory, MEMORY_UNKNOWN, __ATOMIC_RELAXED);
+        order_for_death();
+        r = arena_commit(lane->arena, off, (uint64_t)n << BLOCK_SHIFT);
+        if (r)
+                return r;
+        arena_populate(lane->arena, off, (uint64_t)n << BLOCK_SHIFT);
+        for (uint32_t i = 0; i < n; i++)
+                __atomic_store_n(&block_at(lane, number + i)->memory, MEMORY_ALL, __ATOMIC_RELAXED);
+        return OBJD_OK;
+}
+
+bool blocks_grace(struct lane *lane) {
+        struct arena *arena = lane->arena;
+        uint64_t high = word_get(&arena->header->lanes_high);
+
+        if (lane_is_stand_in(lane))
+                return false;
+        if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
+                return false;
+        for (uint32_t i = 1; i <= high; i++) {
+                const struct lane_shm *shm = arena_lane(arena, i < high ? i : RESERVE_LANE);
+                uint64_t epoch;
+
+                if (shm == lane->shm || !half_get(&shm->claimed))
+                        continue;
+                epoch = word_get_acquire(&shm->epoch);
+                for (int turns = 0; (epoch & 1) && word_get_acquire(&shm->epoch) == epoch; turns++)
+                        if (turns > GRACE_TURNS)
+                                return false;
+        }
+        return true;
+}
+
+bool blocks_punch(struct lane *lane, uint32_t first, uint32_t n) {
+        uint32_t kept = count_kept(lane, first, n);
+
+        for (uint32_t i = 0; i < n; i++)
+                if (block_at(lane, first + i)->memory != MEMORY_NONE)
+                        __atomic_store_n(&block_at(lane, first + i)->memory, MEMORY_UNKNOWN, __ATOMIC_RELAXED);
+        order_for_death();
+        if (arena_punch(lane->arena, arena_off(lane->arena, block_data(lane, first)), (uint64_t)n << BLOCK_SHIFT))
+                return false;
+        for (uint32_t i = 0; i < n; i++)
+                __atomic_store_n(&block_at(lane, first + i)->memory, MEMORY_NONE, __ATOMIC_RELAXED);
+        sub_kept(lane, kept);
+        return true;
+}

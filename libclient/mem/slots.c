@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * slots.c -- blocks of object slots and of shard groups, and giving memory back to the system
+ *
+ * These blocks are type-stable: a line in them is a lock word as long as the block is what it is. When the last slot of
+ * one has been freed, the block is retired: its state says so, which stops everybody who comes later, and
+ * retire_count tells the handles to look. It becomes common memory only after everybody who came earlier has
+ * left (blocks_grace), and its versions live on in version_floor, from which the next block of lines starts.
+ */
+
+#include "base/status.h"
+#include "mem/blocks.h"
+#include "txn/txn.h"
+
+/* Chunks in limbo that one trim tries; the rest is for the next one. */
+#define TRY_CHUNKS 64
+
+static uint32_t *list_of(struct lane *lane, uint64_t flags) {
+        return flags & SLOT_IS_GROUP ? &pool_of(lane)->groups : &pool_of(lane)->slots;
+}
+
+static uint32_t width_of(uint64_t flags) {
+        return flags & SLOT_IS_GROUP ? GROUP_SLOTS : 1;
+}
+
+static uint64_t mask_of(uint64_t flags, uint32_t slot) {
+        return (flags & SLOT_IS_GROUP ? 0xffffffffULL : 1ULL) << (slot % 64);
+}
+
+/* The slots that can be given out: slot 0 is the head, and a group needs all of its 32. */
+static uint64_t room_of(uint64_t flags) {
+        return flags & SLOT_IS_GROUP ? SLOTS_PER_BLOCK / GROUP_SLOTS - 1 : SLOTS_PER_BLOCK - 1;
+}
+
+static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_number) {
+        struct pool_shm *pool = pool_of(lane);
+        struct line_shm *lines;
+        uint32_t number;
+        objd_status r = run_take(lane, 1, &number);
+
+        if (r)
+                return r;
+        r = run_commit(lane, number, 1);
+        if (r)
+                return r;
+        lines = (struct line_shm *)block_data(lane, number);
+        for (uint32_t i = 0; i < BLOCK_SIZE / LINE_SIZE; i++)
+                for (uint32_t word = 0; word < LINE_SIZE / 8; word++)
+                        word_set((uint64_t *)&lines[i] + word, word ? 0 : pool->version_floor << LOCK_VERSION_SHIFT);
+        word_set(&lines[0].word, flags & SLOT_IS_GROUP ? 0xffffffffULL : 1); /* used[0]: the head itself */
+        pool_set8(lane, &block_at(lane, number)->state, flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS);
+        block_link(lane, list_of(lane, flags), number);
+        *ret_number = number;
+        return OBJD_OK;
+}
+
+static uint32_t find_slot(const struct slot_block_shm *head, uint64_t flags) {
+        for (uint32_t slot = width_of(flags); slot < SLOTS_PER_BLOCK; slot += width_of(flags))
+                if (!(head->used[slot / 64] & mask_of(flags, slot)))
+                        return slot;
+                else if (!(flags & SLOT_IS_GROUP) && head->used[slot / 64] == UINT64_MAX)
+                        slot |= 63;
+        return 0;
+}
+
+static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off) {
+        struct lane_shm *shm = lane->shm;
+        uint32_t number = *list_of(lane, flags) - 1, slot;
+        struct slot_block_shm *head;
+        struct object_shm *object;
+
+        if (!*list_of(lane, flags)) {
+                objd_status r = make_block(lane, flags, &number);
+
+                if (r)
+                        return r;
+        }
+        head = (struct slot_block_shm *)block_data(lane, number);
+        slot = find_slot(head, flags);
+        if (!slot)
+                return fail(OBJD_E_CORRUPT, "the block of objects %u is damaged", number);
+        pool_set(lane, &head->used[slot / 64], head->used[slot / 64] | mask_of(flags, slot));
+        pool_set(lane, &head->n_used, head->n_used + 1);
+        if (head->n_used == room_of(flags))
+                block_unlink(lane, list_of(lane, flags), number);
+        object = (struct object_shm *)head + slot;
+        if (!(flags & SLOT_IS_GROUP)) {
+                pool_set(lane, &object->chunks, 0);
+                pool_set(lane, &object->memory, 0);
+                pool_add(lane, &pool_of(lane)->n_objects, 1);
+        }
+        pool_add(lane, &pool_of(lane)->used, (uint64_t)width_of(flags) * SLOT_SIZE);
+        word_set(&shm->new_slots[shm->n_new_slots], arena_off(lane->arena, object) | flags);
+        pool_set32(lane, &shm->n_new_slots, shm->n_new_slots + 1);
+        *ret_off = arena_off(lane->arena, object);
+        return OBJD_OK;
+}
+
+objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off) {
+        if (lane->shm->n_new_slots >= LANE_SLOTS)
+                return fail(OBJD_E_LIMIT, "one operation cannot make more than %u objects", LANE_SLOTS);
+        for (int attempt = 0;; attempt++) {
+                objd_status r = pool_begin(lane);
+
+                if (r == OBJD_OK)
+                        r = pool_end(lane, take_slots(lane, flags, ret_off));
+                if (r != OBJD_E_NOMEM || attempt)
+                        return r;
+                pool_trim(lane);
+        }
+}
+
+/* From now on nobody finds the block; who has found it before is waited for later. */
+static void retire(struct lane *lane, uint32_t number) {
+        struct pool_shm *pool = pool_of(lane);
+        const struct line_shm *lines = (const struct line_shm *)block_data(lane, number);
+        uint64_t highest = pool->version_floor;
+
+        for (uint32_t i = SLOT_SIZE / LINE_SIZE; i < BLOCK_SIZE / LINE_SIZE; i++)
+                if (word_get(&lines[i].word) >> LOCK_VERSION_SHIFT > highest)
+                        highest = word_get(&lines[i].word) >> LOCK_VERSION_SHIFT;
+        /* One more than the highest, and one for a holder that is about to give its lock back. */
+        pool_set(lane, &pool->version_floor, highest + 2);
+        pool_set8(lane, &block_at(lane, number)->state, BLOCK_RETIRED);
+        block_link(lane, &pool->retired, number);
+        pool_set(lane, &lane->arena->header->retire_count, lane->arena->header->retire_count + 1);
+}
+
+/* After a grace, with the lock held since before it: retired blocks are free blocks. */
+static objd_status reclaim(struct lane *lane, uint32_t number) {
+        objd_status r;
+
+        block_unlink(lane, &pool_of(lane)->retired, number);
+        r = run_give(lane, number, 1);
+        if (r == OBJD_OK && pool_of(lane)->n_kept > KEEP_BLOCKS) {
+                pool_checkpoint(lane);
+                (void)blocks_punch(lane, number, 1);
+        }
+        return r;
+}
+
+static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots) {
+        uint64_t flags = entry & SLOT_IS_GROUP, off = entry & ~SLOT_IS_GROUP;
+        struct object_shm *object = arena_at(lane->arena, off, SLOT_SIZE);
+        uint32_t number, slot;
+        struct slot_block_shm *head;
+
+        if (!object)
+                return fail(OBJD_E_CORRUPT, "there is no object at %#llx", (unsigned long long)off);
+        number = block_of(lane->arena, object);
+        head = (struct slot_block_shm *)block_data(lane, number);
+        slot = (uint32_t)(object - (struct object_shm *)head);
+        if (block_at(lane, number)->state != (flags ? BLOCK_GROUPS : BLOCK_SLOTS) ||
+            (head->used[slot / 64] & mask_of(flags, slot)) != mask_of(flags, slot) || !head->n_used)
+                return fail(OBJD_E_CORRUPT, "the block of objects %u is damaged", number);
+        pool_set32(lane, n_slots, *n_slots - 1);
+        if (head->n_used == room_of(flags))
+                block_link(lane, list_of(lane, flags), number);
+        pool_set(lane, &head->used[slot / 64], head->used[slot / 64] & ~mask_of(flags, slot));
+        pool_set(lane, &head->n_used, head->n_used - 1);
+        if (!flags)
+                pool_add(lane, &pool_of(lane)->n_objects, (uint64_t)0 - 1);
+        pool_add(lane, &pool_of(lane)->used, (uint64_t)0 - (uint64_t)width_of(flags) * SLOT_SIZE);
+        if (head->n_used)
+                return OBJD_OK;
+        block_unlink(lane, list_of(lane, flags), number);
+        retire(lane, number);
+        pool_checkpoint(lane);
+        return blocks_grace(lane) ? reclaim(lane, number) : OBJD_OK;
+}
+
+objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots) {
+        objd_status r = pool_begin(lane);
+
+        return r ? r : pool_end(lane, give_slots(lane, entry, n_slots));
+}
+
+/* ---- Trimming ----------------------------------------------------------------------------------------- */
+
+static void reclaim_retired(struct lane *lane) {
+        struct pool_shm *pool = pool_of(lane);
+
+        if (pool_begin(lane))
+                return;
+        if (pool->retired && blocks_grace(lane))
+                while (pool->retired && reclaim(lane, pool->retired - 1) == OBJD_OK)
+                        pool_checkpoint(lane);
+        (void)pool_end(lane, OBJD_OK);
+}
+
+/* Up to PUNCH_BLOCKS blocks in a row of one free run that have memory. */
+static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n) {
+        for (uint32_t bin = 0; bin < N_BINS; bin++)
+                for (uint32_t next = pool_of(lane)->bins[bin]; next; next = block_at(lane, next - 1)->next) {
+                        uint32_t end = next - 1 + block_at(lane, next - 1)->run, first = next - 1, n = 0;
+
+                        while (first < end && block_at(lane, first)->memory == MEMORY_NONE)
+                                first++;
+                        while (first + n < end && n < PUNCH_BLOCKS && block_at(lane, first + n)->memory != MEMORY_NONE)
+                                n++;
+                        *ret_first = first;
+                        *ret_n = n;
+                        if (n)
+                                return true;
+                }
+        return false;
+}
+
+static bool punch_next(struct lane *lane) {
+        uint32_t first, n;
+        bool punched = false;
+
+        if (pool_begin(lane))
+                return false;
+        if (find_kept(lane, &first, &n) && blocks_grace(lane))
+                punched = blocks_punch(lane, first, n);
+        (void)pool_end(lane, OBJD_OK);
+        return punched;
+}
+
+/* Chunks that were pinned when they were freed; each is tried once, and goes to the list's head again if it still is. */
+static void empty_limbo(struct lane *lane) {
+        struct pool_shm *pool = pool_of(lane);
+        uint64_t first = word_get(&pool->limbo), off = first;
+
+        for (int i = 0; off && i < TRY_CHUNKS; i++) {
+                struct chunk_shm *chunk = arena_at(lane->arena, off, CHUNK_HEAD);
+
+                if (!chunk || pool_give(lane, chunk))
+                        return;
+                off = word_get(&pool->limbo);
+                if (off == first || chunk == arena_at(lane->arena, off, CHUNK_HEAD))
+                        return;
+        }
+}
+
+void pool_trim(struct lane *lane) {
+        if (lane_is_stand_in(lane))
+                return;
+        empty_limbo(lane);
+        reclaim_retired(lane);
+        while (punch_next(lane))
+                ;
+}

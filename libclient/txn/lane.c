@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lane.c -- the lanes of this thread
+ *
+ * A thread claims a lane in an arena with its first call and keeps it until it ends or closes its last
+ * connection. The list of its lanes is private to it, so that nothing here is locked.
+ */
+
+#include "txn/lane.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fork.h"
+#include "base/status.h"
+#include "base/sys.h"
+#include "txn/recover.h"
+#include "txn/txn.h"
+
+static _Thread_local struct lane *own_lanes;
+static _Thread_local struct robust_list_head *robust_head; /* of this thread, as the kernel knew it in the parent */
+
+static pthread_key_t end_key;
+static pthread_once_t end_once = PTHREAD_ONCE_INIT;
+
+static void release(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+
+        if (lane->depth)
+                txn_abort(lane);
+        for (uint32_t i = 0; i < LANE_PINS; i++)
+                if (shm->pins[i]) {
+                        word_set(&shm->pins[i], 0);
+                        __atomic_fetch_sub(&lane->arena->header->n_pins, 1, __ATOMIC_RELAXED);
+                }
+        word_set(&shm->epoch, (shm->epoch + 1) & ~1ULL);
+        order_for_death();
+        __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);
+        life_end(shm);
+}
+
+/* Drops a lane from the thread's list; one of a parent process is the parent's and is left alone. */
+static void drop(struct lane **p) {
+        struct lane *lane = *p;
+
+        *p = lane->next;
+        if (lane->fork_generation == fork_generation())
+                release(lane);
+        arena_unref(lane->arena);
+        free(lane);
+}
+
+static void end_of_thread(void *unused) {
+        (void)unused;
+        while (own_lanes)
+                drop(&own_lanes);
+}
+
+static void make_end_key(void) {
+        (void)pthread_key_create(&end_key, end_of_thread);
+}
+
+void lane_release_own(struct arena *arena) {
+        struct lane **p = &own_lanes;
+
+        while (*p)
+                if ((*p)->arena == arena)
+                        drop(p);
+                else
+                        p = &(*p)->next;
+}
+
+/*
+ * In a child that was made by a raw clone(), the kernel knows no list of robust mutexes and would not tell anybody
+ * of this thread's death. glibc's list head is where it was in the parent; it must be empty and registered.
+ */
+static void register_robust_list(void) {
+        struct robust_list_head *head = NULL;
+        size_t size;
+
+        if (syscall(SYS_get_robust_list, 0, &head, &size) < 0)
+                return;
+        if (head) {
+                robust_head = head;
+        } else if (robust_head) {
+                robust_head->list.next = &robust_head->list;
+                robust_head->list_op_pending = NULL;
+                (void)syscall(SYS_set_robust_list, robust_head, sizeof(*robust_head));
+        }
+}
+
+/* This process's client in the arena, made if there is none yet. Inside the gate. */
+static objd_status ensure_client(struct arena *arena) {
+        uint64_t client;
+        objd_status r;
+
+        if (word_get(&arena->client) && word_get(&arena->client_fork) == fork_generation())
+                return OBJD_OK;
+        r = client_claim(arena, &client);
+        if (r)
+                return r;
+        word_set(&arena->client_fork, fork_generation());
+        word_set_release(&arena->client, client);
+        return OBJD_OK;
+}
+
+static bool is_free(const struct lane_shm *shm) {
+        uint32_t word = half_get_acquire(&shm->life.word);
+
+        return !half_get(&shm->claimed) && (!word || (word & FUTEX_OWNER_DIED));
+}
+
+static objd_status take_lane(struct lane *lane, uint32_t number) {
+        struct arena *arena = lane->arena;
+        struct lane_shm *shm = arena_lane(arena, number);
+        objd_status r = arena_commit(arena, arena_off(arena, shm), LANE_SIZE);
+
+        if (r)
+                return r;
+        half_set(&shm->by_process, arena->by_process);
+        r = life_begin(arena, shm);
+        if (r)
+                return r;
+        word_set(&shm->generation, shm->generation + 1);
+        word_set(&shm->client, arena->client);
+        shm->pid = getpid();
+        shm->tid = gettid();
+        word_set(&shm->recoverer, 0);
+        shm->log = (struct log_shm){ .off = arena_off(arena, shm->log_bytes), .capacity = LANE_LOG };
+        shm->pool_log = (struct log_shm){ .off = arena_off(arena, shm->pool_log_bytes), .capacity = LANE_POOL_LOG };
+        order_for_death();
+        __atomic_store_n(&shm->claimed, 1, __ATOMIC_RELEASE);
+        if (number != RESERVE_LANE && number >= arena->header->lanes_high)
+                word_set_release(&arena->header->lanes_high, number + 1);
+        lane->shm = shm;
+        lane->number = number;
+        lane->self = lane_id(lane);
+        return OBJD_OK;
+}
+
+static objd_status find_lane(struct lane *lane) {
+        uint64_t high = word_get(&lane->arena->header->lanes_high);
+        objd_status r = ensure_client(lane->arena);
+
+        if (r)
+                return r;
+        for (uint32_t i = 1; i < high; i++)
+                if (is_free(arena_lane(lane->arena, i)))
+                        return take_lane(lane, i);
+        if (high < RESERVE_LANE)
+                return take_lane(lane, (uint32_t)high);
+        return fail(OBJD_E_LIMIT, "the arena has %u lanes, one for each thread that uses it, and all are taken", RESERVE_LANE - 1);
+}
+
+/* All lanes are taken, some perhaps by the dead, and only somebody with a lane can recover them. */
+static objd_status recover_with_reserve(struct lane *lane) {
+        objd_status r;
+
+        if (!is_free(arena_lane(lane->arena, RESERVE_LANE)))
+                return OBJD_E_LIMIT;
+        r = take_lane(lane, RESERVE_LANE);
+        if (r)
+                return r;
+        lane->timeout_ns = 0;
+        (void)recover_all(lane->arena, lane);
+        release(lane);
+        return find_lane(lane);
+}
+
+static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane) {
+        struct lane *lane = sys.alloc(sizeof(*lane));
+        objd_status r;
+
+        if (!lane)
+                return fail(OBJD_E_NOMEM, "no memory for a lane's description");
+        (void)pthread_once(&end_once, make_end_key);
+        (void)pthread_setspecific(end_key, &own_lanes);
+        register_robust_list();
+        lane->arena = arena;
+        r = gate_enter(arena, deadline_ns);
+        if (r == OBJD_OK) {
+                r = find_lane(lane);
+                if (r == OBJD_E_LIMIT)
+                        r = recover_with_reserve(lane);
+                gate_leave(arena);
+        }
+        if (r) {
+                free(lane);
+                return r;
+        }
+        lane->fork_generation = fork_generation();
+        arena_ref(arena);
+        lane->next = own_lanes;
+        own_lanes = lane;
+        *ret_lane = lane;
+        return OBJD_OK;
+}
+
+/* The thread's lane in this arena, without those that are a parent process's. */
+static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane) {
+        struct lane **p = &own_lanes;
+
+        while (*p)
+                if ((*p)->fork_generation != fork_generation())
+                        drop(p);
+                else if ((*p)->arena == arena)
+                        break;
+                else
+                        p = &(*p)->next;
+        if (!*p)
+                return claim(arena, deadline_after(timeout_ns), ret_lane);
+        *ret_lane = *p;
+        return OBJD_OK;
+}
+
+/*
+ * The lane is in the middle of a call. If that call's frame is still below us on the stack, or we are on a
+ * signal stack, a signal handler has interrupted it; otherwise longjmp() has left it.
+ */
+static objd_status leave_unfinished(struct lane *lane) {
+        stack_t stack;
+
+        if (__builtin_frame_address(0) < lane->frame || (sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_ONSTACK)))
+                return fail(OBJD_E_REENTERED, "called from a signal handler that interrupted another call of this thread");
+        txn_abort(lane);
+        lane_leave(lane);
+        return OBJD_OK;
+}
+
+objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane) {
+        struct lane *lane = own_lanes;
+        objd_status r;
+
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation(), 0)) {
+                r = find_own(arena, timeout_ns, &lane);
+                if (r)
+                        return r;
+        }
+        if (__builtin_expect(lane->depth != 0, 0)) {
+                r = leave_unfinished(lane);
+                if (r)
+                        return r;
+        }
+        lane->depth = 1;
+        lane->frame = __builtin_frame_address(0);
+        lane->timeout_ns = timeout_ns;
+        lane->deadline_ns = 0;
+        lane_resume(lane);
+        *ret_lane = lane;
+        return OBJD_OK;
+}
+
+void lane_leave(struct lane *lane) {
+        lane_rest(lane);
+        lane->depth = 0;
+}
+
+/*
+ * Only compiler order here: whoever retires or punches runs membarrier() between making the memory unfindable and
+ * looking at the epochs, which stands in for the fence between this store and the loads of the call.
+ */
+void lane_resume(struct lane *lane) {
+        word_set(&lane->shm->epoch, lane->shm->epoch | 1);
+        order_for_death();
+}
+
+void lane_rest(struct lane *lane) {
+        uint64_t epoch = lane->shm->epoch;
+
+        order_for_death();
+        word_set_release(&lane->shm->epoch, epoch + (epoch & 1));
+}
+
+int64_t lane_deadline(struct lane *lane) {
+        if (!lane->deadline_ns)
+                lane->deadline_ns = deadline_after(lane->timeout_ns);
+        return lane->deadline_ns;
+}
+
+bool lane_id_is_alive(struct arena *arena, uint64_t id) {
+        const struct lane_shm *shm = arena_lane(arena, id_number(id));
+
+        return arena_has_lane(arena, id_number(id)) && half_get_acquire(&shm->claimed) && word_get(&shm->generation) == id_generation(id) &&
+               !lane_is_dead(arena, shm);
+}
+
+void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id) {
+        *lane = (struct lane){
+                .arena = arena,
+                .shm = arena_lane(arena, number),
+                .number = number,
+                .depth = 1,
+                .self = by_lane_id,
+        };
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * log.c -- putting old words back
+ */
+
+#include "txn/log.h"
+
+/* Whether the arena has these words: in the header's page, in a lane, or in a block that has been in use. */
+static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size) {
+        const struct header_shm *header = arena->header;
+
+        if (off & 7 || size > arena->mapped || off > arena->mapped - size)
+                return false;
+        return off + size <= PAGE_SIZE || (off >= header->lanes_off && off + size <= header->blocks_off) ||
+               arena_has(arena, off, size);
+}
+
+void log_roll_back(struct arena *arena, struct log_shm *log) {
+        uint64_t used = log->used;
+
+        if (used > log->capacity || used & 7)
+                used = 0; /* damaged: there is nothing that could be trusted */
+        while (used >= 8) {
+                const uint64_t *end = (const uint64_t *)(arena->base + log->off + used);
+                uint64_t off = end[-1] >> 16, n = end[-1] & 0xffff;
+
+                if ((n + 1) * 8 > used || !is_ours(arena, off, n * 8))
+                        break;
+                for (uint64_t i = 0; i < n; i++)
+                        word_set((uint64_t *)(arena->base + off) + i, *(end - 1 - n + i));
+                used -= (n + 1) * 8;
+                order_for_death();
+                log->used = used;
+                order_for_death();
+        }
+        log->used = 0;
+        order_for_death();
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recover.c -- finishing or undoing what a dead thread left in its lane
+ *
+ * The recoverer works as the dead lane: with its logs and in the name of its locks. So if the recoverer dies as
+ * well, the lane is what it was, a dead lane with a part of the work done, and the next one goes on.
+ */
+
+#include "txn/recover.h"
+
+#include "mem/pool.h"
+#include "txn/log.h"
+#include "txn/txn.h"
+
+/* How long a recoverer waits for the pool's living holder before it leaves the lane for later. */
+#define PATIENCE_NS 100000000LL
+
+/* Wins the right to recover, which is held until the lane is clean; replaces a recoverer that has died. */
+static bool win(struct arena *arena, struct lane_shm *shm, uint64_t by) {
+        uint64_t recoverer = __atomic_load_n(&shm->recoverer, __ATOMIC_ACQUIRE);
+
+        if (recoverer == by || (recoverer && lane_id_is_alive(arena, recoverer)))
+                return false;
+        return __atomic_compare_exchange_n(&shm->recoverer, &recoverer, by, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void lose(struct lane_shm *shm, uint64_t by) {
+        (void)__atomic_compare_exchange_n(&shm->recoverer, &by, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* The pool first: the lane's own lists are part of what its log protects. */
+static objd_status settle(struct lane *dead) {
+        pool_recover(dead);
+        switch (dead->shm->log.state) {
+        case TXN_ACTIVE:
+                return txn_undo(dead);
+        case TXN_COMMITTED:
+                return txn_complete(dead);
+        default:
+                txn_unlock(dead);
+                return OBJD_OK;
+        }
+}
+
+static void clear(struct arena *arena, struct lane_shm *shm) {
+        for (uint32_t i = 0; i < LANE_PINS; i++)
+                if (word_get(&shm->pins[i])) {
+                        word_set(&shm->pins[i], 0);
+                        __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELAXED);
+                }
+        word_set(&shm->waits_for, 0);
+        word_set_release(&shm->epoch, (word_get(&shm->epoch) + 1) & ~1ULL);
+        __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);
+}
+
+bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id) {
+        struct lane_shm *shm = arena_lane(arena, number), *by = arena_lane(arena, id_number(by_lane_id));
+        struct lane dead;
+        objd_status r;
+
+        if (!win(arena, shm, by_lane_id))
+                return false;
+        if (!lane_is_dead(arena, shm)) { /* somebody else was faster, and it may have a new owner by now */
+                lose(shm, by_lane_id);
+                return true;
+        }
+        lane_impersonate(&dead, arena, number, by_lane_id);
+        dead.timeout_ns = PATIENCE_NS;
+        r = settle(&dead);
+        if (r == OBJD_OK) {
+                clear(arena, shm);
+                word_set(&by->n_recoveries, by->n_recoveries + 1);
+        }
+        lose(shm, by_lane_id);
+        return r == OBJD_OK;
+}

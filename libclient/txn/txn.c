@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * txn.c -- the one write path: begin, note, change, commit or undo
+ */
+
+#include "txn/txn.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "mem/pool.h"
+#include "sync/wait.h"
+#include "txn/log.h"
+
+void txn_begin(struct lane *lane, uint32_t operation) {
+        struct lane_shm *shm = lane->shm;
+
+        half_set(&shm->operation, operation);
+        shm->log.used = 0;
+        lane->starved = false;
+        order_for_death();
+        word_set(&shm->log.state, TXN_ACTIVE);
+        order_for_death();
+}
+
+/*
+ * Moves the log to a chunk. Everything is copied before the offset changes, in one store, and the capacity is only
+ * raised after it. Chunks that held the log before stay in the lane's list until the end of the operation.
+ */
+static objd_status grow_log(struct lane *lane, uint64_t need) {
+        struct lane_shm *shm = lane->shm;
+        struct chunk_shm *chunk;
+        objd_status r = pool_take(lane, NULL, need * 2, &chunk);
+
+        if (r)
+                return r;
+        words_in(chunk_data(chunk), lane->arena->base + shm->log.off, shm->log.used);
+        order_for_death();
+        shm->log.off = arena_off(lane->arena, chunk_data(chunk));
+        order_for_death();
+        shm->log.capacity = chunk_size(chunk);
+        return OBJD_OK;
+}
+
+objd_status txn_reserve(struct lane *lane, size_t size, size_t n) {
+        uint64_t need = round8(size) + n * 16; /* a header, and rounding, for each */
+
+        if (log_has_room(&lane->shm->log, need, 0))
+                return OBJD_OK;
+        return grow_log(lane, lane->shm->log.used + need);
+}
+
+void txn_note(struct lane *lane, const void *p, size_t size) {
+        if (!log_has_room(&lane->shm->log, round8(size), 1)) {
+                lane->starved = true;
+                return;
+        }
+        log_note(lane->arena, &lane->shm->log, p, size);
+}
+
+void txn_set(struct lane *lane, uint64_t *p, uint64_t value) {
+        txn_note(lane, p, 8);
+        if (!lane->starved)
+                word_set(p, value);
+}
+
+void txn_write(struct lane *lane, void *dst, const void *src, size_t size) {
+        txn_note(lane, dst, size);
+        if (!lane->starved)
+                words_in(dst, src, size);
+}
+
+objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk) {
+        return pool_take(lane, object, size, ret_chunk);
+}
+
+objd_status txn_free(struct lane *lane, struct chunk_shm *chunk) {
+        return pool_move(lane, chunk, CHUNK_DOOMED);
+}
+
+/* A new slot stands in the lane from inside the pool's own transaction on: see pool_take_slots(). */
+objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object) {
+        uint64_t off;
+        objd_status r = pool_take_slots(lane, 0, &off);
+
+        if (r == OBJD_OK)
+                *ret_object = (struct object_shm *)(lane->arena->base + off);
+        return r;
+}
+
+objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines) {
+        uint64_t off;
+        objd_status r = pool_take_slots(lane, SLOT_IS_GROUP, &off);
+
+        if (r == OBJD_OK)
+                *ret_lines = (struct line_shm *)(lane->arena->base + off);
+        return r;
+}
+
+static objd_status doom_slot(struct lane *lane, uint64_t entry) {
+        struct lane_shm *shm = lane->shm;
+
+        if (shm->n_dead_slots >= LANE_SLOTS)
+                return fail(OBJD_E_LIMIT, "one operation cannot delete more than %u objects", LANE_SLOTS);
+        shm->dead_slots[shm->n_dead_slots] = entry;
+        order_for_death();
+        half_set(&shm->n_dead_slots, shm->n_dead_slots + 1);
+        return OBJD_OK;
+}
+
+objd_status txn_free_slot(struct lane *lane, struct object_shm *object) {
+        return doom_slot(lane, arena_off(lane->arena, object));
+}
+
+objd_status txn_free_group(struct lane *lane, struct line_shm *lines) {
+        return doom_slot(lane, arena_off(lane->arena, lines) | SLOT_IS_GROUP);
+}
+
+objd_status txn_wake(struct lane *lane, const uint32_t *futex) {
+        struct lane_shm *shm = lane->shm;
+        uint64_t off = arena_off(lane->arena, futex);
+
+        for (uint32_t i = 0; i < shm->n_wakes; i++)
+                if (shm->wakes[i] == off)
+                        return OBJD_OK;
+        if (shm->n_wakes >= LANE_WAKES)
+                return fail(OBJD_E_LIMIT, "one operation cannot wake the sleepers of more than %u objects", LANE_WAKES);
+        shm->wakes[shm->n_wakes] = off;
+        order_for_death();
+        half_set(&shm->n_wakes, shm->n_wakes + 1);
+        return OBJD_OK;
+}
+
+/* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
+void txn_unlock(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+
+        for (uint32_t n = shm->n_locks; n--;) {
+                order_for_death();
+                lock_release(lane->arena, (struct line_shm *)(lane->arena->base + shm->locks[n]), lane->number);
+                order_for_death();
+                half_set(&shm->n_locks, n);
+        }
+}
+
+/* Slots go back after the locks: a line must be free when its slot is. */
+static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_slots) {
+        objd_status r = OBJD_OK;
+
+        while (*n_slots && r == OBJD_OK) {
+                uint64_t entry = slots[*n_slots - 1];
+                struct object_shm *object = (struct object_shm *)(lane->arena->base + (entry & ~SLOT_IS_GROUP));
+
+                while (r == OBJD_OK && !(entry & SLOT_IS_GROUP) && object->chunks)
+                        r = pool_give(lane, (struct chunk_shm *)(lane->arena->base + object->chunks));
+                if (r == OBJD_OK)
+                        r = pool_give_slots(lane, entry, n_slots);
+        }
+        return r;
+}
+
+/* The log is the lane's own again before the chunks that it grew into go back. */
+static objd_status end(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+        objd_status r = OBJD_OK;
+
+        shm->log.used = 0;
+        order_for_death();
+        if (shm->log_chunk) {
+                shm->log.capacity = LANE_LOG;
+                order_for_death();
+                shm->log.off = arena_off(lane->arena, shm->log_bytes);
+                order_for_death();
+        }
+        while (shm->log_chunk && r == OBJD_OK)
+                r = pool_give(lane, (struct chunk_shm *)(lane->arena->base + shm->log_chunk));
+        if (r)
+                return r;
+        half_set(&shm->n_wakes, 0);
+        order_for_death();
+        word_set(&shm->log.state, TXN_IDLE);
+        order_for_death();
+        return OBJD_OK;
+}
+
+/* Empties one of the lane's lists of chunks: each one leaves it in a pool transaction of its own. */
+static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list to) {
+        objd_status r = OBJD_OK;
+
+        while (*list && r == OBJD_OK) {
+                struct chunk_shm *chunk = (struct chunk_shm *)(lane->arena->base + *list);
+
+                r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
+        }
+        return r;
+}
+
+objd_status txn_undo(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+        objd_status r;
+
+        log_roll_back(lane->arena, &shm->log);
+        half_set(&shm->n_dead_slots, 0);
+        half_set(&shm->n_wakes, 0);
+        r = empty_list(lane, &shm->taken, CHUNK_FREE);
+        if (r == OBJD_OK)
+                r = empty_list(lane, &shm->doomed, CHUNK_OF_OBJECT);
+        if (r)
+                return r;
+        txn_unlock(lane);
+        r = give_slots(lane, shm->new_slots, &shm->n_new_slots);
+        return r ? r : end(lane);
+}
+
+objd_status txn_complete(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+        objd_status r;
+
+        half_set(&shm->n_new_slots, 0);
+        r = empty_list(lane, &shm->taken, CHUNK_OF_OBJECT);
+        if (r == OBJD_OK)
+                r = empty_list(lane, &shm->doomed, CHUNK_FREE);
+        if (r)
+                return r;
+        txn_unlock(lane);
+        for (uint32_t i = 0; i < shm->n_wakes; i++)
+                wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + shm->wakes[i]), INT_MAX);
+        r = give_slots(lane, shm->dead_slots, &shm->n_dead_slots);
+        return r ? r : end(lane);
+}
+
+/*
+ * The decision has been made; what is left cannot be refused any more, so it waits for the pool however long the pool's
+ * holder takes (a few microseconds, unless somebody has stopped it).
+ */
+static void finish(struct lane *lane, objd_status (*how)(struct lane *lane)) {
+        int64_t timeout_ns = lane->timeout_ns, deadline_ns = lane->deadline_ns;
+
+        lane->deadline_ns = INT64_MAX;
+        (void)how(lane); /* fails only where memory is damaged; the checker reports what was left */
+        lane->timeout_ns = timeout_ns;
+        lane->deadline_ns = deadline_ns;
+}
+
+objd_status txn_commit(struct lane *lane) {
+        struct lane_shm *shm = lane->shm;
+
+        if (lane->starved) {
+                txn_abort(lane);
+                return fail(OBJD_E_NOMEM, "the operation's undo log is full");
+        }
+        word_set(&shm->n_writes, shm->n_writes + 1);
+        order_for_death();
+        if (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots && !shm->n_dead_slots && !shm->log_chunk) {
+                /* Nothing is owed but the locks, and they are given by anyone who finds them: IDLE is the commit. */
+                word_set(&shm->log.state, TXN_IDLE);
+                order_for_death();
+                txn_unlock(lane);
+                return OBJD_OK;
+        }
+        word_set(&shm->log.state, TXN_COMMITTED);
+        order_for_death();
+        finish(lane, txn_complete);
+        return OBJD_OK;
+}
+
+void txn_abort(struct lane *lane) {
+        if (lane->shm->log.state == TXN_IDLE)
+                txn_unlock(lane);
+        else if (lane->shm->log.state == TXN_ACTIVE)
+                finish(lane, txn_undo);
+        else
+                finish(lane, txn_complete);
+}
