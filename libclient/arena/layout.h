@@ -137,7 +137,7 @@ struct pool_shm {
         uint64_t n_objects;
         uint64_t version_floor; /* what lines of a new slot block start from */
         uint64_t table_ready;   /* entries of the block table that have memory */
-        uint64_t next_serial;   /* of the next object; never 0, never used twice */
+        uint64_t next_serial;   /* anybody, by atomic add: of the next object; never 0, never used twice */
         uint64_t limbo;         /* list of chunks that are free but for somebody's pin */
         uint32_t retired;       /* list of BLOCK_RETIRED */
         uint32_t slots;         /* blocks of slots with room */
@@ -281,3 +281,34 @@ static_assert(offsetof(struct lane_shm, log) % LINE_SIZE == 0, "nothing shares t
 static_assert(offsetof(struct header_shm, pool) % LINE_SIZE == 0, "the pool's lock is a line");
 static_assert(offsetof(struct header_shm, retire_count) % LINE_SIZE == 0, "read by every call");
 static_assert(sizeof(struct header_shm) <= PAGE_SIZE, "the header is one page");
+
+/* ---- Dicts (dict.c) ------------------------------------------------------------------------------------ */
+
+/*
+ * root[0] of a dict's line, or of one of its shards, is where its entries are, as a table word: 0 (none), a segment,
+ * or a directory of table words. A table word has the chunk's offset (a multiple of 64) in bits 6..47, the segment's
+ * number of groups in bits 48..63, and the directory's depth in bits 0..5 (0: it is a segment).
+ * root[1] is the number of entries. Of a dict in shards, root[0] of the object's own line is DICT_SHARDED | the group.
+ */
+#define DICT_SHARDED (1ULL << 63)
+
+/*
+ * A segment is a chunk: its head, this, then n groups of eight slots, each group a cache line; in a small one the entries
+ * follow. A slot is 0 (never used), SLOT_GONE, or 27 bits of the key's hash and the entry's offset / 8. Further
+ * entries are in extents, chunks whose first word is the offset of the extent before.
+ * Everything: the lock of the line that the segment hangs from.
+ */
+struct segment_shm {
+        uint64_t shape;  /* groups 16 | depth 16 | slots that are not 0 16 | entries 16 */
+        uint64_t fill;   /* bytes used in the last extent 32 | its size 32, both with the chunk's head */
+        uint64_t extent; /* the last extent; the segment's own chunk, if entries are in it */
+        uint64_t bytes;  /* of living entries 32 | of dead ones 32 */
+        uint64_t slots[];
+};
+
+/* An entry: these, the key padded to 8, the value padded to 8 (or the offset of its chunk). */
+struct entry_shm {
+        uint64_t head; /* key type 4 | key size 12 | value type 4 | is in a chunk 1 | 3 | value size 40 */
+        uint64_t sequence;
+        uint64_t data[];
+};

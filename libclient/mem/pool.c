@@ -20,9 +20,10 @@ const uint32_t pool_class_size[N_CLASSES] = { 256,  384,  512,  768,   1024,  15
 #define RUN_MAX ((uint32_t)(ARENA_SIZE_MAX >> BLOCK_SHIFT))
 #define INFO_LIST_SHIFT 40
 #define INFO_PINNABLE (1ULL << 47)
+#define INFO_FRESH (1ULL << 46) /* doomed by the same operation that took it: no object's, however that ends */
 
 static enum chunk_list info_list(uint64_t info) {
-        return (enum chunk_list)(info >> INFO_LIST_SHIFT & 0x7f);
+        return (enum chunk_list)(info >> INFO_LIST_SHIFT & 0x3f);
 }
 
 static uint32_t info_class(uint64_t info) {
@@ -34,7 +35,7 @@ static uint32_t info_run(uint64_t info) {
 }
 
 static uint64_t with_list(uint64_t info, enum chunk_list list) {
-        return (info & ~(0x7fULL << INFO_LIST_SHIFT)) | (uint64_t)list << INFO_LIST_SHIFT;
+        return (info & ~(0x3fULL << INFO_LIST_SHIFT)) | (uint64_t)list << INFO_LIST_SHIFT;
 }
 
 /* Bytes from the chunk's head to its end; 0 if the head is damaged. */
@@ -356,15 +357,26 @@ objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t siz
 
 /* ---- Giving ------------------------------------------------------------------------------------------- */
 
-objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to) {
-        objd_status r = pool_begin(lane);
+static objd_status move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to) {
+        bool fresh = info_list(chunk->info) == CHUNK_TAKEN && to == CHUNK_DOOMED;
+        objd_status r = list_remove(lane, chunk);
 
-        if (r)
-                return r;
-        r = list_remove(lane, chunk);
         if (r == OBJD_OK)
                 r = list_insert(lane, chunk, to);
-        return pool_end(lane, r);
+        if (r == OBJD_OK && fresh)
+                word_set(&chunk->info, chunk->info | INFO_FRESH); /* noted by list_insert() */
+        return r;
+}
+
+objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to) {
+        objd_status r;
+
+        if (!arena_at(lane->arena, arena_off(lane->arena, chunk), CHUNK_HEAD))
+                return damaged(lane, chunk);
+        if (to == CHUNK_OF_OBJECT && (chunk->info & INFO_FRESH))
+                return pool_give(lane, chunk);
+        r = pool_begin(lane);
+        return r ? r : pool_end(lane, move(lane, chunk, to));
 }
 
 /*
@@ -480,14 +492,4 @@ objd_status pool_give(struct lane *lane, struct chunk_shm *chunk) {
                         r = pool_end(lane, give_step(lane, chunk, &done));
         }
         return r;
-}
-
-objd_status pool_new_serial(struct lane *lane, uint64_t *ret_serial) {
-        objd_status r = pool_begin(lane);
-
-        if (r)
-                return r;
-        *ret_serial = pool_of(lane)->next_serial;
-        pool_add(lane, &pool_of(lane)->next_serial, 1);
-        return pool_end(lane, OBJD_OK);
 }

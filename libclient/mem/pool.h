@@ -25,7 +25,7 @@ enum chunk_list {
         CHUNK_IN_LIMBO = 5 /* free, but for somebody's pin */
 };
 
-/* info: magic 16 | pinnable 1 | list 7 | class 8 (0xff: a run) | blocks or 0 32 */
+/* info: magic 16 | pinnable 1 | fresh 1 | list 6 | class 8 (0xff: a run) | blocks or 0 32 */
 static inline uint64_t chunk_info(enum chunk_list list, uint32_t size_class, uint32_t run) {
         return CHUNK_MAGIC << 48 | (uint64_t)list << 40 | (uint64_t)(size_class & 0xff) << 32 | run;
 }
@@ -53,7 +53,10 @@ objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t siz
 /* Marks a chunk that the lane has just taken as one that may be pinned: it is looked for among pins before it is freed. */
 void chunk_make_pinnable(struct chunk_shm *chunk);
 
-/* From one list to another: CHUNK_DOOMED, or CHUNK_OF_OBJECT. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_CORRUPT */
+/*
+ * From one list to another: CHUNK_DOOMED, or CHUNK_OF_OBJECT (where a chunk that was taken and doomed by the same operation
+ * is freed instead). Repeatable. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_CORRUPT
+ */
 objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to);
 
 /* Frees a chunk, whichever list it is in; one that is pinned waits in limbo. @return as pool_move() */
@@ -68,9 +71,6 @@ objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off
 
 /* Gives back the slot or group of this entry of the lane's lists, and takes the entry off *n_slots with it. */
 objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots);
-
-/* A serial that no object has had. */
-objd_status pool_new_serial(struct lane *lane, uint64_t *ret_serial);
 
 /* Gives memory of free blocks back to the system, and retired blocks to the pool, as far as nobody can still look at them. */
 void pool_trim(struct lane *lane);

@@ -53,6 +53,12 @@ static inline uint32_t object_lock_flags(uint64_t config) {
         return (uint32_t)(config >> 32 & 0xff);
 }
 
+/* The chunk that holds the object's name if it is too long for the slot, 0 if it is not. */
+uint64_t object_name_chunk(const struct object_shm *object);
+
+/* What a call on this connection may wait for living holders; objd_next_timeout() once, else the connection's. */
+int64_t conn_timeout(const struct objd_conn *conn);
+
 /*
  * Inside an epoch: whether the handle's slot is still a slot, so that its line may be locked and read. Says nothing
  * about the object in it: compare the line's serial after taking the lock or under its version.

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * dict.h -- what the parts of the dict share: keys, hashes, table words, segments
+ *
+ * dict.c changes a dict (find, insert, remove, grow), dict_read.c reads it without locks, dict_kind.c makes a kind of it.
+ */
+
+#include <objd.h>
+
+#include "object/kind.h"
+#include "object/object.h"
+#include "txn/txn.h"
+
+#define DICT_GROUP 8u        /* slots in a group */
+#define DICT_GROUPS_MAX 126u /* of a segment: with them it fits a chunk of 8 KiB */
+#define DICT_SHARDS 64u
+#define SLOT_GONE 1ULL
+
+/* A key as it stands in an entry: padded with zeros to 8. */
+struct key {
+        uint64_t words[OBJD_KEY_MAX / 8];
+        uint32_t type;
+        uint32_t size;
+        uint64_t hash;
+};
+
+/* @return OBJD_OK, OBJD_E_TYPE, OBJD_E_TOOBIG, OBJD_E_INVAL */
+objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value, struct key *ret_key);
+
+/* Of a key whose words are in the arena, under a lock. */
+uint64_t key_hash(const struct arena *arena, uint32_t type, const void *words, uint32_t size);
+
+static inline uint32_t hash_shard(uint64_t hash)
+{
+        return (uint32_t)(hash >> 58);
+}
+
+/* The index into a directory of this depth: the bits after the shard's, so that order of hash is order of place. */
+static inline uint64_t hash_index(uint64_t hash, uint32_t depth)
+{
+        return depth ? hash << 6 >> (64 - depth) : 0;
+}
+
+static inline uint64_t hash_tag(uint64_t hash)
+{
+        return hash & 0x7ffffff;
+}
+
+static inline uint32_t hash_group(uint64_t hash, uint32_t n_groups)
+{
+        return (uint32_t)((hash & 0xffffffff) * n_groups >> 32);
+}
+
+static inline uint64_t table_off(uint64_t word)
+{
+        return word & 0xffffffffffc0ULL;
+}
+
+static inline uint32_t table_depth(uint64_t word)
+{
+        return (uint32_t)(word & 63);
+}
+
+static inline uint32_t table_groups(uint64_t word)
+{
+        return (uint32_t)(word >> 48);
+}
+
+static inline uint64_t slot_make(uint64_t hash, uint64_t entry_off)
+{
+        return hash_tag(hash) << 37 | entry_off >> 3;
+}
+
+static inline uint64_t slot_off_of(uint64_t slot)
+{
+        return (slot & ((1ULL << 37) - 1)) << 3;
+}
+
+static inline uint32_t entry_key_type(uint64_t head)
+{
+        return (uint32_t)(head & 15);
+}
+
+static inline uint32_t entry_key_size(uint64_t head)
+{
+        return (uint32_t)(head >> 4 & 0xfff);
+}
+
+static inline objd_type entry_value_type(uint64_t head)
+{
+        return (objd_type)(head >> 16 & 15);
+}
+
+static inline bool entry_is_big(uint64_t head)
+{
+        return head >> 20 & 1;
+}
+
+static inline uint64_t entry_value_size(uint64_t head)
+{
+        return head >> 24;
+}
+
+/* Bytes of the value in the entry itself, padded. */
+static inline uint64_t entry_inline_size(uint64_t head)
+{
+        return entry_is_big(head) ? 8 : round8(entry_value_size(head));
+}
+
+static inline uint64_t entry_size(uint64_t head)
+{
+        return sizeof(struct entry_shm) + round8(entry_key_size(head)) + entry_inline_size(head);
+}
+
+static inline uint64_t *entry_value(struct entry_shm *entry, uint64_t head)
+{
+        return entry->data + round8(entry_key_size(head)) / 8;
+}
+
+/* The numbers of a segment, unpacked. */
+struct segment_numbers {
+        uint32_t groups, depth, used, live; /* shape */
+        uint32_t tail_used, tail_size;      /* fill */
+        uint32_t live_bytes, dead_bytes;    /* bytes */
+};
+
+struct segment_numbers segment_numbers(const struct segment_shm *segment);
+
+/* Where a table word's segment is, checked against the arena's bounds; NULL if it cannot be one. */
+struct segment_shm *segment_at(const struct arena *arena, uint64_t word);
+
+/*
+ * The line that guards this hash: the object's own, or a shard. Reads the object's line under its version; to be
+ * asked again once the line is locked. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_CORRUPT
+ */
+objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line);
+
+/* The shards of an object whose line is locked or frozen; NULL if it has none. */
+struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object);
+
+/* Calls that change a dict; the line that guards the key is locked. They are parts of an operation: see txn.h. */
+
+/* The key's entry, NULL if there is none. */
+objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key, struct entry_shm **ret_entry);
+objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key, const objd_value *value);
+objd_status dict_remove(struct lane *lane, struct object_shm *object, const struct key *key);
+objd_status dict_clear_all(struct lane *lane, struct object_shm *object);
+
+/* Copies an entry's value out; the entry's line is locked or frozen. */
+objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value, objd_buf *buf);
+
+/* Without locks. @return OBJD_E_NOTFOUND; ret_value NULL only asks whether the key is there. */
+objd_status dict_read(struct objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);
+
+/*
+ * A cursor's step: all entries of the first segment that has some at or after *position, which then is behind it. Done
+ * when *position is 0 and no entry came. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_NOMEM, OBJD_E_CORRUPT
+ */
+struct dict_position {
+        uint64_t hash; /* everything below has been seen */
+        bool end;
+};
+typedef objd_status (*dict_entry_fn)(void *context, struct entry_shm *entry);
+objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items);
