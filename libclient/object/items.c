@@ -4,8 +4,8 @@
  * items.c -- several values that come out of one call
  *
  * While they are collected, the encoded bytes of all of them lie in one growing buffer, and each item's
- * values hold a type, an offset (in the place of the pointer) and a size. When all are there the offsets become
- * values, in place: nothing is copied a second time.
+ * values hold a type, an offset (in the place of the pointer) and a size. When all are there the offsets
+ * become values, in place: nothing is copied a second time.
  */
 
 #include "object/op.h"

@@ -4,8 +4,8 @@
  * value.c -- values: made, checked, compared, and turned into bytes and back
  *
  * A value on its way in comes from a caller, who may have filled it by hand, and is checked once, by
- * value_check(). A value on its way out comes from bytes that anybody with a mapping may have damaged: value_decode()
- * believes nothing that would lead outside of them.
+ * value_check(). A value on its way out comes from bytes that anybody with a mapping may have damaged:
+ * value_decode() believes nothing that would lead outside of them.
  */
 
 #include "object/value.h"
@@ -113,8 +113,8 @@ objd_value objd_refer(objd_ref ref)
 
 const char *value_type_name(objd_type type)
 {
-        static const char *const names[] = { "any", "nil", "bool", "int", "float", "str", "bytes", "array",
-                                             "message", "ref" };
+        static const char *const names[] = { "any", "nil",   "bool",  "int",     "float",
+                                             "str", "bytes", "array", "message", "ref" };
         size_t i = (size_t)type;
 
         return i < sizeof(names) / sizeof(names[0]) ? names[i] : "of no known type";
@@ -139,8 +139,8 @@ static objd_status check_data(const objd_value *value)
                 return fail(OBJD_E_TOOBIG, "a value of type %s has %zu bytes, the most is %llu",
                             value_type_name(value->type), value->size, OBJD_VALUE_MAX);
         if (value->size && !value->data)
-                return fail(OBJD_E_INVAL, "a value of type %s has %zu bytes at NULL", value_type_name(value->type),
-                            value->size);
+                return fail(OBJD_E_INVAL, "a value of type %s has %zu bytes at NULL",
+                            value_type_name(value->type), value->size);
         return OBJD_OK;
 }
 
@@ -168,7 +168,8 @@ static objd_status check_array(const objd_value *value)
         if (!array_size(width, value->ndim, value->shape, &size) || size > OBJD_VALUE_MAX)
                 return fail(OBJD_E_TOOBIG, "an array's shape makes more than %llu bytes", OBJD_VALUE_MAX);
         if (size != value->size)
-                return fail(OBJD_E_INVAL, "an array has %zu bytes, but its shape makes %" PRIu64, value->size, size);
+                return fail(OBJD_E_INVAL, "an array has %zu bytes, but its shape makes %" PRIu64, value->size,
+                            size);
         return check_data(value);
 }
 
@@ -510,8 +511,8 @@ static int compare_f64(double a, double b)
 }
 
 /*
- * Exact: turning the integer into a double would round it beyond 2^53, and the order would not be transitive. So the
- * double is cut to an integer, which loses nothing but its fraction.
+ * Exact: turning the integer into a double would round it beyond 2^53, and the order would not be transitive.
+ * So the double is cut to an integer, which loses nothing but its fraction.
  */
 static int compare_mixed(int64_t integer, double real)
 {
