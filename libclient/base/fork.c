@@ -6,8 +6,9 @@
  * There is no lock here: a child may be made by a thread while another one is in the middle of this file, and
  * would inherit the lock without its owner. Each step is one atomic operation on a word.
  *
- * `highest` is ordinary memory, which a child inherits. It is raised before the page's word is set from it, so that at
- * any moment of a fork it is at least as high as every generation that anything in the child's memory names.
+ * `highest` is ordinary memory, which a child inherits. It is raised before the page's word is set from it,
+ * so that at any moment of a fork it is at least as high as every generation that anything in the child's
+ * memory names.
  */
 
 #include "base/fork.h"
@@ -20,7 +21,9 @@
 static uint64_t never;   /* stays 0: where fork_word points when there is no page */
 static uint64_t highest; /* atomic */
 
-/* Without a page: the generation and the pid it belongs to, atomic. Only when the kernel refused us the page. */
+/*
+ * Without a page: the generation and the pid it belongs to, atomic. Only when the kernel refused us the page.
+ */
 static uint64_t fallback;
 
 uint64_t *fork_word = &never;
@@ -34,7 +37,8 @@ static uint64_t *make_page(void)
         if (page == MAP_FAILED)
                 return NULL;
         if (madvise(page, size, MADV_WIPEONFORK) == 0 &&
-            __atomic_compare_exchange_n(&fork_word, &expected, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            __atomic_compare_exchange_n(&fork_word, &expected, page, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
                 return page;
 
         /* Refused, or another thread was first. */
@@ -65,7 +69,8 @@ static uint64_t compare_pid(void)
         while ((seen & 0xffffffff) != pid) {
                 uint64_t next = __atomic_add_fetch(&highest, 1, __ATOMIC_SEQ_CST) << 32 | pid;
 
-                if (__atomic_compare_exchange_n(&fallback, &seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+                if (__atomic_compare_exchange_n(&fallback, &seen, next, false, __ATOMIC_SEQ_CST,
+                                                __ATOMIC_SEQ_CST))
                         return next >> 32;
         }
         return seen >> 32;
@@ -75,7 +80,10 @@ uint64_t fork_notice(void)
 {
         uint64_t *word = __atomic_load_n(&fork_word, __ATOMIC_ACQUIRE);
 
-        /* Once generations have been told apart by pid it stays so: a page would start a new one for the same process. */
+        /*
+         * Once generations have been told apart by pid it stays so: a page would start a new one for the same
+         * process.
+         */
         if (word == &never && !__atomic_load_n(&fallback, __ATOMIC_SEQ_CST))
                 word = make_page();
         return word && word != &never ? set_generation(word) : compare_pid();

@@ -3,9 +3,9 @@
 /*
  * status.c -- names of statuses, and the sentence of each thread's last failure
  *
- * The sentence lives in the thread's static TLS block, so a failure never needs memory. That block is shared with
- * every other library that comes by dlopen(), which is why the buffer is no larger than the longest sentence
- * about an object with a name of full length.
+ * The sentence lives in the thread's static TLS block, so a failure never needs memory. That block is shared
+ * with every other library that comes by dlopen(), which is why the buffer is no larger than the longest
+ * sentence about an object with a name of full length.
  */
 
 #include "base/status.h"

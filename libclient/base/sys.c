@@ -40,7 +40,10 @@ static int real_fallocate(int fd, int mode, int64_t off, int64_t size)
         return fallocate(fd, mode, off, size);
 }
 
-/* Shared futexes: the word's page is looked up, not the address, since every process maps the arena elsewhere. */
+/*
+ * Shared futexes: the word's page is looked up, not the address, since every process maps the arena
+ * elsewhere.
+ */
 static long real_futex(const uint32_t *word, int op, uint32_t value, const int64_t *timeout_ns)
 {
         int64_t ns = timeout_ns && *timeout_ns > 0 ? *timeout_ns : 0;

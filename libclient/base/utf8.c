@@ -24,7 +24,10 @@ static size_t character_size(const uint8_t *p, size_t left)
         uint8_t first = p[0];
         size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 
-        /* 0x80..0xbf are tails, 0xc0 and 0xc1 could only begin forms that are too long, 0xf5 is above U+10FFFF. */
+        /*
+         * 0x80..0xbf are tails, 0xc0 and 0xc1 could only begin forms that are too long, 0xf5 is above
+         * U+10FFFF.
+         */
         if (first < 0xc2 || first > 0xf4 || left < size)
                 return 0;
         for (size_t i = 1; i < size; i++)

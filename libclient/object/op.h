@@ -101,17 +101,33 @@ objd_status plan_add(struct plan *plan, struct line_shm *line);
  */
 objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed);
 
-/* What is collected by operations that give several items; becomes an objd_items. */
+/* What is collected by operations that give several items; becomes an objd_items. Begins as all zeros. */
 struct items_builder {
         objd_item *item;
         size_t len, room;
-        uint8_t *bytes; /* data, 8-byte aligned pieces; values hold offsets into it until items_finish() */
+        uint8_t *bytes; /* encoded keys and values, 8-byte aligned; items hold offsets into it until items_finish() */
         size_t used, size;
 };
 
-/* Appends an item; `encoded` bytes are copied out of the arena by words_out(). key_type OBJD_ANY: no key. */
+/*
+ * Appends an item that was found; the encoded bytes are copied out of the arena by words_out(), and looked at only by
+ * items_finish(): a caller that reads without a lock may find out afterwards that they were no good, and cut
+ * them off again. key_type OBJD_ANY: no key. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_CORRUPT (size)
+ */
 objd_status items_add(struct items_builder *builder, objd_type key_type, const void *key, uint64_t key_size,
                       objd_type value_type, const void *value, uint64_t value_size);
-/* One block with everything in it. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_CORRUPT */
+
+/* Appends an item that was not found: NIL, without a key. @return OBJD_OK, OBJD_E_NOMEM */
+objd_status items_add_missing(struct items_builder *builder);
+
+/* Forgets all items but the first len. */
+void items_cut(struct items_builder *builder, size_t len);
+
+/*
+ * Hands everything over to *ret_items and empties the builder; after a failure it is only good for items_discard().
+ * @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_CORRUPT
+ */
 objd_status items_finish(struct items_builder *builder, objd_items **ret_items);
+
+/* Frees what is in it; harmless on one that is empty. */
 void items_discard(struct items_builder *builder);
