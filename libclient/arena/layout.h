@@ -262,7 +262,9 @@ struct header_shm {
         uint64_t clients_high; /* gate: the same for clients */
         uint64_t names;        /* slot_off of the dict that maps names to objects */
         uint64_t n_pins;       /* anybody, atomic: pins there may be; too high after a death, never too low */
-        uint64_t pad[3];
+        uint64_t lanes_looked; /* anybody, atomic: CLOCK_MONOTONIC when somebody last looked for dead lanes */
+        uint64_t clients_looked;
+        uint64_t pad;
 
         struct pool_shm pool;
 };

@@ -138,7 +138,7 @@ struct line_shm *dict_shards(const struct arena *arena, const struct object_shm 
         return root & DICT_SHARDED ? arena_at(arena, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE) : NULL;
 }
 
-static struct line_shm *line_for(const struct arena *arena, struct object_shm *object, uint64_t hash)
+struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object, uint64_t hash)
 {
         struct line_shm *shards = dict_shards(arena, object);
 
@@ -249,6 +249,25 @@ objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key
         if (r == OBJD_OK)
                 *ret_entry = slot ? entry_at(lane->arena, *slot) : NULL;
         return r;
+}
+
+objd_status dict_some(struct lane *lane, struct line_shm *line, struct entry_shm **ret_entry)
+{
+        uint64_t root = line->root[0];
+        uint32_t depth = table_depth(root);
+        uint64_t *words = depth ? table_place(lane->arena, line, 0) : &root;
+
+        for (uint64_t i = 0; words && i < 1ULL << depth; i++) {
+                struct segment_shm *segment = words[i] ? segment_at(lane->arena, words[i]) : NULL;
+
+                for (uint32_t slot = 0; segment && slot < table_groups(words[i]) * DICT_GROUP; slot++)
+                        if (segment->slots[slot] > SLOT_GONE) {
+                                *ret_entry = entry_at(lane->arena, segment->slots[slot]);
+                                if (*ret_entry)
+                                        return OBJD_OK;
+                        }
+        }
+        return damaged("it counts entries that it does not have");
 }
 
 /* ---- Building segments aside -------------------------------------------------------------------------- */
@@ -686,7 +705,7 @@ static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct 
 static objd_status append(struct lane *lane, struct object_shm *object, const struct key *key, const struct stored *stored,
                           bool *ret_done)
 {
-        struct line_shm *line = line_for(lane->arena, object, key->hash);
+        struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         uint64_t size = entry_size(make_head(key, stored)), *place, *slot, sequence;
         struct entry_shm *entry, *old = NULL;
         struct segment_shm *segment;
@@ -744,7 +763,7 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
 
 objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key, const objd_value *value)
 {
-        struct line_shm *line = line_for(lane->arena, object, key->hash);
+        struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         struct entry_shm *entry;
         struct stored stored;
         bool done = false;
@@ -836,7 +855,7 @@ static bool group_has_empty(const struct segment_shm *segment, const uint64_t *s
 
 objd_status dict_remove(struct lane *lane, struct object_shm *object, const struct key *key)
 {
-        struct line_shm *line = line_for(lane->arena, object, key->hash);
+        struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         struct segment_shm *segment;
         struct segment_numbers n;
         struct entry_shm *entry;

@@ -140,12 +140,20 @@ objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash
 /* The shards of an object whose line is locked or frozen; NULL if it has none. */
 struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object);
 
+/* The line that guards a hash, when that is locked already. */
+struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object, uint64_t hash);
+
+/* The number of entries at one moment; waits for writers as reads do. */
+objd_status dict_count(struct lane *lane, struct objd_object *dict, uint64_t *ret_len);
+
 /* Calls that change a dict; the line that guards the key is locked. They are parts of an operation: see txn.h. */
 
 /* The key's entry, NULL if there is none. */
 objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key, struct entry_shm **ret_entry);
 objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key, const objd_value *value);
 objd_status dict_remove(struct lane *lane, struct object_shm *object, const struct key *key);
+/* Some entry of a line that has one. */
+objd_status dict_some(struct lane *lane, struct line_shm *line, struct entry_shm **ret_entry);
 objd_status dict_clear_all(struct lane *lane, struct object_shm *object);
 
 /* Copies an entry's value out; the entry's line is locked or frozen. */
@@ -155,12 +163,22 @@ objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at
 objd_status dict_read(struct objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);
 
 /*
- * A cursor's step: all entries of the first segment that has some at or after *position, which then is behind it. Done
- * when *position is 0 and no entry came. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_NOMEM, OBJD_E_CORRUPT
+ * The same for a pin: a big value is pinned in lane->pins[pin], and ret_value points to it; a small one is copied to buf, and
+ * the pin is 0.
+ */
+objd_status dict_pin(struct objd_object *dict, const objd_value *key, struct lane_shm *lane, uint32_t pin,
+                     objd_value *ret_value, objd_buf *buf);
+
+/*
+ * A cursor's step: adds the entries of the next segment that has some to the items. In the order of hashes, which
+ * growing and shrinking do not change. At the end, position->end is set and nothing is added.
+ * @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_NOMEM, OBJD_E_CORRUPT
  */
 struct dict_position {
         uint64_t hash; /* everything below has been seen */
         bool end;
 };
-typedef objd_status (*dict_entry_fn)(void *context, struct entry_shm *entry);
 objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items);
+
+/* All entries as of one moment, in the order in which their keys were first set. Writers wait meanwhile. */
+objd_status dict_collect(struct objd_object *dict, struct items_builder *items);

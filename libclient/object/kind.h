@@ -28,7 +28,7 @@ struct kind {
         objd_status (*create)(struct lane *lane, struct object_shm *object, const objd_config *config);
 
         /* Adds every line that must be locked to delete the object (its own is added already). */
-        objd_status (*plan_destroy)(struct object_shm *object, struct plan *plan);
+        objd_status (*plan_destroy)(struct lane *lane, struct object_shm *object, struct plan *plan);
 
         /* With these lines locked: frees what txn_free_slot() does not know of (slots, groups), owes wakes to sleepers. */
         objd_status (*destroy)(struct lane *lane, struct object_shm *object);

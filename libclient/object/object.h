@@ -69,5 +69,14 @@ objd_status object_touch(struct objd_object *object);
 /* The sentence and status for a handle whose object is no longer there. */
 objd_status object_gone(const struct objd_object *object);
 
+/* Inside an epoch: the slot that a ref names, if that is a slot. Compare its serial. @return OBJD_OK, OBJD_E_GONE */
+objd_status object_find(struct arena *arena, objd_ref ref, struct object_shm **ret_object);
+
+/* With the line locked, or before its version is looked at again. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT */
+objd_status object_verify(const struct objd_object *object);
+
+/* The object's name, "" if it has none; false if it is gone or being changed. Takes no lock. */
+bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial, char ret_name[OBJD_NAME_MAX + 1]);
+
 /* The object's name, or "#place.serial" if it has none, for sentences; in a buffer of the thread. */
 const char *object_label(const struct objd_object *object);

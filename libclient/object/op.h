@@ -81,8 +81,15 @@ struct op {
         struct items_builder *items;
 
         uint64_t hash;   /* the kind's own, kept from plan to apply */
+        struct line_shm *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
         void *scratch;   /* the kind's own; freed with free() after the run */
 };
+
+/*
+ * What plan may answer when it is called for the second time, with the lines locked: what it went by has changed.
+ * Everything is given back, and planned anew.
+ */
+#define OP_PLAN_AGAIN ((objd_status)-1)
 
 #define PLAN_LINES (LANE_LOCKS - 2)
 
@@ -94,6 +101,12 @@ struct plan {
 
 /* @return OBJD_OK, OBJD_E_LIMIT */
 objd_status plan_add(struct plan *plan, struct line_shm *line);
+
+/* Locks (or freezes) all of it in the order of offsets; asks whether the lane holds all of it. */
+void plan_sort(struct plan *plan);
+objd_status plan_lock(struct lane *lane, struct plan *plan);
+objd_status plan_freeze(struct lane *lane, struct plan *plan);
+bool plan_is_held(const struct lane *lane, const struct plan *plan);
 
 /*
  * Runs n operations on objects of one connection as one step. On failure nothing has changed, and *ret_failed (may be

@@ -13,5 +13,14 @@
  */
 bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id);
 
-/* Looks at every lane, and at every client that has none; recovers and reaps what is dead. Returns how many. */
+/*
+ * Looks at every lane and recovers what is dead, unless somebody has just done so. From inside a call, with its lane.
+ * (In object/reap.c, as the next one.) Returns how many.
+ */
 uint32_t recover_all(struct arena *arena, struct lane *lane);
+
+/*
+ * The same for clients whose process is gone: deletes their anonymous objects, and frees their entries. Not from inside a
+ * call, since it makes calls itself.
+ */
+uint32_t recover_clients(struct arena *arena);

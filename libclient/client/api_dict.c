@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_dict.c -- exported: dicts
+ */
+
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "object/dict.h"
+#include "object/value.h"
+
+/* What every call asks first; the rest is asked where the value is used. */
+static objd_status check(const objd_object *dict, const void *a, const void *b, const char *call)
+{
+        if (!dict || !a || !b)
+                return fail(OBJD_E_INVAL, "%s: an argument is NULL", call);
+        if (object_kind(dict->config) != OBJD_DICT)
+                return fail(OBJD_E_KIND, "%s: %s is no dict", call, object_label(dict));
+        return OBJD_OK;
+}
+
+static objd_status run(objd_object *dict, struct op *op)
+{
+        op->object = dict;
+        return op_run(dict->conn, op, 1, NULL);
+}
+
+objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
+{
+        objd_status r = check(dict, key, ret_value, "objd_dict_get");
+
+        if (r || !buf)
+                return r ? r : fail(OBJD_E_INVAL, "objd_dict_get: buf is NULL");
+        return dict_read(dict, key, ret_value, buf);
+}
+
+objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
+{
+        struct op op = { .code = OP_DICT_SET, .key = key, .value = value };
+        objd_status r = check(dict, key, value, "objd_dict_set");
+
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
+{
+        struct op op = { .code = OP_DICT_SET_NEW, .key = key, .value = value };
+        objd_status r = check(dict, key, value, "objd_dict_set_new");
+
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_cas(objd_object *dict, const objd_value *key, const objd_value *expected, const objd_value *value)
+{
+        struct op op = { .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected };
+        objd_status r = check(dict, key, key, "objd_dict_cas");
+
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_add_int(objd_object *dict, const objd_value *key, int64_t delta, int64_t *ret_sum)
+{
+        struct op op = { .code = OP_DICT_ADD_INT, .key = key, .u.integer = delta };
+        objd_status r = check(dict, key, key, "objd_dict_add_int");
+
+        if (r == OBJD_OK)
+                r = run(dict, &op);
+        if (r == OBJD_OK && ret_sum)
+                *ret_sum = op.result.u.integer;
+        return r;
+}
+
+objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double delta, double *ret_sum)
+{
+        struct op op = { .code = OP_DICT_ADD_FLOAT, .key = key, .u.real = delta };
+        objd_status r = check(dict, key, key, "objd_dict_add_float");
+
+        if (r == OBJD_OK)
+                r = run(dict, &op);
+        if (r == OBJD_OK && ret_sum)
+                *ret_sum = op.result.u.real;
+        return r;
+}
+
+objd_status objd_dict_del(objd_object *dict, const objd_value *key)
+{
+        struct op op = { .code = OP_DICT_DEL, .key = key };
+        objd_status r = check(dict, key, key, "objd_dict_del");
+
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
+{
+        struct op op = { .code = OP_DICT_POP, .key = key, .buf = buf };
+        objd_status r = check(dict, key, ret_value, "objd_dict_pop");
+
+        if (r || !buf)
+                return r ? r : fail(OBJD_E_INVAL, "objd_dict_pop: buf is NULL");
+        r = run(dict, &op);
+        if (r == OBJD_OK)
+                *ret_value = op.result;
+        return r;
+}
+
+objd_status objd_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_value *ret_value, objd_buf *buf)
+{
+        struct op op = { .code = OP_DICT_POP_ANY, .buf = buf };
+        objd_status r = check(dict, ret_key, ret_value, "objd_dict_pop_any");
+
+        if (r || !buf)
+                return r ? r : fail(OBJD_E_INVAL, "objd_dict_pop_any: buf is NULL");
+        r = run(dict, &op);
+        if (r == OBJD_OK) {
+                *ret_key = op.result_key;
+                *ret_value = op.result;
+        }
+        return r;
+}
+
+objd_status objd_dict_contains(objd_object *dict, const objd_value *key, bool *ret_found)
+{
+        objd_status r = check(dict, key, ret_found, "objd_dict_contains");
+
+        if (r)
+                return r;
+        r = dict_read(dict, key, NULL, NULL);
+        if (r && r != OBJD_E_NOTFOUND)
+                return r;
+        *ret_found = r == OBJD_OK;
+        return OBJD_OK;
+}
+
+objd_status objd_dict_len(objd_object *dict, uint64_t *ret_len)
+{
+        objd_status r = check(dict, ret_len, ret_len, "objd_dict_len");
+
+        return r ? r : dict_kind.len(dict, ret_len);
+}
+
+objd_status objd_dict_clear(objd_object *dict)
+{
+        struct op op = { .code = OP_DICT_CLEAR };
+        objd_status r = check(dict, dict, dict, "objd_dict_clear");
+
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const objd_value *values, size_t n)
+{
+        objd_status r = check(dict, n ? keys : (const void *)dict, n ? values : (const void *)dict, "objd_dict_set_many");
+        struct op *ops;
+
+        if (r || !n)
+                return r;
+        ops = n > SIZE_MAX / sizeof(*ops) ? NULL : sys.alloc(n * sizeof(*ops));
+        if (!ops)
+                return fail(OBJD_E_NOMEM, "no memory for %zu operations", n);
+        for (size_t i = 0; i < n; i++)
+                ops[i] = (struct op){ .code = OP_DICT_SET, .object = dict, .key = &keys[i], .value = &values[i] };
+        r = op_run(dict->conn, ops, n, NULL);
+        free(ops);
+        return r;
+}
+
+objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n, objd_items **ret_items)
+{
+        objd_status r = check(dict, n ? keys : (const void *)dict, ret_items, "objd_dict_get_many");
+        struct items_builder items = { 0 };
+        objd_buf buf = OBJD_BUF_INIT;
+
+        for (size_t i = 0; i < n && r == OBJD_OK; i++) {
+                objd_value value;
+
+                r = dict_read(dict, &keys[i], &value, &buf);
+                if (r == OBJD_OK) /* buf holds it encoded */
+                        r = items_add(&items, OBJD_ANY, NULL, 0, value.type, buf.data, value_encoded_size(&value));
+                else if (r == OBJD_E_NOTFOUND)
+                        r = items_add_missing(&items);
+        }
+        if (r == OBJD_OK)
+                r = items_finish(&items, ret_items);
+        for (size_t i = 0; i < n && r == OBJD_OK; i++)
+                (*ret_items)->item[i].key = keys[i];
+        items_discard(&items);
+        objd_buf_free(&buf);
+        return r;
+}
+
+objd_status objd_dict_copy(objd_object *dict, objd_items **ret_items)
+{
+        struct items_builder items = { 0 };
+        objd_status r = check(dict, ret_items, ret_items, "objd_dict_copy");
+
+        if (r == OBJD_OK)
+                r = dict_collect(dict, &items);
+        if (r == OBJD_OK)
+                r = items_finish(&items, ret_items);
+        items_discard(&items);
+        return r;
+}

@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dict_read.c -- reading a dict without locks
+ *
+ * Everything that is loaded here may be changing. Two rules keep that harmless: an offset is followed only if the version
+ * is still what it was when the offset was loaded, so that it leads to memory that was the dict's a moment ago and
+ * has not been given back to the system (see the epoch in lane.h); and what was copied counts only if the
+ * version is still the same after the copy.
+ */
+
+#include "object/dict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "object/value.h"
+#include "mem/pool.h"
+
+/* Inside this file: the version has changed; read again. */
+#define READ_AGAIN ((objd_status)-2)
+
+/* A read in progress: what it hangs on to. */
+struct view {
+        struct lane *lane;
+        struct line_shm *line;
+        uint64_t version;
+        bool locked; /* the line is held by the lane: nothing changes */
+};
+
+static inline bool still_valid(const struct view *view)
+{
+        return view->locked || lock_read_valid(view->line, view->version);
+}
+
+/* What is wrong: a writer was faster, or, if the version has not changed, the arena is damaged. */
+static objd_status again_or(const struct view *view, const char *what)
+{
+        return still_valid(view) ? fail(OBJD_E_CORRUPT, "the dict is damaged: %s", what) : READ_AGAIN;
+}
+
+objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
+{
+        struct line_shm *line = &dict->shm->line;
+
+        for (;;) {
+                uint64_t version = lock_read_begin(line), serial = word_get(&line->serial);
+                struct line_shm *shards = dict_shards(lane->arena, dict->shm);
+                bool sharded = word_get(&line->root[0]) & DICT_SHARDED;
+                objd_status r;
+
+                if (lock_is_held(lane, line) || (lock_version_is_stable(version) && lock_read_valid(line, version))) {
+                        if (serial != dict->serial)
+                                return object_gone(dict);
+                        if (sharded && !shards)
+                                return fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena", object_label(dict));
+                        *ret_line = shards ? &shards[hash_shard(hash)] : line;
+                        return OBJD_OK;
+                }
+                r = lock_wait_stable(lane, line);
+                if (r)
+                        return r;
+        }
+}
+
+/* The table word for this hash, 0 if nothing is there; the depth is that of the directory. */
+static inline objd_status load_table_word(const struct view *view, uint64_t hash, uint64_t *ret_word, uint32_t *ret_depth)
+{
+        uint64_t root = word_get(&view->line->root[0]);
+        uint32_t depth = table_depth(root);
+        const uint64_t *words;
+
+        *ret_word = root;
+        *ret_depth = depth;
+        if (!depth)
+                return still_valid(view) ? OBJD_OK : READ_AGAIN;
+        words = depth < 48 ? arena_at(view->lane->arena, table_off(root) + CHUNK_HEAD, 8ULL << depth) : NULL;
+        if (!words || !still_valid(view))
+                return again_or(view, "its directory lies outside the arena");
+        *ret_word = word_get(&words[hash_index(hash, depth)]);
+        return still_valid(view) ? OBJD_OK : READ_AGAIN;
+}
+
+/* The entry in this slot and its head, if it lies in the arena. The version is checked before the head is loaded. */
+static inline struct entry_shm *load_entry(const struct view *view, uint64_t slot, uint64_t *ret_head)
+{
+        struct entry_shm *entry = arena_at(view->lane->arena, slot_off_of(slot), sizeof(*entry));
+
+        if (!entry || !still_valid(view))
+                return NULL;
+        *ret_head = word_get(&entry->head);
+        if (!still_valid(view) || !arena_has(view->lane->arena, slot_off_of(slot), entry_size(*ret_head)))
+                return NULL;
+        return entry;
+}
+
+static inline bool same_key(const struct entry_shm *entry, const struct key *key)
+{
+        for (uint32_t i = 0; i < round8(key->size) / 8; i++)
+                if (word_get(&entry->data[i]) != key->words[i])
+                        return false;
+        return true;
+}
+
+/* The key's entry; OBJD_E_NOTFOUND without a sentence if there is none (the caller validates and speaks). */
+static objd_status find(const struct view *view, const struct key *key, struct entry_shm **ret_entry, uint64_t *ret_head)
+{
+        uint64_t word, tag = hash_tag(key->hash);
+        uint32_t depth, groups, group;
+        const struct segment_shm *segment;
+        objd_status r = load_table_word(view, key->hash, &word, &depth);
+
+        if (r)
+                return r;
+        if (!word)
+                return OBJD_E_NOTFOUND;
+        segment = segment_at(view->lane->arena, word);
+        if (!segment)
+                return again_or(view, "a segment lies outside the arena");
+        groups = table_groups(word);
+        group = hash_group(key->hash, groups);
+        for (uint32_t turn = 0; turn < groups; turn++) {
+                const uint64_t *slots = &segment->slots[(size_t)group * DICT_GROUP];
+                bool empty = false;
+
+                for (uint32_t i = 0; i < DICT_GROUP; i++) {
+                        uint64_t slot = word_get(&slots[i]);
+
+                        empty |= !slot;
+                        if (slot >> 37 != tag || slot <= SLOT_GONE)
+                                continue;
+                        *ret_entry = load_entry(view, slot, ret_head);
+                        if (!*ret_entry)
+                                return again_or(view, "an entry lies outside the arena");
+                        if ((*ret_head & 0xffff) == (key->type | key->size << 4) && same_key(*ret_entry, key))
+                                return OBJD_OK;
+                }
+                if (empty)
+                        return OBJD_E_NOTFOUND;
+                group = group + 1 == groups ? 0 : group + 1;
+        }
+        return OBJD_E_NOTFOUND;
+}
+
+/* Where an entry's value is: in the entry, or in a chunk of its own. */
+static objd_status load_value(const struct view *view, struct entry_shm *entry, uint64_t head, const void **ret_from)
+{
+        uint64_t *value = entry_value(entry, head);
+
+        *ret_from = value;
+        if (!entry_is_big(head))
+                return OBJD_OK;
+        *ret_from = arena_at(view->lane->arena, word_get(value) + VALUE_CHUNK_DATA, round8(entry_value_size(head)));
+        return *ret_from && still_valid(view) ? OBJD_OK : again_or(view, "a big value lies outside the arena");
+}
+
+static objd_status copy_value(const struct view *view, struct entry_shm *entry, uint64_t head, objd_buf *buf)
+{
+        const void *from;
+        objd_status r = load_value(view, entry, head, &from);
+
+        if (r)
+                return r;
+        if (__builtin_expect(buf->size < round8(entry_value_size(head)) || !buf->data, 0)) {
+                r = buf_grow(buf, round8(entry_value_size(head)));
+                if (r)
+                        return r;
+        }
+        words_out(buf->data, from, entry_value_size(head));
+        return OBJD_OK;
+}
+
+/*
+ * A read under one version of the line that guards the hash, however often it takes; after some collisions with
+ * writers, under the lock. fn may be called many times, and its result counts when the version was still the same.
+ */
+typedef objd_status (*read_fn)(const struct view *view, void *context);
+
+static objd_status read_locked(struct view *view, read_fn fn, void *context)
+{
+        struct lane *lane = view->lane;
+        objd_status r;
+
+        txn_begin(lane, OP_NONE);
+        r = lock_freeze(lane, view->line);
+        view->locked = true;
+        if (r == OBJD_OK)
+                r = fn(view, context);
+        txn_abort(lane);
+        return r;
+}
+
+static objd_status read_once(struct lane *lane, struct objd_object *dict, uint64_t hash, int collisions, read_fn fn,
+                             void *context)
+{
+        struct view view = { .lane = lane };
+        objd_status r = dict_line(lane, dict, hash, &view.line);
+
+        if (r)
+                return r;
+        if (collisions >= LOCK_READ_RETRIES)
+                return read_locked(&view, fn, context);
+        view.version = lock_read_begin(view.line);
+        if (!lock_version_is_stable(view.version)) {
+                r = lock_wait_stable(lane, view.line);
+                return r ? r : READ_AGAIN;
+        }
+        r = fn(&view, context);
+        return still_valid(&view) ? r : READ_AGAIN;
+}
+
+static objd_status read_line(struct objd_object *dict, uint64_t hash, read_fn fn, void *context)
+{
+        struct lane *lane;
+        objd_status r = lane_enter(dict->conn->arena, conn_timeout(dict->conn), &lane);
+
+        if (r)
+                return r;
+        r = object_touch(dict);
+        if (r == OBJD_OK) {
+                int collisions = 0;
+
+                do
+                        r = read_once(lane, dict, hash, collisions++, fn, context);
+                while (r == READ_AGAIN);
+                word_set(&lane->shm->n_reads, lane->shm->n_reads + 1);
+        }
+        lane_leave(lane);
+        return r;
+}
+
+/* Whether the line is the object's; the shards of a deleted dict have lost their serial, or have another. */
+static objd_status check_owner(const struct view *view, const struct objd_object *dict)
+{
+        if (word_get(&view->line->serial) == dict->serial)
+                return word_get(&view->line->config) & OBJECT_POISONED ? object_verify(dict) : OBJD_OK;
+        /* The object itself may be there still, with other shards or none: then its line says so next time. */
+        return still_valid(view) && word_get(&dict->shm->line.serial) != dict->serial ? object_gone(dict) : READ_AGAIN;
+}
+
+struct get_request {
+        const struct objd_object *dict;
+        const struct key *key;
+        objd_value *value; /* NULL: only whether it is there */
+        objd_buf *buf;
+        uint64_t head;
+        struct lane_shm *pin_lane; /* for a pin: the lane, and which of its places */
+        uint32_t pin;
+        const void *pinned;
+};
+
+static objd_status get_step(const struct view *view, void *context)
+{
+        struct get_request *get = context;
+        struct entry_shm *entry;
+        objd_status r = check_owner(view, get->dict);
+
+        if (r == OBJD_OK)
+                r = find(view, get->key, &entry, &get->head);
+        if (r == OBJD_OK && get->value)
+                r = copy_value(view, entry, get->head, get->buf);
+        return r;
+}
+
+static objd_status no_key(const struct objd_object *dict, const objd_value *key)
+{
+        if (key->type == OBJD_INT)
+                return fail(OBJD_E_NOTFOUND, "%s has no key %lld", object_label(dict), (long long)key->u.integer);
+        return fail(OBJD_E_NOTFOUND, "%s has no key \"%.*s\"", object_label(dict),
+                    key->type == OBJD_STR ? (int)(key->size < 64 ? key->size : 64) : 0, (const char *)key->data);
+}
+
+objd_status dict_read(struct objd_object *dict, const objd_value *key_value, objd_value *ret_value, objd_buf *buf)
+{
+        struct get_request get = { .dict = dict, .value = ret_value, .buf = buf };
+        struct key key;
+        objd_status r = key_make(dict->conn->arena, dict->config, key_value, &key);
+
+        if (r)
+                return r;
+        get.key = &key;
+        r = read_line(dict, key.hash, get_step, &get);
+        if (r == OBJD_E_NOTFOUND)
+                return ret_value ? no_key(dict, key_value) : r;
+        if (r || !ret_value)
+                return r;
+        return value_decode(entry_value_type(get.head), buf->data, entry_value_size(get.head), ret_value);
+}
+
+/*
+ * The pin is written before the version is looked at again, with a full fence between; whoever frees the chunk raises the
+ * version (takes the lock) before it looks at the pins, with a full fence between: see is_pinned() in pool.c.
+ */
+static objd_status pin_step(const struct view *view, void *context)
+{
+        struct get_request *get = context;
+        struct entry_shm *entry;
+        objd_status r = check_owner(view, get->dict);
+
+        word_set(&get->pin_lane->pins[get->pin], 0);
+        if (r == OBJD_OK)
+                r = find(view, get->key, &entry, &get->head);
+        if (r)
+                return r;
+        if (!entry_is_big(get->head))
+                return copy_value(view, entry, get->head, get->buf);
+        r = load_value(view, entry, get->head, &get->pinned);
+        if (r)
+                return r;
+        word_set(&get->pin_lane->pins[get->pin],
+                 arena_off(view->lane->arena, (const uint8_t *)get->pinned - VALUE_CHUNK_DATA));
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        return still_valid(view) ? OBJD_OK : READ_AGAIN;
+}
+
+objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, struct lane_shm *lane, uint32_t pin,
+                     objd_value *ret_value, objd_buf *buf)
+{
+        struct get_request get = { .dict = dict, .buf = buf, .pin_lane = lane, .pin = pin };
+        struct key key;
+        objd_status r = key_make(dict->conn->arena, dict->config, key_value, &key);
+
+        if (r)
+                return r;
+        get.key = &key;
+        r = read_line(dict, key.hash, pin_step, &get);
+        if (r == OBJD_E_NOTFOUND)
+                return no_key(dict, key_value);
+        if (r)
+                return r;
+        return value_decode(entry_value_type(get.head), get.pinned ? get.pinned : buf->data, entry_value_size(get.head),
+                            ret_value);
+}
+
+/* ---- Walking ------------------------------------------------------------------------------------------ */
+
+/* Adds a segment's entries from `from` on to the items. */
+static objd_status add_entries(const struct view *view, uint64_t word, uint64_t from, struct items_builder *items)
+{
+        const struct segment_shm *segment = segment_at(view->lane->arena, word);
+
+        if (!segment)
+                return again_or(view, "a segment lies outside the arena");
+        for (uint32_t i = 0; i < table_groups(word) * DICT_GROUP; i++) {
+                uint64_t slot = word_get(&segment->slots[i]), head;
+                struct entry_shm *entry;
+                const void *value;
+                objd_status r;
+
+                if (slot <= SLOT_GONE)
+                        continue;
+                entry = load_entry(view, slot, &head);
+                if (!entry)
+                        return again_or(view, "an entry lies outside the arena");
+                r = load_value(view, entry, head, &value);
+                if (r == OBJD_OK)
+                        r = items_add(items, (objd_type)entry_key_type(head), entry->data, entry_key_size(head),
+                                      entry_value_type(head), value, entry_value_size(head));
+                if (r)
+                        return r;
+                if (from) {
+                        const uint8_t *key = items->bytes + (uintptr_t)items->item[items->len - 1].key.data;
+
+                        if (key_hash(view->lane->arena, entry_key_type(head), key, entry_key_size(head)) < from)
+                                items_cut(items, items->len - 1);
+                }
+        }
+        return OBJD_OK;
+}
+
+struct step_request {
+        const struct objd_object *dict;
+        uint64_t from;
+        uint64_t width; /* set: how many hashes the segment covers; 0 is all of them */
+        uint64_t first; /* set: the first of them */
+        struct items_builder *items;
+        size_t len; /* of the items before this step */
+};
+
+static objd_status walk_step(const struct view *view, void *context)
+{
+        struct step_request *step = context;
+        uint32_t depth, bits = view->line == &step->dict->shm->line ? 0 : 6;
+        uint64_t word;
+        objd_status r = check_owner(view, step->dict);
+
+        items_cut(step->items, step->len);
+        if (r == OBJD_OK)
+                r = load_table_word(view, step->from, &word, &depth);
+        if (r)
+                return r;
+        if (word) {
+                const struct segment_shm *segment = segment_at(view->lane->arena, word);
+
+                if (!segment)
+                        return again_or(view, "a segment lies outside the arena");
+                depth = segment_numbers(segment).depth;
+                if (!still_valid(view) || depth > 40)
+                        return again_or(view, "a segment is too deep");
+        }
+        step->width = bits + depth ? 1ULL << (64 - bits - depth) : 0;
+        step->first = step->width ? step->from & ~(step->width - 1) : 0;
+        return word ? add_entries(view, word, step->from, step->items) : OBJD_OK;
+}
+
+objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items)
+{
+        size_t len = items->len;
+        objd_status r = OBJD_OK;
+
+        while (r == OBJD_OK && !position->end && items->len == len) {
+                struct step_request step = { .dict = dict, .from = position->hash, .items = items, .len = len };
+
+                r = read_line(dict, position->hash, walk_step, &step);
+                if (r)
+                        break;
+                position->hash = step.first + step.width;
+                position->end = !position->hash;
+        }
+        return r;
+}
+
+/* ---- Counting ----------------------------------------------------------------------------------------- */
+
+/*
+ * The counts of all shards, and then their versions again: if none has changed in between, the sum was true at the moment
+ * between the two.
+ */
+static objd_status count_once(struct lane *lane, struct objd_object *dict, uint64_t *ret_len)
+{
+        struct line_shm *first;
+        uint64_t versions[DICT_SHARDS], sum = 0;
+        uint32_t n;
+        objd_status r = dict_line(lane, dict, 0, &first);
+
+        if (r)
+                return r;
+        n = first == &dict->shm->line ? 1 : DICT_SHARDS;
+        for (uint32_t i = 0; i < n; i++) {
+                versions[i] = lock_read_begin(&first[i]);
+                if (!lock_version_is_stable(versions[i])) {
+                        r = lock_wait_stable(lane, &first[i]);
+                        return r ? r : READ_AGAIN;
+                }
+                if (word_get(&first[i].serial) != dict->serial || (word_get(&first[i].root[0]) & DICT_SHARDED))
+                        return READ_AGAIN;
+                sum += word_get(&first[i].root[1]);
+        }
+        for (uint32_t i = 0; i < n; i++)
+                if (!lock_read_valid(&first[i], versions[i]))
+                        return READ_AGAIN;
+        *ret_len = sum;
+        return OBJD_OK;
+}
+
+/*
+ * Runs fn with all lines of the dict frozen: writers wait, readers go on. The lines are taken in the order that all
+ * others take them in, so the shards are looked up before and compared after.
+ */
+typedef objd_status (*frozen_fn)(struct lane *lane, struct objd_object *dict, void *context);
+
+static objd_status freeze_once(struct lane *lane, struct objd_object *dict, frozen_fn fn, void *context)
+{
+        struct line_shm *first, *line = &dict->shm->line;
+        struct plan plan;
+        objd_status r = dict_line(lane, dict, 0, &first);
+
+        plan.n = 0;
+        if (r == OBJD_OK)
+                r = plan_add(&plan, line);
+        for (uint32_t i = 0; r == OBJD_OK && first != line && i < DICT_SHARDS; i++)
+                r = plan_add(&plan, &first[i]);
+        if (r)
+                return r;
+        txn_begin(lane, OP_NONE);
+        r = plan_freeze(lane, &plan);
+        if (r == OBJD_OK)
+                r = object_verify(dict);
+        if (r == OBJD_OK)
+                r = dict_guard(lane->arena, dict->shm, 0) == first ? fn(lane, dict, context) : READ_AGAIN;
+        txn_abort(lane);
+        return r;
+}
+
+static objd_status with_frozen(struct lane *lane, struct objd_object *dict, frozen_fn fn, void *context)
+{
+        objd_status r;
+
+        do
+                r = freeze_once(lane, dict, fn, context);
+        while (r == READ_AGAIN);
+        return r;
+}
+
+static uint64_t count_frozen(struct lane *lane, const struct object_shm *object)
+{
+        const struct line_shm *shards = dict_shards(lane->arena, object);
+        uint64_t sum = object->line.root[1];
+
+        for (uint32_t i = 0; shards && i < DICT_SHARDS; i++)
+                sum += shards[i].root[1];
+        return sum;
+}
+
+static objd_status count_fn(struct lane *lane, struct objd_object *dict, void *ret_len)
+{
+        *(uint64_t *)ret_len = count_frozen(lane, dict->shm);
+        return OBJD_OK;
+}
+
+objd_status dict_count(struct lane *lane, struct objd_object *dict, uint64_t *ret_len)
+{
+        objd_status r = READ_AGAIN;
+
+        for (int i = 0; i < LOCK_READ_RETRIES && r == READ_AGAIN; i++)
+                r = count_once(lane, dict, ret_len);
+        return r == READ_AGAIN ? with_frozen(lane, dict, count_fn, ret_len) : r;
+}
+
+/* ---- The whole dict at one moment --------------------------------------------------------------------- */
+
+struct sequenced {
+        uint64_t sequence;
+        objd_item item;
+};
+
+static int compare_sequence(const void *a, const void *b)
+{
+        const struct sequenced *x = a, *y = b;
+
+        return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
+}
+
+struct collector {
+        struct items_builder *items;
+        uint64_t *sequences;
+        size_t room;
+};
+
+static objd_status collect_segment(struct view *view, uint64_t word, struct collector *c)
+{
+        const struct segment_shm *segment = segment_at(view->lane->arena, word);
+        size_t n = c->items->len;
+        objd_status r = add_entries(view, word, 0, c->items);
+
+        for (uint32_t i = 0; r == OBJD_OK && i < table_groups(word) * DICT_GROUP; i++)
+                if (segment->slots[i] > SLOT_GONE) {
+                        if (n >= c->room)
+                                return fail(OBJD_E_CORRUPT, "the dict is damaged: it has more entries than it counts");
+                        c->sequences[n++] =
+                                ((struct entry_shm *)(view->lane->arena->base + slot_off_of(segment->slots[i])))->sequence;
+                }
+        return r;
+}
+
+static objd_status collect_line(struct view *view, struct collector *c)
+{
+        uint64_t root = view->line->root[0], hash = 0, width = 1ULL << (58 - (table_depth(root) & 31));
+        objd_status r = OBJD_OK;
+
+        if (!table_depth(root))
+                return root ? collect_segment(view, root, c) : OBJD_OK;
+        for (uint64_t i = 0; i < 1ULL << table_depth(root) && r == OBJD_OK;) {
+                uint64_t word, n = 1;
+                uint32_t depth;
+
+                r = load_table_word(view, hash, &word, &depth);
+                if (r == OBJD_OK && word) {
+                        const struct segment_shm *segment = segment_at(view->lane->arena, word);
+                        uint32_t local = segment ? segment_numbers(segment).depth : depth;
+
+                        if (!segment || local > depth)
+                                return fail(OBJD_E_CORRUPT, "the dict is damaged: a segment lies outside the arena");
+                        n = 1ULL << (depth - local);
+                        r = collect_segment(view, word, c);
+                }
+                i += n;
+                hash += n * width;
+        }
+        return r;
+}
+
+/* Puts the items into the order of their sequence numbers. */
+static objd_status sort_items(struct collector *c)
+{
+        size_t n = c->items->len;
+        struct sequenced *sorted = n ? calloc(n, sizeof(*sorted)) : NULL;
+
+        if (n && !sorted)
+                return fail(OBJD_E_NOMEM, "no memory to sort the copy of a dict");
+        for (size_t i = 0; i < n; i++)
+                sorted[i] = (struct sequenced){ c->sequences[i], c->items->item[i] };
+        if (n)
+                qsort(sorted, n, sizeof(*sorted), compare_sequence);
+        for (size_t i = 0; i < n; i++)
+                c->items->item[i] = sorted[i].item;
+        free(sorted);
+        return OBJD_OK;
+}
+
+static objd_status collect(struct lane *lane, struct objd_object *dict, void *context)
+{
+        struct items_builder *items = context;
+        struct object_shm *object = dict->shm;
+        struct line_shm *shards = dict_shards(lane->arena, object);
+        struct collector c = { .items = items, .room = count_frozen(lane, object) };
+        struct view view = { .lane = lane, .locked = true };
+        objd_status r = OBJD_OK;
+
+        c.sequences = calloc(c.room + 1, sizeof(*c.sequences));
+        if (!c.sequences)
+                return fail(OBJD_E_NOMEM, "no memory for the copy of a dict");
+        for (uint32_t i = 0; r == OBJD_OK && i < (shards ? DICT_SHARDS : 1); i++) {
+                view.line = shards ? &shards[i] : &object->line;
+                r = collect_line(&view, &c);
+        }
+        if (r == OBJD_OK)
+                r = sort_items(&c);
+        free(c.sequences);
+        return r;
+}
+
+objd_status dict_collect(struct objd_object *dict, struct items_builder *items)
+{
+        struct lane *lane;
+        objd_status r = lane_enter(dict->conn->arena, conn_timeout(dict->conn), &lane);
+
+        if (r)
+                return r;
+        r = object_touch(dict);
+        if (r == OBJD_OK)
+                r = with_frozen(lane, dict, collect, items);
+        lane_leave(lane);
+        return r;
+}

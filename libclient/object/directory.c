@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * directory.c -- objects as such: made, found by name, renamed, deleted
+ */
+
+#include "object/directory.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "base/utf8.h"
+#include "mem/pool.h"
+#include "object/dict.h"
+#include "object/kind.h"
+#include "object/value.h"
+#include "txn/txn.h"
+
+#define DIRECTORY_TIMEOUT_NS 5000000000LL
+
+static uint64_t pack_config(objd_kind kind, const objd_config *config)
+{
+        return (uint64_t)kind | (uint64_t)config->key_type << 8 | (uint64_t)config->value_type << 16 |
+               (uint64_t)config->order << 24 | (uint64_t)config->lock_flags << 32;
+}
+
+objd_status directory_check_name(const char *name)
+{
+        size_t size = strlen(name);
+
+        if (!size)
+                return fail(OBJD_E_INVAL, "an object's name has at least one byte");
+        if (size > OBJD_NAME_MAX)
+                return fail(OBJD_E_TOOBIG, "the name has %zu bytes; a name has at most %u", size, OBJD_NAME_MAX);
+        if (!utf8_is_valid(name, size))
+                return fail(OBJD_E_INVAL, "the name is not UTF-8");
+        for (size_t i = 0; i < size; i++)
+                if ((unsigned char)name[i] < 32 || name[i] == 127)
+                        return fail(OBJD_E_INVAL, "the name has a control character at byte %zu", i);
+        return OBJD_OK;
+}
+
+static objd_status check_config(objd_kind number, const objd_config *config)
+{
+        const struct kind *kind = kind_of(number);
+
+        if (!kind)
+                return fail(OBJD_E_INVAL, "there is no kind %d of object", (int)number);
+        if (config->struct_size < sizeof(*config))
+                return fail(OBJD_E_INVAL, "struct_size is %zu; start from OBJD_CONFIG_INIT", config->struct_size);
+        if ((unsigned)config->key_type > OBJD_REF || (unsigned)config->value_type > OBJD_REF)
+                return fail(OBJD_E_INVAL, "there is no such type for keys or values");
+        return kind->check_config(config);
+}
+
+objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle)
+{
+        struct object_shm *object;
+        struct lane *lane;
+        objd_status r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+
+        if (r)
+                return r;
+        *ret_handle = (struct objd_object){ .conn = conn, .serial = ref.serial };
+        ret_handle->retire_seen = word_get_acquire(&conn->arena->header->retire_count);
+        r = object_find(conn->arena, ref, &object);
+        while (r == OBJD_OK) {
+                uint64_t version = lock_read_begin(&object->line);
+
+                ret_handle->shm = object;
+                ret_handle->config = word_get(&object->line.config) & ~(0xffULL << OBJECT_STATE_SHIFT);
+                r = object_verify(ret_handle);
+                if (lock_version_is_stable(version) && lock_read_valid(&object->line, version))
+                        break;
+                r = lock_wait_stable(lane, &object->line);
+        }
+        if (r == OBJD_OK && !kind_of(object_kind(ret_handle->config)))
+                r = fail(OBJD_E_CORRUPT, "%s is damaged: it is of no kind", object_label(ret_handle));
+        lane_leave(lane);
+        return r;
+}
+
+objd_status directory_names(struct objd_conn *conn, struct objd_object *ret_handle)
+{
+        const struct header_shm *header = conn->arena->header;
+        struct object_shm *names = arena_at(conn->arena, header->names, SLOT_SIZE);
+
+        if (!names)
+                return fail(OBJD_E_CORRUPT, "the arena's dict of names is damaged");
+        return directory_handle(conn, (objd_ref){ header->names, word_get(&names->line.serial) }, ret_handle);
+}
+
+/* ---- Making ------------------------------------------------------------------------------------------- */
+
+/* The name's key in the dict of names, and the line that guards it. */
+struct name {
+        struct objd_object names;
+        struct key key;
+        struct line_shm *line;
+};
+
+static objd_status name_begin(struct objd_conn *conn, const char *text, struct name *ret_name)
+{
+        objd_value value = objd_cstr(text);
+        objd_status r = directory_names(conn, &ret_name->names);
+
+        return r ? r : key_make(conn->arena, ret_name->names.config, &value, &ret_name->key);
+}
+
+static objd_status name_plan(struct lane *lane, struct name *name, struct plan *plan)
+{
+        objd_status r = dict_line(lane, &name->names, name->key.hash, &name->line);
+
+        return r ? r : plan_add(plan, name->line);
+}
+
+/* With the line locked: whether it is still the one. */
+static objd_status name_verify(struct lane *lane, struct name *name)
+{
+        if (name->line->serial != name->names.serial ||
+            dict_guard(lane->arena, name->names.shm, name->key.hash) != name->line)
+                return OP_PLAN_AGAIN;
+        return OBJD_OK;
+}
+
+/* The ref that stands under the name, with its line locked; serial 0 if there is none. */
+static objd_status name_find(struct lane *lane, struct name *name, objd_ref *ret_ref)
+{
+        struct entry_shm *entry;
+        objd_status r = dict_find(lane, name->line, &name->key, &entry);
+
+        *ret_ref = (objd_ref){ 0, 0 };
+        if (r == OBJD_OK && entry && entry_value_type(entry->head) == OBJD_REF) {
+                const uint64_t *words = entry_value(entry, entry->head);
+
+                *ret_ref = (objd_ref){ words[0], words[1] };
+        }
+        return r;
+}
+
+static objd_status name_put(struct lane *lane, struct name *name, objd_ref ref)
+{
+        objd_value value = objd_refer(ref);
+
+        return dict_put(lane, name->names.shm, &name->key, &value);
+}
+
+/* Writes the name into the slot, or into a chunk of its own. "" takes it away. The object's line is locked. */
+static objd_status store_name(struct lane *lane, struct object_shm *object, const char *name)
+{
+        uint64_t words[32] = { 0 }, old = object_name_chunk(object);
+        size_t size = strlen(name);
+        objd_status r = txn_reserve(lane, 64, 4);
+
+        if (r == OBJD_OK && old)
+                r = txn_free(lane, (struct chunk_shm *)(lane->arena->base + old));
+        if (r)
+                return r;
+        memcpy(words, name, size);
+        if (size > sizeof(object->name)) {
+                struct chunk_shm *chunk;
+
+                r = txn_take(lane, object, size, &chunk);
+                if (r)
+                        return r;
+                words_in(chunk_data(chunk), words, size);
+                words[0] = arena_off(lane->arena, chunk);
+        }
+        txn_write(lane, object->name, words, sizeof(object->name));
+        txn_set(lane, (uint64_t *)(void *)&object->name_size, size);
+        return OBJD_OK;
+}
+
+static objd_status make_object(struct lane *lane, const char *name, objd_kind kind, const objd_config *config, objd_ref *ret_ref)
+{
+        struct arena *arena = lane->arena;
+        struct object_shm *object;
+        uint64_t serial;
+        objd_status r = txn_take_slot(lane, &object);
+
+        if (r == OBJD_OK)
+                r = lock_take(lane, &object->line);
+        if (r == OBJD_OK)
+                r = txn_reserve(lane, 256, 24);
+        if (r)
+                return r;
+        serial = __atomic_fetch_add(&arena->header->pool.next_serial, 1, __ATOMIC_RELAXED);
+        txn_set(lane, &object->line.serial, serial);
+        txn_set(lane, &object->line.config, pack_config(kind, config));
+        txn_set(lane, &object->owner, name ? 0 : arena->client);
+        txn_set(lane, (uint64_t *)(void *)&object->name_size, 0);
+        word_set(&object->sequence, 0);
+        if (name)
+                r = store_name(lane, object, name);
+        else
+                __atomic_fetch_add(&arena_client(arena, id_number(arena->client))->n_anonymous, 1, __ATOMIC_RELAXED);
+        if (r == OBJD_OK)
+                r = kind_of(kind)->create(lane, object, config);
+        *ret_ref = (objd_ref){ arena_off(arena, object), serial };
+        return r;
+}
+
+static objd_status create_attempt(struct lane *lane, const char *text, objd_kind kind, const objd_config *config,
+                                  struct name *name, objd_ref *ret_ref)
+{
+        struct plan plan;
+        objd_ref ref;
+        objd_status r = OBJD_OK;
+
+        plan.n = 0;
+        if (text)
+                r = name_plan(lane, name, &plan);
+        if (r)
+                return r;
+        txn_begin(lane, OP_CREATE);
+        r = plan_lock(lane, &plan);
+        if (r == OBJD_OK && text)
+                r = name_verify(lane, name);
+        if (r == OBJD_OK && text)
+                r = name_find(lane, name, &ref);
+        if (r == OBJD_OK && text && ref.serial)
+                r = fail(OBJD_E_EXISTS, "there is an object named \"%s\" already", text);
+        if (r == OBJD_OK)
+                r = make_object(lane, text, kind, config, &ref);
+        if (r == OBJD_OK && text)
+                r = name_put(lane, name, ref);
+        if (r) {
+                txn_abort(lane);
+                return r;
+        }
+        r = txn_commit(lane);
+        if (r == OBJD_OK)
+                *ret_ref = ref;
+        return r;
+}
+
+objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind kind, const objd_config *config,
+                             objd_ref *ret_ref)
+{
+        struct name name;
+        struct lane *lane;
+        objd_status r = check_config(kind, config);
+
+        if (r == OBJD_OK && text)
+                r = directory_check_name(text);
+        if (r == OBJD_OK && text)
+                r = name_begin(conn, text, &name);
+        if (r == OBJD_OK)
+                r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        if (r)
+                return r;
+        do
+                r = create_attempt(lane, text, kind, config, &name, ret_ref);
+        while (r == OP_PLAN_AGAIN);
+        lane_leave(lane);
+        return r;
+}
+
+objd_status directory_lookup(struct objd_conn *conn, const char *text, objd_ref *ret_ref)
+{
+        objd_value key = objd_cstr(text), value;
+        objd_buf buf = OBJD_BUF_INIT;
+        struct objd_object names;
+        objd_status r = directory_check_name(text);
+
+        if (r == OBJD_OK)
+                r = directory_names(conn, &names);
+        if (r == OBJD_OK)
+                r = dict_read(&names, &key, &value, &buf);
+        objd_buf_free(&buf);
+        if (r == OBJD_E_NOTFOUND)
+                return fail(r, "there is no object named \"%s\"", text);
+        if (r == OBJD_OK && value.type != OBJD_REF)
+                return fail(OBJD_E_CORRUPT, "the arena's dict of names is damaged at \"%s\"", text);
+        if (r == OBJD_OK)
+                *ret_ref = value.u.ref;
+        return r;
+}
+
+/* ---- Deleting and renaming ---------------------------------------------------------------------------- */
+
+/* What an operation on an object and its names works with. */
+struct target {
+        struct objd_object *object;
+        char old[OBJD_NAME_MAX + 1]; /* the name it has, "" for none */
+        struct name old_name;
+        struct name new_name;
+        bool destroy;
+};
+
+/* The name that the object has now; it is compared again once everything is locked. */
+static objd_status read_name(struct lane *lane, struct objd_object *object, char ret_name[OBJD_NAME_MAX + 1])
+{
+        for (;;) {
+                objd_status r;
+
+                if (object_name(lane->arena, object->shm, object->serial, ret_name))
+                        return OBJD_OK;
+                r = lock_wait_stable(lane, &object->shm->line);
+                if (r == OBJD_OK && word_get(&object->shm->line.serial) != object->serial)
+                        r = object_gone(object);
+                if (r)
+                        return r;
+        }
+}
+
+static objd_status target_plan(struct lane *lane, struct target *target, const char *new, struct plan *plan)
+{
+        const struct kind *kind = kind_of(object_kind(target->object->config));
+        objd_status r = plan_add(plan, &target->object->shm->line);
+
+        if (r == OBJD_OK && *target->old)
+                r = name_plan(lane, &target->old_name, plan);
+        if (r == OBJD_OK && new)
+                r = name_plan(lane, &target->new_name, plan);
+        if (r == OBJD_OK && target->destroy)
+                r = kind->plan_destroy(lane, target->object->shm, plan);
+        return r;
+}
+
+/* With everything locked: the object, its name and its further lines are what they were. */
+static objd_status target_verify(struct lane *lane, struct target *target, const char *new)
+{
+        const struct kind *kind = kind_of(object_kind(target->object->config));
+        struct object_shm *object = target->object->shm;
+        struct plan again;
+        objd_status r = OBJD_OK;
+
+        if (object->line.serial != target->object->serial)
+                return object_gone(target->object);
+        if (object->name_size != strlen(target->old))
+                return OP_PLAN_AGAIN;
+        if (*target->old) {
+                objd_ref ref;
+
+                r = name_verify(lane, &target->old_name);
+                if (r == OBJD_OK)
+                        r = name_find(lane, &target->old_name, &ref);
+                if (r == OBJD_OK && ref.serial != target->object->serial)
+                        r = OP_PLAN_AGAIN;
+        }
+        if (r == OBJD_OK && new)
+                r = name_verify(lane, &target->new_name);
+        again.n = 0;
+        if (r == OBJD_OK && target->destroy)
+                r = kind->plan_destroy(lane, object, &again);
+        return r == OBJD_OK && !plan_is_held(lane, &again) ? OP_PLAN_AGAIN : r;
+}
+
+static objd_status apply_destroy(struct lane *lane, struct target *target)
+{
+        struct object_shm *object = target->object->shm;
+        const struct kind *kind = kind_of(object_kind(target->object->config));
+        objd_status r = OBJD_OK;
+
+        if (*target->old)
+                r = dict_remove(lane, target->old_name.names.shm, &target->old_name.key);
+        if (r == OBJD_OK)
+                r = kind->destroy(lane, object);
+        if (r == OBJD_OK)
+                r = txn_reserve(lane, 64, 4);
+        if (r)
+                return r;
+        txn_set(lane, &object->line.serial, 0);
+        txn_set(lane, &object->line.config, 0);
+        txn_set(lane, &object->owner, 0);
+        return txn_free_slot(lane, object);
+}
+
+static objd_status apply_rename(struct lane *lane, struct target *target, const char *new)
+{
+        struct object_shm *object = target->object->shm;
+        objd_ref taken, ref = { arena_off(lane->arena, object), target->object->serial };
+        objd_status r = name_find(lane, &target->new_name, &taken);
+
+        if (r == OBJD_OK && taken.serial == ref.serial)
+                return OBJD_OK;
+        if (r == OBJD_OK && taken.serial)
+                return fail(OBJD_E_EXISTS, "there is an object named \"%s\" already", new);
+        if (r == OBJD_OK && *target->old)
+                r = dict_remove(lane, target->old_name.names.shm, &target->old_name.key);
+        if (r == OBJD_OK)
+                r = name_put(lane, &target->new_name, ref);
+        if (r == OBJD_OK)
+                r = store_name(lane, object, new);
+        if (r == OBJD_OK)
+                txn_set(lane, &object->owner, 0);
+        return r;
+}
+
+static objd_status target_attempt(struct lane *lane, struct target *target, const char *new)
+{
+        struct plan plan;
+        objd_status r = read_name(lane, target->object, target->old);
+
+        plan.n = 0;
+        if (r == OBJD_OK && *target->old) {
+                objd_value value = objd_cstr(target->old);
+
+                r = key_make(lane->arena, target->old_name.names.config, &value, &target->old_name.key);
+        }
+        if (r == OBJD_OK)
+                r = target_plan(lane, target, new, &plan);
+        if (r)
+                return r;
+        txn_begin(lane, target->destroy ? OP_DESTROY : OP_RENAME);
+        r = plan_lock(lane, &plan);
+        if (r == OBJD_OK)
+                r = target_verify(lane, target, new);
+        if (r == OBJD_OK)
+                r = target->destroy ? apply_destroy(lane, target) : apply_rename(lane, target, new);
+        if (r) {
+                txn_abort(lane);
+                return r;
+        }
+        return txn_commit(lane);
+}
+
+static objd_status target_run(struct target *target, const char *new)
+{
+        struct objd_conn *conn = target->object->conn;
+        struct lane *lane;
+        objd_status r = directory_names(conn, &target->old_name.names);
+
+        if (r == OBJD_OK && new)
+                r = name_begin(conn, new, &target->new_name);
+        if (r == OBJD_OK)
+                r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        if (r)
+                return r;
+        r = object_touch(target->object);
+        if (r == OBJD_OK && arena_off(conn->arena, target->object->shm) == conn->arena->header->names)
+                r = fail(OBJD_E_INVAL, "the arena's own dict of names can be neither deleted nor renamed");
+        if (r == OBJD_OK)
+                do
+                        r = target_attempt(lane, target, new);
+                while (r == OP_PLAN_AGAIN);
+        lane_leave(lane);
+        return r;
+}
+
+objd_status directory_destroy(struct objd_object *object)
+{
+        struct target target = { .object = object, .destroy = true };
+
+        return target_run(&target, NULL);
+}
+
+objd_status directory_rename(struct objd_object *object, const char *name)
+{
+        struct target target = { .object = object };
+        objd_status r = directory_check_name(name);
+
+        return r ? r : target_run(&target, name);
+}
+
+/* ---- All objects -------------------------------------------------------------------------------------- */
+
+/* The refs in one block of slots, as they are at this moment. */
+static size_t refs_in_block(struct objd_conn *conn, uint64_t number, objd_ref *refs, uint64_t *owners)
+{
+        struct arena *arena = conn->arena;
+        struct lane *lane;
+        size_t n = 0;
+
+        if (lane_enter(arena, conn_timeout(conn), &lane))
+                return 0;
+        if (__atomic_load_n(&arena->blocks[number].state, __ATOMIC_ACQUIRE) == BLOCK_SLOTS) {
+                struct object_shm *slots = (struct object_shm *)(arena->data + (number << BLOCK_SHIFT));
+
+                for (uint32_t slot = 1; slot < SLOTS_PER_BLOCK; slot++) {
+                        uint64_t serial = word_get(&slots[slot].line.serial);
+
+                        owners[n] = word_get(&slots[slot].owner);
+                        if (serial && word_get(&slots[slot].line.config))
+                                refs[n++] = (objd_ref){ arena_off(arena, &slots[slot]), serial };
+                }
+        }
+        lane_leave(lane);
+        return n;
+}
+
+objd_status directory_each(struct objd_conn *conn, directory_fn fn, void *context)
+{
+        struct arena *arena = conn->arena;
+        objd_ref refs[SLOTS_PER_BLOCK];
+        uint64_t owners[SLOTS_PER_BLOCK];
+        objd_status r = OBJD_OK;
+
+        for (uint64_t number = 0; number < word_get(&arena->header->pool.frontier) && r == OBJD_OK; number++) {
+                size_t n = 0;
+
+                if (__atomic_load_n(&arena->blocks[number].state, __ATOMIC_RELAXED) == BLOCK_SLOTS)
+                        n = refs_in_block(conn, number, refs, owners);
+                for (size_t i = 0; i < n && r == OBJD_OK; i++)
+                        if (refs[i].place != arena->header->names)
+                                r = fn(context, refs[i], owners[i]);
+        }
+        return r;
+}
+
+struct reap {
+        struct objd_conn *conn;
+        uint64_t client;
+};
+
+static objd_status reap_object(void *context, objd_ref ref, uint64_t owner)
+{
+        struct reap *reap = context;
+        struct objd_object handle;
+        objd_status r;
+
+        if (owner != reap->client)
+                return OBJD_OK;
+        r = directory_handle(reap->conn, ref, &handle);
+        if (r == OBJD_OK)
+                r = directory_destroy(&handle);
+        return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
+}
+
+objd_status directory_reap_client(struct arena *arena, uint64_t client)
+{
+        struct objd_conn conn = { .arena = arena, .timeout_ns = DIRECTORY_TIMEOUT_NS, .control = -1 };
+        struct reap reap = { &conn, client };
+
+        if (!word_get(&arena_client(arena, id_number(client))->n_anonymous))
+                return OBJD_OK;
+        return directory_each(&conn, reap_object, &reap);
+}
+
+/* ---- A new arena -------------------------------------------------------------------------------------- */
+
+static objd_status make_names(struct arena *arena)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        struct lane *lane;
+        objd_ref ref;
+        objd_status r = lane_enter(arena, DIRECTORY_TIMEOUT_NS, &lane);
+
+        if (r)
+                return r;
+        config.key_type = OBJD_STR;
+        config.value_type = OBJD_REF;
+        txn_begin(lane, OP_CREATE);
+        r = make_object(lane, "", OBJD_DICT, &config, &ref);
+        if (r == OBJD_OK)
+                r = txn_commit(lane);
+        else
+                txn_abort(lane);
+        lane_leave(lane);
+        if (r)
+                return r;
+        arena->header->names = ref.place;
+        __atomic_store_n(&arena->header->state, ARENA_READY, __ATOMIC_RELEASE);
+        return OBJD_OK;
+}
+
+objd_status directory_create_arena(int fd, uint64_t size, bool by_process, struct arena **ret_arena)
+{
+        struct arena *arena;
+        objd_status r = arena_create(fd, size, &arena);
+
+        if (r) {
+                close(fd);
+                return r;
+        }
+        arena->by_process = by_process;
+        r = make_names(arena);
+        if (r) {
+                lane_release_own(arena);
+                arena_unref(arena); /* closes fd */
+                return r;
+        }
+        *ret_arena = arena;
+        return OBJD_OK;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kind.c -- the table of kinds
+ */
+
+#include "object/kind.h"
+
+#include <string.h>
+
+static const struct kind *const kinds[] = { &dict_kind, &list_kind, &queue_kind, &lock_kind };
+
+const struct kind *kind_of(objd_kind kind)
+{
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+                if (kinds[i]->kind == kind)
+                        return kinds[i];
+        return NULL;
+}
+
+const struct kind *kind_by_name(const char *name)
+{
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+                if (!strcmp(kinds[i]->name, name))
+                        return kinds[i];
+        return NULL;
+}

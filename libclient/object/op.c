@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * op.c -- running a list of operations as one step: plan, lock, plan again, apply, commit
+ */
+
+#include "object/op.h"
+
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "object/kind.h"
+#include "txn/txn.h"
+
+const char *const op_name[N_OPS] = {
+        [OP_NONE] = "none",
+        [OP_CREATE] = "create",
+        [OP_DESTROY] = "delete",
+        [OP_RENAME] = "rename",
+        [OP_DICT_SET] = "dict set",
+        [OP_DICT_SET_NEW] = "dict set-new",
+        [OP_DICT_CAS] = "dict compare-and-set",
+        [OP_DICT_ADD_INT] = "dict add",
+        [OP_DICT_ADD_FLOAT] = "dict add",
+        [OP_DICT_GET] = "dict get",
+        [OP_DICT_DEL] = "dict delete",
+        [OP_DICT_POP] = "dict pop",
+        [OP_DICT_POP_ANY] = "dict pop-any",
+        [OP_DICT_CLEAR] = "dict clear",
+        [OP_LIST_APPEND] = "list append",
+        [OP_LIST_PREPEND] = "list prepend",
+        [OP_LIST_EXTEND] = "list extend",
+        [OP_LIST_INSERT] = "list insert",
+        [OP_LIST_SET] = "list set",
+        [OP_LIST_GET] = "list get",
+        [OP_LIST_DEL] = "list delete",
+        [OP_LIST_POP] = "list pop",
+        [OP_LIST_REMOVE] = "list remove",
+        [OP_LIST_SLICE_DEL] = "list slice-delete",
+        [OP_LIST_CLEAR] = "list clear",
+        [OP_LIST_REVERSE] = "list reverse",
+        [OP_LIST_SORT] = "list sort",
+        [OP_QUEUE_PUT] = "queue put",
+        [OP_QUEUE_GET] = "queue get",
+        [OP_QUEUE_CLOSE] = "queue close",
+        [OP_QUEUE_POISON] = "queue poison",
+        [OP_QUEUE_TASK_DONE] = "queue task-done",
+        [OP_QUEUE_LEASE] = "queue get-lease",
+        [OP_QUEUE_ACK] = "queue ack",
+        [OP_QUEUE_GIVE_BACK] = "queue give-back",
+        [OP_QUEUE_REAP] = "queue reap",
+        [OP_LOCK_TAKE] = "lock take",
+        [OP_LOCK_GIVE] = "lock give",
+};
+
+static objd_kind kind_for(enum op_code code)
+{
+        if (code >= OP_DICT_SET && code <= OP_DICT_CLEAR)
+                return OBJD_DICT;
+        if (code >= OP_LIST_APPEND && code <= OP_LIST_SORT)
+                return OBJD_LIST;
+        if (code >= OP_QUEUE_PUT && code <= OP_QUEUE_REAP)
+                return OBJD_QUEUE;
+        return code >= OP_LOCK_TAKE ? OBJD_LOCK : OBJD_KIND_ANY;
+}
+
+objd_status plan_add(struct plan *plan, struct line_shm *line)
+{
+        if (plan->n && plan->lines[plan->n - 1] == line)
+                return OBJD_OK;
+        if (plan->n == PLAN_LINES) {
+                plan_sort(plan);
+                if (plan->n == PLAN_LINES)
+                        return fail(OBJD_E_LIMIT, "one batch cannot lock more than %u places; make it smaller", PLAN_LINES);
+        }
+        plan->lines[plan->n++] = line;
+        return OBJD_OK;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+        const struct line_shm *const *x = a, *const *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+void plan_sort(struct plan *plan)
+{
+        size_t n = 0;
+
+        if (plan->n < 2)
+                return;
+        qsort(plan->lines, plan->n, sizeof(*plan->lines), compare_lines);
+        for (size_t i = 0; i < plan->n; i++)
+                if (!n || plan->lines[i] != plan->lines[n - 1])
+                        plan->lines[n++] = plan->lines[i];
+        plan->n = n;
+}
+
+objd_status plan_lock(struct lane *lane, struct plan *plan)
+{
+        objd_status r = OBJD_OK;
+
+        plan_sort(plan);
+        for (size_t i = 0; i < plan->n && r == OBJD_OK; i++)
+                r = lock_take(lane, plan->lines[i]);
+        return r;
+}
+
+objd_status plan_freeze(struct lane *lane, struct plan *plan)
+{
+        objd_status r = OBJD_OK;
+
+        plan_sort(plan);
+        for (size_t i = 0; i < plan->n && r == OBJD_OK; i++)
+                r = lock_freeze(lane, plan->lines[i]);
+        return r;
+}
+
+bool plan_is_held(const struct lane *lane, const struct plan *plan)
+{
+        for (size_t i = 0; i < plan->n; i++)
+                if (!lock_is_held(lane, plan->lines[i]))
+                        return false;
+        return true;
+}
+
+static const struct kind *kind_of_op(const struct op *op)
+{
+        return kind_of(object_kind(op->object->config));
+}
+
+static objd_status plan_ops(struct lane *lane, struct op *ops, size_t n, struct plan *plan, size_t *failed)
+{
+        objd_status r = OBJD_OK;
+
+        for (*failed = 0; *failed < n; ++*failed) {
+                r = kind_of_op(&ops[*failed])->plan(lane, &ops[*failed], plan);
+                if (r)
+                        break;
+        }
+        return r;
+}
+
+/* With everything locked: do the objects still exist, and would they need the same lines? */
+static objd_status verify(struct lane *lane, struct op *ops, size_t n, size_t *failed)
+{
+        struct plan again;
+        objd_status r;
+
+        again.n = 0;
+        for (*failed = 0; *failed < n; ++*failed) {
+                r = object_verify(ops[*failed].object);
+                if (r)
+                        return r;
+        }
+        r = plan_ops(lane, ops, n, &again, failed);
+        if (r)
+                return r;
+        return plan_is_held(lane, &again) ? OBJD_OK : OP_PLAN_AGAIN;
+}
+
+static objd_status apply(struct lane *lane, struct op *ops, size_t n, size_t *failed)
+{
+        objd_status r = OBJD_OK;
+
+        for (*failed = 0; *failed < n; ++*failed) {
+                half_set(&lane->shm->operation, ops[*failed].code);
+                r = kind_of_op(&ops[*failed])->apply(lane, &ops[*failed]);
+                if (r)
+                        break;
+        }
+        return r;
+}
+
+static objd_status attempt(struct lane *lane, struct op *ops, size_t n, size_t *failed)
+{
+        struct plan plan;
+        objd_status r;
+
+        plan.n = 0;
+        r = plan_ops(lane, ops, n, &plan, failed);
+        if (r)
+                return r;
+        txn_begin(lane, ops[0].code);
+        r = plan_lock(lane, &plan);
+        if (r == OBJD_OK)
+                r = verify(lane, ops, n, failed);
+        if (r == OBJD_OK)
+                r = apply(lane, ops, n, failed);
+        if (r == OBJD_OK)
+                return txn_commit(lane);
+        txn_abort(lane);
+        return r;
+}
+
+static objd_status check_ops(struct objd_conn *conn, const struct op *ops, size_t n, size_t *failed)
+{
+        for (*failed = 0; *failed < n; ++*failed) {
+                const struct op *op = &ops[*failed];
+                objd_kind kind = object_kind(op->object->config);
+                objd_status r;
+
+                if (op->object->conn->arena != conn->arena)
+                        return fail(OBJD_E_INVAL, "%s: the object belongs to another arena", op_name[op->code]);
+                r = object_touch(op->object);
+                if (r)
+                        return r;
+                if (kind != kind_for(op->code))
+                        return fail(OBJD_E_KIND, "%s: %s is a %s", op_name[op->code], object_label(op->object),
+                                    kind_of(kind)->name);
+        }
+        return OBJD_OK;
+}
+
+objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed)
+{
+        struct lane *lane;
+        size_t failed = 0;
+        objd_status r;
+
+        if (!n)
+                return OBJD_OK;
+        r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        if (r)
+                return r;
+        r = check_ops(conn, ops, n, &failed);
+        if (r == OBJD_OK)
+                do
+                        r = attempt(lane, ops, n, &failed);
+                while (r == OP_PLAN_AGAIN);
+        lane_leave(lane);
+        if (r && ret_failed)
+                *ret_failed = failed;
+        return r;
+}
