@@ -140,7 +140,7 @@ static void sub_kept(struct lane *lane, uint32_t n) {
 }
 
 objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number) {
-        uint32_t found = find_run(lane, n), number, run;
+        uint32_t found = find_run(lane, n), number = 0, run;
         objd_status r;
 
         if (found) {

@@ -22,5 +22,24 @@
  */
 objd_status wait_while(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns);
 
+/*
+ * The two halves of it, for callers that say between them that they are about to sleep. wait_spin() keeps the
+ * epoch, writes nothing, and tells whether the word has changed; it returns at once where spinning has not been
+ * worth it, or with one processor. wait_sleep() sleeps at most WAIT_SLICE_NS and tells whether it may have
+ * been woken, as opposed to having slept to the end.
+ */
+bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns);
+objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns, bool *ret_woken);
+
+/* A moment's rest for the processor between two looks at a word. */
+static inline void wait_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+}
+
 /* Wakes up to n sleepers. A system call; callers know from their own flag whether anybody sleeps. */
 void wait_wake(struct arena *arena, const uint32_t *word, int n);
