@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * objects.c -- all objects of a store, also those without a name
+ * objects.c -- the objects of a store, also those without a name
  *
  * The block table says which blocks hold objects, and each such block which of its slots are in use. Both are read without a
  * lock, inside an epoch, so that the blocks' memory stays; what is read may be out of date, and so may be what is found.
@@ -9,6 +9,8 @@
 
 #include "objects.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/status.h"
@@ -90,4 +92,14 @@ objd_status objects_list(objd_conn *conn, objd_ref **ret_refs, size_t *ret_len)
         *ret_refs = list.refs;
         *ret_len = list.len;
         return OBJD_OK;
+}
+
+objd_status objects_open(objd_conn *conn, const char *name, objd_kind kind, objd_object **ret_object)
+{
+        objd_ref ref;
+        int end = 0;
+
+        if (sscanf(name, "#%" SCNu64 ".%" SCNu64 "%n", &ref.place, &ref.serial, &end) == 2 && !name[end])
+                return objd_open_ref(conn, ref, kind, ret_object);
+        return objd_open(conn, name, kind, ret_object);
 }
