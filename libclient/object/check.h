@@ -9,18 +9,33 @@
 
 #include "object/kind.h"
 
+/* Gets each fault: the object that it is of ("(blocks)" and the like for what belongs to no object), and a sentence. */
 typedef void (*check_report_fn)(void *context, const char *object, const char *sentence);
 
+/* Faults of one piece of the work; more are only counted. */
+#define CHECK_FAULTS 64u
+
+struct check_fault {
+        char label[OBJD_NAME_MAX + 1];
+        char sentence[256];
+};
+
 struct check {
+        struct objd_conn *conn;
         struct lane *lane;
         struct arena *arena;
         struct object_shm *object;
         char label[OBJD_NAME_MAX + 1];
-        uint64_t n_chunks;    /* of this object: met while walking its structure */
+        uint64_t n_chunks; /* of this object: met while walking its structure */
         uint64_t n_errors;
-        uint8_t *seen;        /* a bit for every 64 bytes of the arena: chunk heads that a structure refers to */
+        uint8_t *seen;   /* a bit for every 64 bytes of the arena: chunk heads that this object's structure refers to */
+        uint8_t *groups; /* a bit for every 4 KiB of the arena: groups that an object's plan names */
         check_report_fn report;
         void *context;
+
+        /* Found while a lock is held; reported once it has been given back, since a reporter may be slow. */
+        struct check_fault *faults;
+        uint32_t n_faults;
 };
 
 /* Says what is wrong with the object that is being checked. */
@@ -38,3 +53,35 @@ bool check_chunk(struct check *check, uint64_t off, uint64_t min_size);
  * number of faults in *ret_errors; OBJD_E_BUSY, OBJD_E_NOMEM
  */
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors);
+
+/* ---- Between the checker's own files -------------------------------------------------------------------- */
+
+/* Around each piece of the work: a call of its own, so that no piece waits, or keeps memory from being given back, for all. */
+objd_status check_enter(struct check *check);
+
+/* Ends the piece, and reports what it has found. */
+void check_leave(struct check *check);
+
+/* Sets what faults are said of: "(blocks)", an object's name. */
+void check_label(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * The chunk whose head is at off, if the block table says that a chunk may begin there and its head says the same; else NULL.
+ * Asks nothing of the lists.
+ */
+struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off);
+
+/* Whether the slot at this place of a block of slots is given out. */
+bool check_slot_is_used(const struct arena *arena, uint64_t place);
+
+/* The block table with its lists; the chunks of each block with theirs (check_pool.c). */
+objd_status check_blocks(struct check *check);
+objd_status check_chunks(struct check *check);
+
+/* Whether anything is missing: slots and groups that are given out and belong to nobody, memory in no list (check_leaks.c). */
+objd_status check_unnamed_slot(struct check *check, uint64_t place); /* with the lane entered */
+objd_status check_groups(struct check *check);
+objd_status check_sum(struct check *check);
+
+/* That names and objects belong to one another (check_names.c). */
+objd_status check_names(struct check *check);

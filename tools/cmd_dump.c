@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * cmd_dump.c -- objctl dump: what is in the store
+ *
+ * Entries are printed as the kind's walk hands them over, so a dump holds no more of an object than one entry. A dump of
+ * everything first shows the objects that have names, by name, then the others.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "describe.h"
+#include "json.h"
+#include "names.h"
+#include "object/kind.h"
+#include "objects.h"
+#include "text.h"
+
+/* How much of a value is shown to people. */
+#define SHOWN_BYTES 200
+
+struct dump {
+        bool json;
+        uint64_t limit;
+        objd_kind kind; /* of the object under way */
+        uint64_t n;     /* its entries so far */
+};
+
+/* A reader that has gone away ends the walk; flush_output() says what there is to say. */
+static objd_status unless_output_failed(void)
+{
+        return ferror(stdout) ? fail(OBJD_E_SYS, "cannot write the answer") : OBJD_OK;
+}
+
+static objd_status print_json_entry(void *context, const objd_value *key, const objd_value *value)
+{
+        struct dump *dump = context;
+
+        if (dump->n++)
+                fputc(',', stdout);
+        if (key) {
+                fputc('[', stdout);
+                json_write_value(stdout, key);
+                fputc(',', stdout);
+        }
+        json_write_value(stdout, value);
+        if (key)
+                fputc(']', stdout);
+        return unless_output_failed();
+}
+
+static objd_status print_text_entry(void *context, const objd_value *key, const objd_value *value)
+{
+        struct dump *dump = context;
+
+        fputs("  ", stdout);
+        if (key)
+                text_write_value(stdout, key, SHOWN_BYTES);
+        else
+                printf("%" PRIu64, dump->n);
+        fputs(": ", stdout);
+        text_write_value(stdout, value, SHOWN_BYTES);
+        fputc('\n', stdout);
+        dump->n++;
+        return unless_output_failed();
+}
+
+static void print_text_head(const objd_info *info)
+{
+        char size[TEXT_SHORT], ref[TEXT_SHORT + 16];
+
+        if (*info->name)
+                text_write_escaped(stdout, info->name, strlen(info->name));
+        else
+                fputs("(no name)", stdout);
+        printf("  %s", describe_kind(info));
+        if (info->kind == OBJD_LOCK)
+                fputs(info->len ? "  taken" : "  free", stdout);
+        else
+                printf("  %" PRIu64 " %s", info->len, info->kind == OBJD_DICT ? "entries" : "items");
+        printf("  %s  %s\n", text_size(size, info->memory), text_ref(ref, info->ref));
+}
+
+/* The entries of an object that can be looked at; a poisoned one has only its head. */
+static objd_status walk(struct dump *dump, objd_object *object, const objd_info *info)
+{
+        const struct kind *kind = kind_of(info->kind);
+
+        dump->kind = info->kind;
+        dump->n = 0;
+        if (!kind || !kind->walk || info->poisoned)
+                return OBJD_OK;
+        return kind->walk(object, dump->limit, dump->json ? print_json_entry : print_text_entry, dump);
+}
+
+static int dump_json(struct dump *dump, objd_object *object, const objd_info *info)
+{
+        objd_status r;
+
+        describe_json(stdout, info);
+        fputs(",\"items\":[", stdout);
+        r = walk(dump, object, info);
+        fputc(']', stdout);
+        if (r) {
+                fputs(",\"error\":", stdout);
+                json_write_text(stdout, objd_last_error());
+        }
+        fputs("}\n", stdout);
+        return r && !ferror(stdout) ? answer(r) : EXIT_OK;
+}
+
+static int dump_text(struct dump *dump, objd_object *object, const objd_info *info)
+{
+        objd_status r;
+
+        print_text_head(info);
+        r = walk(dump, object, info);
+        if (!r && info->kind != OBJD_LOCK && dump->n >= dump->limit && info->len > dump->n)
+                printf("  ... and %" PRIu64 " more\n", info->len - dump->n);
+        return r && !ferror(stdout) ? answer(r) : EXIT_OK;
+}
+
+static int dump_object(struct dump *dump, objd_object *object)
+{
+        objd_info info;
+        objd_status r = objd_info_get(object, &info);
+
+        if (r)
+                return answer(r);
+        return dump->json ? dump_json(dump, object, &info) : dump_text(dump, object, &info);
+}
+
+/* An object that has gone since it was listed is no reason to complain. */
+static int dump_ref(struct dump *dump, objd_conn *conn, objd_ref ref, bool anonymous_only)
+{
+        AUTO_HANDLE *object = NULL;
+        objd_status r = objd_open_ref(conn, ref, OBJD_KIND_ANY, &object);
+        objd_info info;
+
+        if (!r && anonymous_only) {
+                r = objd_info_get(object, &info);
+                if (!r && *info.name)
+                        return EXIT_OK;
+        }
+        if (r == OBJD_E_GONE || r == OBJD_E_NOTFOUND)
+                return EXIT_OK;
+        return r ? answer(r) : dump_object(dump, object);
+}
+
+static int dump_named(struct dump *dump, objd_conn *conn)
+{
+        objd_info *infos;
+        int code = EXIT_OK;
+        objd_status r;
+        size_t len;
+
+        r = objd_list(conn, NULL, &infos, &len);
+        if (r)
+                return answer(r);
+        for (size_t i = 0; i < len && !ferror(stdout); i++)
+                code |= dump_ref(dump, conn, infos[i].ref, false);
+        objd_infos_free(infos);
+        return code;
+}
+
+static int dump_anonymous(struct dump *dump, objd_conn *conn)
+{
+        int code = EXIT_OK;
+        objd_ref *refs;
+        objd_status r;
+        size_t len;
+
+        r = objects_list(conn, &refs, &len);
+        if (r)
+                return answer(r);
+        for (size_t i = 0; i < len && !ferror(stdout); i++)
+                code |= dump_ref(dump, conn, refs[i], true);
+        free(refs);
+        return code;
+}
+
+static int dump_one(struct dump *dump, objd_conn *conn, const char *name)
+{
+        AUTO_HANDLE *object = NULL;
+        objd_status r = objects_open(conn, name, OBJD_KIND_ANY, &object);
+
+        return r ? answer(r) : dump_object(dump, object);
+}
+
+static int run(const struct request *request, objd_conn *conn)
+{
+        struct dump dump = { .json = request->json, .limit = request->limit };
+        int code;
+
+        if (request->n_args)
+                return dump_one(&dump, conn, request->args[0]);
+        code = dump_named(&dump, conn);
+        return code | dump_anonymous(&dump, conn);
+}
+
+const struct verb verb_dump = {
+        .name = "dump",
+        .args = "[NAME]",
+        .summary = "what is in the store, or in one object",
+        .help = "Prints an object, or all of them, with its entries. NAME may be #PLACE.SERIAL, as a dump shows it, for an\n"
+                "object that has no name. With --json, one object a line, with all that is needed to make it again:\n"
+                "{\"name\",\"ref\",\"kind\",\"config\",\"len\",\"memory\",\"items\"}; the items of a dict are [key, value] pairs, those of\n"
+                "a priority queue [priority, value].\n",
+        .example = "  $ objctl dump wordcount.counts --limit 2\n"
+                   "  wordcount.counts  dict  197334 entries  24.4 MiB  #4259904.3\n"
+                   "    \"the\": 1304433\n"
+                   "    \"license\": 20713\n"
+                   "    ... and 197332 more\n",
+        .options = "l",
+        .min_args = 0,
+        .max_args = 1,
+        .run = run,
+};

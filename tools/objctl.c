@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * objctl.c -- looks into a live store, and edits it: the table of verbs, reaching the store, the exit code
+ */
+
+#include "objctl.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "options.h"
+#include "reach.h"
+
+const struct verb *const verbs[] = {
+        &verb_ls,   &verb_dump, &verb_get,    &verb_set, &verb_del,   &verb_push,    &verb_pop,   &verb_put,
+        &verb_take, &verb_create, &verb_rm, &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
+};
+
+void complain(const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        fputs("objctl: ", stderr);
+        vfprintf(stderr, format, args);
+        fputc('\n', stderr);
+        va_end(args);
+}
+
+int answer(objd_status status)
+{
+        if (!status)
+                return EXIT_OK;
+        complain("%s", objd_last_error());
+        return EXIT_NO;
+}
+
+int bad_usage(const struct request *request, const char *format, ...)
+{
+        char sentence[512];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(sentence, sizeof(sentence), format, args);
+        va_end(args);
+        complain("%s; see objctl %s%s--help", sentence, request->verb ? request->verb->name : "",
+                 request->verb ? " " : "");
+        return EXIT_USAGE;
+}
+
+/*
+ * Somebody has cut the arena's file short, or its file system has lost a page. There is nothing to go on with; whatever this
+ * process was in the middle of is undone by whoever comes next.
+ */
+static void on_bus_error(int signal_number)
+{
+        static const char sentence[] = "objctl: the arena's file is shorter than it was, or its memory is gone\n";
+
+        (void)signal_number;
+        if (write(STDERR_FILENO, sentence, sizeof(sentence) - 1) < 0)
+                _exit(EXIT_NO);
+        _exit(EXIT_NO);
+}
+
+static void set_signals(void)
+{
+        struct sigaction bus = { .sa_handler = on_bus_error };
+        struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+        /* Neither can fail with these arguments. */
+        (void)sigaction(SIGBUS, &bus, NULL);
+        /* "objctl dump | head": the dump ends at the first write that fails, and leaves the store properly. */
+        (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* What was said must have arrived; a pipe that nobody reads any more needs no sentence. */
+static int flush_output(int code)
+{
+        bool failed = ferror(stdout) != 0;
+
+        if (fflush(stdout) || failed) {
+                if (errno != EPIPE)
+                        complain("cannot write the answer: %s", strerror(errno));
+                return code ? code : EXIT_NO;
+        }
+        return code;
+}
+
+int main(int argc, char **argv)
+{
+        struct request request;
+        objd_conn *conn;
+        int code;
+
+        set_signals();
+        code = options_parse(argc, argv, &request);
+        if (code >= 0)
+                return flush_output(code);
+
+        if (reach(request.url, &conn)) {
+                complain("%s", objd_last_error());
+                return EXIT_UNREACHED;
+        }
+        code = request.verb->run(&request, conn);
+        code = flush_output(code);
+        objd_close(conn);
+        return code;
+}
