@@ -21,6 +21,7 @@ struct arena {
         int n_refs;            /* under the list's lock */
         int n_spare_fds;       /* further descriptors of the same file, closed with the first */
         int *spare_fds;
+        uint32_t n_conns;      /* connections of this process; under the lock of client/store.c */
         uint64_t dev, ino;     /* which file; two connections to one file share this struct */
         struct arena *next;    /* in the list of the process's arenas */
         struct header_shm *header;

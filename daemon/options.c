@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * options.c -- the command line
+ */
+
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arena/layout.h"
+#include "base/status.h"
+
+#define MAX_CLIENTS_DEFAULT 4000u
+#define MAX_CLIENTS_MAX (N_CLIENTS - 1) /* client 0 is nobody */
+
+static const char help[] =
+        "usage: objd [OPTION]...\n"
+        "\n"
+        "Makes a store of shared objects, or takes up the one that is there, and hands it to the\n"
+        "processes that connect with libobjd. Stays in the foreground until SIGTERM or SIGINT.\n"
+        "\n"
+        "  --name NAME        the store's name: [A-Za-z0-9._-], 1 to 64 bytes; default \"default\"\n"
+        "  --dir DIR          where the store lies; only its owner may be able to write there.\n"
+        "                     Clients then connect to \"shm:DIR/NAME\". Default: /dev/shm/objd-UID,\n"
+        "                     and clients connect to \"shm:NAME\"\n"
+        "  --size SIZE        of a new store: bytes, or with a suffix K, M, G or T; default 1G.\n"
+        "                     It takes memory only for what is in it\n"
+        "  --memfd            keep the store in anonymous memory, which ends with its last user,\n"
+        "                     instead of a file, which stays\n"
+        "  --remove-on-exit   delete the store's file at the end\n"
+        "  --max-clients N    how many may be connected at once; default 4000\n"
+        "  --allow-uid UID    let this user connect too; may be given several times\n"
+        "  --allow-gid GID    let the members of this group connect too; may be given several times\n"
+        "  --log-level LEVEL  error, warning, info (the default) or debug\n"
+        "  --foreground       the default, and the only way there is\n"
+        "  --help             this text\n"
+        "  --version          the version\n"
+        "\n"
+        "Log lines go to stderr. Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start or\n"
+        "go on, 2 if the command line makes no sense.\n";
+
+#define TEXT_OF(number) #number
+#define VERSION_TEXT(major, minor, patch) "objd " TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch) "\n"
+
+static const char version[] = VERSION_TEXT(OBJD_VERSION_MAJOR, OBJD_VERSION_MINOR, OBJD_VERSION_PATCH);
+
+enum option_code {
+        OPTION_NAME = 256,
+        OPTION_DIR,
+        OPTION_SIZE,
+        OPTION_MEMFD,
+        OPTION_REMOVE_ON_EXIT,
+        OPTION_MAX_CLIENTS,
+        OPTION_ALLOW_UID,
+        OPTION_ALLOW_GID,
+        OPTION_LOG_LEVEL,
+        OPTION_FOREGROUND,
+        OPTION_HELP,
+        OPTION_VERSION
+};
+
+static const struct option long_options[] = {
+        { "name", required_argument, NULL, OPTION_NAME },
+        { "dir", required_argument, NULL, OPTION_DIR },
+        { "size", required_argument, NULL, OPTION_SIZE },
+        { "memfd", no_argument, NULL, OPTION_MEMFD },
+        { "remove-on-exit", no_argument, NULL, OPTION_REMOVE_ON_EXIT },
+        { "max-clients", required_argument, NULL, OPTION_MAX_CLIENTS },
+        { "allow-uid", required_argument, NULL, OPTION_ALLOW_UID },
+        { "allow-gid", required_argument, NULL, OPTION_ALLOW_GID },
+        { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+        { "foreground", no_argument, NULL, OPTION_FOREGROUND },
+        { "help", no_argument, NULL, OPTION_HELP },
+        { "version", no_argument, NULL, OPTION_VERSION },
+        { NULL, 0, NULL, 0 },
+};
+
+static objd_status parse_number(const char *what, const char *text, uint32_t min, uint32_t max,
+                                uint32_t *ret_number)
+{
+        unsigned long long n;
+        char *end;
+
+        errno = 0;
+        n = strtoull(text, &end, 10);
+        if (*text < '0' || *text > '9' || *end || errno || n < min || n > max)
+                return fail(OBJD_E_INVAL, "%s: \"%s\" is no number from %u to %u", what, text, min, max);
+        *ret_number = (uint32_t)n;
+        return OBJD_OK;
+}
+
+static objd_status parse_directory(const char *text, struct options *options)
+{
+        size_t size = strlen(text);
+
+        if (*text != '/')
+                return fail(OBJD_E_INVAL, "--dir: \"%s\" does not begin with a /", text);
+        if (size >= sizeof(options->directory))
+                return fail(OBJD_E_INVAL, "--dir: the path has %zu bytes, at most %zu are allowed", size,
+                            sizeof(options->directory) - 1);
+        strcpy(options->directory, text);
+        while (size > 1 && options->directory[size - 1] == '/')
+                options->directory[--size] = '\0';
+        options->own_directory = false;
+        return OBJD_OK;
+}
+
+/* An id for one of the two lists; (uid_t)-1 is nobody's. */
+static objd_status parse_id(const char *what, const char *text, uint32_t *ids, size_t *n)
+{
+        if (*n == POLICY_MAX)
+                return fail(OBJD_E_INVAL, "%s: it may be given %d times", what, POLICY_MAX);
+        return parse_number(what, text, 0, UINT32_MAX - 1, &ids[(*n)++]);
+}
+
+static objd_status parse_level(const char *text, struct options *options)
+{
+        int level = log_level_by_name(text);
+
+        if (level < 0)
+                return fail(OBJD_E_INVAL, "--log-level: \"%s\" is none of error, warning, info, debug", text);
+        options->log_level = (enum log_level)level;
+        return OBJD_OK;
+}
+
+static objd_status parse_option(int code, const char *value, struct options *options)
+{
+        switch (code) {
+        case OPTION_NAME:
+                options->name = value;
+                return url_check_name("--name", value);
+        case OPTION_DIR:
+                return parse_directory(value, options);
+        case OPTION_SIZE:
+                return url_parse_size("--size", value, &options->size);
+        case OPTION_MEMFD:
+                options->memfd = true;
+                return OBJD_OK;
+        case OPTION_REMOVE_ON_EXIT:
+                options->remove_on_exit = true;
+                return OBJD_OK;
+        case OPTION_MAX_CLIENTS:
+                return parse_number("--max-clients", value, 1, MAX_CLIENTS_MAX, &options->max_clients);
+        case OPTION_ALLOW_UID:
+                return parse_id("--allow-uid", value, options->policy.uids, &options->policy.n_uids);
+        case OPTION_ALLOW_GID:
+                return parse_id("--allow-gid", value, options->policy.gids, &options->policy.n_gids);
+        case OPTION_LOG_LEVEL:
+                return parse_level(value, options);
+        case OPTION_HELP:
+                options->answer = help;
+                return OBJD_OK;
+        case OPTION_VERSION:
+                options->answer = version;
+                return OBJD_OK;
+        default:
+                return OBJD_OK; /* --foreground */
+        }
+}
+
+objd_status options_parse(int argc, char **argv, struct options *ret_options)
+{
+        struct options *options = ret_options;
+        objd_status r;
+        int code;
+
+        *options = (struct options){
+                .name = STORE_NAME_DEFAULT,
+                .own_directory = true,
+                .size = STORE_SIZE_DEFAULT,
+                .max_clients = MAX_CLIENTS_DEFAULT,
+                .log_level = LOG_LEVEL_INFO,
+                .policy.own = geteuid(),
+        };
+        url_default_directory(geteuid(), options->directory);
+
+        opterr = 0; /* log.c is the one that prints */
+        while ((code = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+                if (code == '?')
+                        return fail(OBJD_E_INVAL,
+                                    "there is no option \"%s\", or it takes no value; try --help",
+                                    argv[optind - 1]);
+                if (code == ':')
+                        return fail(OBJD_E_INVAL, "option \"%s\" needs a value; try --help",
+                                    argv[optind - 1]);
+                r = parse_option(code, optarg, options);
+                if (r || options->answer)
+                        return r;
+        }
+        if (optind < argc)
+                return fail(OBJD_E_INVAL, "\"%s\" is no option; try --help", argv[optind]);
+        return OBJD_OK;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * options.h -- the command line
+ */
+
+#include <limits.h>
+
+#include <objd.h>
+
+#include "client/url.h"
+#include "log.h"
+#include "policy.h"
+
+struct options {
+        const char *name;
+        char directory[PATH_MAX];
+        bool own_directory; /* no --dir: the user's own, made if it is not there */
+        uint64_t size;
+        bool memfd;
+        bool remove_on_exit;
+        uint32_t max_clients;
+        enum log_level log_level;
+        struct policy policy;
+        const char *answer; /* what --help or --version has to say; nothing else is to be done then */
+};
+
+/* @return OBJD_OK, OBJD_E_INVAL */
+objd_status options_parse(int argc, char **argv, struct options *ret_options);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * reaper.h -- cleaning up after the dead
+ *
+ * Anybody who meets a dead process's traces cleans them up; the daemon only looks more often. It judges by what the
+ * kernel says of each claim in the arena, so it does right by clients that it has never seen.
+ */
+
+#include "arena/arena.h"
+
+struct reaper {
+        struct arena *arena;
+        objd_status last; /* so that a lasting failure is said once */
+};
+
+/* Looks at all claims once. Cheap when nobody has died. Waits for nobody. */
+void reaper_run(struct reaper *reaper);
+
+/* Whether there are clients besides this process, so that somebody may die. */
+bool reaper_has_clients(const struct reaper *reaper);

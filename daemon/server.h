@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * server.h -- the daemon as a whole: it owns the store, the loop, the control socket and the reaper
+ */
+
+#include "control.h"
+#include "loop.h"
+#include "options.h"
+#include "reaper.h"
+#include "storefile.h"
+
+struct server {
+        struct loop loop;
+        struct store store;
+        struct control control;
+        struct reaper reaper;
+        uint32_t ticks_left; /* once nobody is there any more: for news of a death that comes late */
+};
+
+/* From here on clients can connect. After a failure nothing is left behind. */
+objd_status server_start(struct server *server, const struct options *options);
+
+/* Until SIGTERM or SIGINT. */
+objd_status server_run(struct server *server);
+
+void server_stop(struct server *server);

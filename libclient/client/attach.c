@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * attach.c -- asking a daemon for its arena
+ *
+ * A socket's path says nothing about who listens there: /dev/shm can be written by all, so a stranger may have made our
+ * directory before we did. The kernel says who listens, and only a daemon of this user, of root, or of the
+ * owner of a directory that the user named is believed. What it answers is checked byte by byte all the same.
+ */
+
+#include "client/attach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "client/control_proto.h"
+
+/* A sender may pass more than the one descriptor that is due; there is room to see that, and to close them. */
+#define DESCRIPTORS_MAX 8
+
+struct call {
+        const char *text; /* the url */
+        const struct url *url;
+        int64_t deadline_ns;
+        int socket;
+        int directory; /* -1 unless the path is too long for an address */
+        struct sockaddr_un address;
+};
+
+static objd_status no_daemon(const struct call *call, const char *why)
+{
+        return fail(OBJD_E_NODAEMON,
+                    "cannot connect to \"%s\": no daemon answers at %s/%s" STORE_SOCKET ": %s", call->text,
+                    call->url->directory, call->url->name, why);
+}
+
+static objd_status bad_answer(const struct call *call, const char *why)
+{
+        return fail(OBJD_E_PROTO, "cannot connect to \"%s\": the answer from %s/%s" STORE_SOCKET " %s",
+                    call->text, call->url->directory, call->url->name, why);
+}
+
+static objd_status failed_step(const struct call *call, const char *step)
+{
+        switch (errno) {
+        case ENOENT:
+        case ENOTDIR:
+        case ECONNREFUSED:
+        case ECONNRESET:
+        case EPIPE:
+        case ENOTSOCK:
+        case EPROTOTYPE:
+                return no_daemon(call, strerror(errno));
+        case EAGAIN:
+                return no_daemon(call, "it does not respond");
+        case EACCES:
+        case EPERM:
+                return fail(OBJD_E_ACCESS, "cannot connect to \"%s\": %s/%s" STORE_SOCKET ": %s", call->text,
+                            call->url->directory, call->url->name, strerror(errno));
+        default:
+                return fail_errno("cannot connect to \"%s\": %s", call->text, step);
+        }
+}
+
+/*
+ * Makes the address. It has room for 107 bytes; a longer path is reached through a descriptor of its directory.
+ */
+static objd_status make_address(struct call *call)
+{
+        size_t room = sizeof(call->address.sun_path);
+        int n;
+
+        call->address.sun_family = AF_UNIX;
+        n = snprintf(call->address.sun_path, room, "%s/%s" STORE_SOCKET, call->url->directory,
+                     call->url->name);
+        if (n >= 0 && (size_t)n < room)
+                return OBJD_OK;
+
+        call->directory = open(call->url->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (call->directory < 0)
+                return failed_step(call, "its directory");
+        snprintf(call->address.sun_path, room, "/proc/self/fd/%d/%s" STORE_SOCKET, call->directory,
+                 call->url->name);
+        return OBJD_OK;
+}
+
+static objd_status set_timeouts(const struct call *call)
+{
+        const struct timeval timeout = { .tv_sec = ATTACH_TIMEOUT_NS / 1000000000, .tv_usec = 0 };
+
+        if (setsockopt(call->socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
+            setsockopt(call->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
+                return failed_step(call, "setsockopt");
+        return OBJD_OK;
+}
+
+/* Whether a call that a signal broke off may be made again. */
+static bool once_more(const struct call *call)
+{
+        return errno == EINTR && now_ns() < call->deadline_ns;
+}
+
+/* Who listens, as the kernel noted it at the daemon's listen(). */
+static objd_status check_daemon(const struct call *call)
+{
+        struct ucred peer;
+        socklen_t size = sizeof(peer);
+        struct stat st;
+
+        if (getsockopt(call->socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+                return failed_step(call, "SO_PEERCRED");
+        if (peer.uid == geteuid() || peer.uid == 0)
+                return OBJD_OK;
+        if (call->url->own_directory)
+                return fail(OBJD_E_ACCESS,
+                            "cannot connect to \"%s\": the daemon at %s/%s" STORE_SOCKET
+                            " is of uid %u, not of uid %u",
+                            call->text, call->url->directory, call->url->name, (unsigned)peer.uid,
+                            (unsigned)geteuid());
+        if (stat(call->url->directory, &st) < 0)
+                return failed_step(call, "its directory");
+        if (peer.uid != st.st_uid)
+                return fail(OBJD_E_ACCESS,
+                            "cannot connect to \"%s\": the daemon is of uid %u, but %s belongs to uid %u",
+                            call->text, (unsigned)peer.uid, call->url->directory, (unsigned)st.st_uid);
+        return OBJD_OK;
+}
+
+static objd_status send_hello(const struct call *call)
+{
+        struct control_hello hello = {
+                .head = control_head_make(CONTROL_HELLO, sizeof(hello)),
+                .access = htole32(CONTROL_READ_WRITE),
+        };
+        ssize_t n;
+
+        do {
+                n = send(call->socket, &hello, sizeof(hello), MSG_NOSIGNAL);
+        } while (n < 0 && once_more(call));
+        /* A daemon that has refused us already may have hung up; what it said can still be read. */
+        if (n < 0 && errno != EPIPE)
+                return failed_step(call, "its hello");
+        return OBJD_OK;
+}
+
+/* Keeps the first descriptor that came along; closes all others. Returns how many there were. */
+static int take_descriptors(struct msghdr *message, int *ret_fd)
+{
+        int n = 0;
+
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+                size_t n_here = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t i = 0; i < n_here; i++, n++) {
+                        int fd;
+
+                        memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+                        if (n == 0)
+                                *ret_fd = fd;
+                        else
+                                (void)close(fd); /* nothing was written to it */
+                }
+        }
+        return n;
+}
+
+static objd_status refused(const struct call *call, const struct control_reply *reply)
+{
+        objd_status status = (objd_status)le32toh(reply->status);
+
+        if (reply->sentence[CONTROL_SENTENCE_MAX - 1] != '\0')
+                return bad_answer(call, "has a sentence without an end");
+        if (status != OBJD_E_ACCESS && status != OBJD_E_LIMIT && status != OBJD_E_PROTO &&
+            status != OBJD_E_NOMEM)
+                return bad_answer(call, "has a status that makes no sense");
+        return fail(status, "cannot connect to \"%s\": the daemon refuses: %s", call->text, reply->sentence);
+}
+
+static objd_status check_reply(const struct call *call, const struct control_reply *reply, size_t size,
+                               int n_fds)
+{
+        const struct control_head *head = &reply->head;
+
+        if (size < sizeof(*head) || le32toh(head->magic) != CONTROL_MAGIC)
+                return bad_answer(call, "is not from an objd");
+        if (le16toh(head->version) != CONTROL_VERSION)
+                return bad_answer(call, "is of another version of the protocol");
+        if (size != sizeof(*reply) || le32toh(head->size) != size)
+                return bad_answer(call, "has the wrong size");
+        if (le16toh(head->type) == CONTROL_REFUSED)
+                return refused(call, reply);
+        if (le16toh(head->type) != CONTROL_WELCOME)
+                return bad_answer(call, "is of an unknown type");
+        if (n_fds != 1)
+                return bad_answer(call, "does not come with one descriptor");
+        return OBJD_OK;
+}
+
+static objd_status receive_reply(const struct call *call, struct attachment *attachment)
+{
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        } control;
+        struct control_reply reply;
+        struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
+        int n_fds, fd = -1;
+        objd_status r;
+        ssize_t n;
+
+        do {
+                n = recvmsg(call->socket, &message, MSG_CMSG_CLOEXEC);
+        } while (n < 0 && once_more(call));
+        if (n < 0)
+                return failed_step(call, "its answer");
+        n_fds = take_descriptors(&message, &fd);
+        if (n == 0)
+                r = no_daemon(call, "it hung up without an answer");
+        else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+                r = bad_answer(call, "is too long");
+        else
+                r = check_reply(call, &reply, (size_t)n, n_fds);
+        if (r) {
+                if (fd >= 0)
+                        (void)close(fd); /* nothing was written to it */
+                return r;
+        }
+
+        attachment->arena = fd;
+        attachment->daemon_pid = (int64_t)le64toh((uint64_t)reply.daemon_pid);
+        attachment->daemon_epoch = le64toh(reply.daemon_epoch);
+        return OBJD_OK;
+}
+
+static objd_status talk(struct call *call, struct attachment *attachment)
+{
+        objd_status r;
+        int error;
+
+        r = make_address(call);
+        if (r)
+                return r;
+        r = set_timeouts(call);
+        if (r)
+                return r;
+        do {
+                error = connect(call->socket, (struct sockaddr *)&call->address, sizeof(call->address));
+        } while (error < 0 && once_more(call));
+        if (error < 0)
+                return failed_step(call, "connect");
+        r = check_daemon(call);
+        if (r)
+                return r;
+        r = send_hello(call);
+        if (r)
+                return r;
+        return receive_reply(call, attachment);
+}
+
+objd_status attach_to_daemon(const char *text, const struct url *url, struct attachment *ret_attachment)
+{
+        struct call call = {
+                .text = text,
+                .url = url,
+                .deadline_ns = now_ns() + ATTACH_TIMEOUT_NS,
+                .directory = -1,
+        };
+        struct attachment attachment;
+        objd_status r;
+
+        call.socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        if (call.socket < 0)
+                return failed_step(&call, "socket");
+        r = talk(&call, &attachment);
+        if (call.directory >= 0)
+                (void)close(call.directory); /* O_PATH: there is nothing to lose */
+        if (r) {
+                (void)close(call.socket);
+                return r;
+        }
+        attachment.control = call.socket;
+        *ret_attachment = attachment;
+        return OBJD_OK;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * attach.h -- asking a daemon for its arena
+ */
+
+#include "client/url.h"
+
+/* What a daemon gave. Both descriptors belong to the caller. */
+struct attachment {
+        int control; /* the socket, to be kept open for as long as the arena is in use */
+        int arena;
+        int64_t daemon_pid;
+        uint64_t daemon_epoch;
+};
+
+/* How long a daemon may take for its answer. It answers from a loop that never waits, so this is generous. */
+#define ATTACH_TIMEOUT_NS 5000000000LL
+
+/*
+ * Asks the daemon that the url names. text is the url as the user wrote it, for sentences.
+ * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_ACCESS, OBJD_E_LIMIT, OBJD_E_PROTO, OBJD_E_NOMEM, OBJD_E_SYS
+ */
+objd_status attach_to_daemon(const char *text, const struct url *url, struct attachment *ret_attachment);

@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_daemon.c -- objd as a program: its life, its files, and callers that do not behave
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <objd.h>
+
+#include "arena/layout.h"
+#include "client/control_proto.h"
+#include "support/child.h"
+#include "support/fixture.h"
+#include "support/numbers.h"
+#include "support/test.h"
+
+#define NOBODY 65534
+
+/* The daemon fails to start with status 1 and this in its log. */
+static void assert_does_not_start(struct fixture *f, const char *const *options, const char *sentence)
+{
+        struct fixture_output output;
+
+        fixture_run_here(f, options, &output);
+        assert_int_equal(output.status, 1);
+        assert_contains(output.err, sentence);
+        assert_contains(output.err, " error   cannot start: ");
+}
+
+/* ---- The command line -------------------------------------------------------------------------------- */
+
+static void help_and_version_are_answered_on_stdout(void **state)
+{
+        struct fixture_output output;
+
+        fixture_run(*state, (const char *[]){ "--help", NULL }, &output);
+        assert_int_equal(output.status, 0);
+        assert_string_equal(output.err, "");
+        assert_contains(output.out, "usage: objd [OPTION]...\n");
+        assert_contains(output.out, "--remove-on-exit");
+
+        fixture_run(*state, (const char *[]){ "--version", NULL }, &output);
+        assert_int_equal(output.status, 0);
+        assert_string_equal(output.out, "objd 0.1.0\n");
+}
+
+static void a_bad_command_line_is_refused_with_what_is_wrong(void **state)
+{
+        static const struct {
+                const char *args[3];
+                const char *sentence;
+        } cases[] = {
+                { { "--nmae", "x" }, "there is no option \"--nmae\"" },
+                { { "-x" }, "there is no option \"-x\"" },
+                { { "--memfd=1" }, "or it takes no value" },
+                { { "--name" }, "option \"--name\" needs a value" },
+                { { "start" }, "\"start\" is no option" },
+                { { "--name", "a/b" }, "--name: byte 2 of the store's name is none of A-Z a-z 0-9 . _ -" },
+                { { "--name", "" }, "--name: the store's name is empty" },
+                { { "--dir", "here" }, "--dir: \"here\" does not begin with a /" },
+                { { "--size", "1023K" }, "--size: the size is 1047552 bytes, an arena has from 1M to 1T" },
+                { { "--size", "2T" }, "--size: the size is 2199023255552 bytes" },
+                { { "--size", "big" }, "--size: \"big\" is no size" },
+                { { "--max-clients", "0" }, "--max-clients: \"0\" is no number from 1 to 4095" },
+                { { "--max-clients", "4096" }, "--max-clients: \"4096\" is no number from 1 to 4095" },
+                { { "--allow-uid", "root" }, "--allow-uid: \"root\" is no number from 0 to 4294967294" },
+                { { "--allow-gid", "-1" }, "--allow-gid: \"-1\" is no number" },
+                { { "--log-level", "loud" }, "--log-level: \"loud\" is none of error, warning, info, debug" },
+        };
+        struct fixture_output output;
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                fixture_run(*state, cases[i].args, &output);
+                assert_int_equal(output.status, 2);
+                assert_contains(output.err, cases[i].sentence);
+                assert_string_equal(output.out, "");
+        }
+}
+
+/* ---- Life -------------------------------------------------------------------------------------------- */
+
+static void a_service_manager_is_told_of_start_and_end(void **state)
+{
+        struct fixture *f = *state;
+
+        fixture_start(f, NULL); /* waits for READY=1 */
+        fixture_stop(f, SIGTERM);
+
+        fixture_expect_notice(f, "STOPPING=1");
+}
+
+static void term_and_int_end_it_cleanly_and_the_arena_stays(void **state)
+{
+        static const int signals[] = { SIGTERM, SIGINT };
+        struct fixture *f = *state;
+        objd_conn *conn;
+
+        for (size_t i = 0; i < 2; i++) {
+                fixture_start(f, NULL);
+                assert_true(fixture_has(f, ".sock"));
+                assert_true(fixture_has(f, ".lock"));
+                conn = fixture_connect(f);
+                assert_ok(numbers_add(conn, "k", 1));
+
+                assert_int_equal(fixture_stop(f, signals[i]), 0);
+
+                assert_false(fixture_has(f, ".sock"));
+                assert_false(fixture_has(f, ".lock"));
+                assert_true(fixture_has(f, ".arena"));
+                assert_ok(numbers_add(conn, "k", 1)); /* without a daemon */
+                assert_number(conn, "k", 2 * (int64_t)(i + 1));
+                objd_close(conn);
+        }
+}
+
+static void remove_on_exit_leaves_no_file(void **state)
+{
+        struct fixture *f = *state;
+
+        fixture_start(f, (const char *[]){ "--remove-on-exit", NULL });
+        assert_true(fixture_has(f, ".arena"));
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+
+        assert_false(fixture_has(f, ".arena"));
+        assert_int_equal(rmdir(f->directory), 0); /* it is empty */
+}
+
+static void a_hang_up_signal_does_not_end_it(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *conn;
+
+        fixture_start(f, NULL);
+        kill(f->pid, SIGHUP);
+
+        conn = fixture_connect(f);
+        objd_close(conn);
+        fixture_check_runs(f);
+}
+
+static void a_second_daemon_is_told_who_runs(void **state)
+{
+        struct fixture *f = *state;
+        char sentence[256];
+        objd_conn *conn;
+
+        fixture_start(f, NULL);
+        snprintf(sentence, sizeof(sentence),
+                 "a daemon for store \"test\" in %s runs already: pid %d, since 20", f->directory,
+                 (int)f->pid);
+        assert_does_not_start(f, NULL, sentence);
+        assert_does_not_start(f, (const char *[]){ "--memfd", NULL }, sentence);
+
+        conn = fixture_connect(f); /* the first one has not been disturbed */
+        assert_ok(numbers_add(conn, "k", 1));
+        objd_close(conn);
+}
+
+static void a_killed_daemon_is_missed_by_nobody_and_the_next_one_goes_on(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *old, *new;
+
+        fixture_start(f, NULL);
+        old = fixture_connect(f);
+        assert_ok(numbers_add(old, "k", 1));
+        fixture_stop(f, SIGKILL);
+        assert_true(fixture_has(f, ".sock"));
+        assert_true(fixture_has(f, ".lock"));
+        assert_ok(numbers_add(old, "k", 1));
+        assert_number(old, "k", 2);
+
+        fixture_start(f, NULL);
+        assert_contains(fixture_log(f), "took up the file");
+        assert_contains(fixture_log(f), "daemon epoch 2");
+        new = fixture_connect(f);
+        assert_number(new, "k", 2);
+        assert_ok(numbers_add(old, "k", 1));
+        assert_number(new, "k", 3);
+        assert_int_equal(stats_of(new).n_clients, 2);
+        objd_close(old);
+        objd_close(new);
+}
+
+static void what_a_killed_daemon_left_half_made_is_replaced(void **state)
+{
+        static const char *const suffixes[] = { ".arena.new", ".sock.new", ".sock", ".lock" };
+        struct fixture *f = *state;
+        char path[128];
+        int fd;
+
+        assert_int_equal(mkdir(f->directory, 0755), 0);
+        for (size_t i = 0; i < 4; i++) {
+                fixture_path(f, suffixes[i], path);
+                fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+                assert_int_equal(write(fd, "999999 1\n", 9), 9);
+                close(fd);
+        }
+
+        fixture_start(f, NULL);
+
+        objd_close(fixture_connect(f));
+        assert_false(fixture_has(f, ".arena.new"));
+        assert_false(fixture_has(f, ".sock.new"));
+}
+
+static void a_memfd_store_ends_with_its_last_user(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *old, *new;
+        int64_t number;
+
+        fixture_start(f, (const char *[]){ "--memfd", NULL });
+        assert_false(fixture_has(f, ".arena"));
+        old = fixture_connect(f);
+        new = fixture_connect(f);
+        assert_ok(numbers_add(old, "k", 1));
+        assert_number(new, "k", 1);
+        objd_close(new);
+        fixture_stop(f, SIGKILL);
+        assert_ok(numbers_add(old, "k", 1));
+        assert_number(old, "k", 2);
+
+        fixture_start(f, (const char *[]){ "--memfd", NULL });
+        new = fixture_connect(f);
+        assert_ok(numbers_add(new, "other", 1));
+        assert_status(numbers_get(new, "k", &number), OBJD_E_NOTFOUND);
+        objd_close(old);
+        objd_close(new);
+}
+
+static void memfd_and_a_file_of_that_name_do_not_go_together(void **state)
+{
+        struct fixture *f = *state;
+
+        fixture_start(f, NULL);
+        fixture_stop(f, SIGTERM);
+
+        assert_does_not_start(f, (const char *[]){ "--memfd", NULL },
+                              "--memfd: store \"test\" is there already, as the file");
+}
+
+static void sixty_four_gigabytes_are_ready_at_once(void **state)
+{
+        static const char *const ways[] = { NULL, "--memfd" };
+        struct fixture *f = *state;
+        objd_conn *conn;
+
+        for (size_t i = 0; i < 2; i++) {
+                fixture_start(f, (const char *[]){ "--size", "64G", "--remove-on-exit", ways[i], NULL });
+                print_message("--size 64G %s: ready after %.1f ms\n", ways[i] ? ways[i] : "",
+                              (double)f->ready_ns / 1e6);
+                conn = fixture_connect(f);
+                assert_ok(numbers_add(conn, "k", 1));
+                assert_true(stats_of(conn).arena_size > 64ULL << 30);
+                assert_true(stats_of(conn).arena_resident < 1 << 20);
+                objd_close(conn);
+                fixture_stop(f, SIGTERM);
+        }
+}
+
+static void a_file_keeps_its_size(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *conn;
+        uint64_t size;
+
+        fixture_start(f, (const char *[]){ "--size", "8M", NULL });
+        conn = fixture_connect(f);
+        size = stats_of(conn).arena_size;
+        objd_close(conn);
+        fixture_stop(f, SIGTERM);
+
+        fixture_start(f, (const char *[]){ "--size", "64M", NULL });
+        conn = fixture_connect(f);
+        assert_int_equal(stats_of(conn).arena_size, size);
+        objd_close(conn);
+        assert_contains(fixture_log(f), "the store keeps its size");
+}
+
+static void inherited_descriptors_are_closed(void **state)
+{
+        struct pollfd pollfd = { .events = POLLIN };
+        struct fixture *f = *state;
+        int fds[2];
+
+        assert_int_equal(pipe(fds), 0); /* without O_CLOEXEC: the daemon inherits both ends */
+        fixture_start(f, NULL);
+        close(fds[1]);
+
+        pollfd.fd = fds[0];
+        assert_int_equal(poll(&pollfd, 1, 0), 1);
+        assert_true(pollfd.revents & POLLHUP);
+        close(fds[0]);
+}
+
+/* ---- Files that are not what they should be ---------------------------------------------------------- */
+
+/* An arena with its header changed, or any other bytes. */
+struct forgery {
+        const char *sentence;
+        uint64_t size; /* of the file; 0: as it is */
+        size_t off;
+        uint64_t word;
+};
+
+/* A whole arena as the fixture's store, whose daemon has ended. */
+static void make_store(struct fixture *f)
+{
+        objd_conn *conn;
+
+        fixture_start(f, (const char *[]){ "--size", "1M", NULL });
+        conn = fixture_connect(f);
+        assert_ok(numbers_add(conn, "k", 1));
+        objd_close(conn);
+        fixture_stop(f, SIGTERM);
+}
+
+static void *read_all(const char *path, size_t *ret_size)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        struct stat st;
+        void *bytes;
+
+        assert_true(fd >= 0);
+        assert_int_equal(fstat(fd, &st), 0);
+        bytes = malloc((size_t)st.st_size + 1);
+        assert_int_equal(pread(fd, bytes, (size_t)st.st_size, 0), st.st_size);
+        close(fd);
+        *ret_size = (size_t)st.st_size;
+        return bytes;
+}
+
+static void forge(const char *path, const struct forgery *forgery)
+{
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        assert_true(fd >= 0);
+        if (forgery->size)
+                assert_int_equal(ftruncate(fd, (off_t)forgery->size), 0);
+        if (forgery->off || forgery->word)
+                assert_int_equal(pwrite(fd, &forgery->word, 8, (off_t)forgery->off), 8);
+        close(fd);
+}
+
+static void assert_is_refused_and_untouched(struct fixture *f, const char *path, const char *sentence)
+{
+        size_t before_size, after_size;
+        void *before = read_all(path, &before_size), *after;
+        struct stat before_st, after_st;
+
+        assert_int_equal(stat(path, &before_st), 0);
+        assert_does_not_start(f, NULL, sentence);
+
+        after = read_all(path, &after_size);
+        assert_int_equal(after_size, before_size);
+        assert_memory_equal(after, before, before_size);
+        assert_int_equal(stat(path, &after_st), 0);
+        assert_int_equal(after_st.st_mode, before_st.st_mode);
+        assert_int_equal(after_st.st_ino, before_st.st_ino);
+        assert_int_equal(after_st.st_blocks, before_st.st_blocks);
+        assert_false(fixture_has(f, ".lock"));
+        assert_false(fixture_has(f, ".sock"));
+        free(before);
+        free(after);
+}
+
+/* format and state are the halves of one word. */
+#define FORMAT_WORD(format, state) ((uint64_t)(format) | (uint64_t)(state) << 32)
+
+static void a_file_that_is_no_arena_of_ours_is_refused_and_untouched(void **state)
+{
+        static const struct forgery forgeries[] = {
+                { "the file is no arena (its first bytes are not an arena's)", 0, 0, 0x46554e4b59464c45ULL },
+                { "the arena was made on a machine of another byte order", 0,
+                  offsetof(struct header_shm, abi), 0x0102030405060708ULL },
+                { "the arena has format 2 and this program reads format 1", 0,
+                  offsetof(struct header_shm, format), FORMAT_WORD(2, ARENA_READY) },
+                { "the arena has format 0 and this program reads format 1", 0,
+                  offsetof(struct header_shm, format), FORMAT_WORD(0, ARENA_READY) },
+                { "the arena was never finished", 0, offsetof(struct header_shm, format),
+                  FORMAT_WORD(ARENA_FORMAT, ARENA_CREATING) },
+                { "its tables do not fit its size", 0, offsetof(struct header_shm, lanes_off), 1 },
+                { "the arena's header is damaged", 0, offsetof(struct header_shm, size), UINT64_MAX },
+                { "the arena is truncated: 1000000 bytes of", 1000000, 0, 0 },
+                { "the arena is truncated: 4096 bytes of", 4096, 0, 0 },
+                { "the file is no arena: it has only 100 bytes", 100, 0, 0 },
+                { "the file is no arena: it has only 4095 bytes", 4095, 0, 0 },
+        };
+        struct fixture *f = *state;
+        char path[128], sentence[256];
+
+        fixture_path(f, ".arena", path);
+        for (size_t i = 0; i < sizeof(forgeries) / sizeof(forgeries[0]); i++) {
+                make_store(f);
+                forge(path, &forgeries[i]);
+
+                assert_is_refused_and_untouched(f, path, forgeries[i].sentence);
+                snprintf(sentence, sizeof(sentence), "cannot take up %s: the ", path);
+                assert_is_refused_and_untouched(f, path, sentence);
+                assert_int_equal(unlink(path), 0);
+        }
+}
+
+static void an_empty_file_is_no_arena(void **state)
+{
+        struct fixture *f = *state;
+        char path[128];
+
+        fixture_path(f, ".arena", path);
+        assert_int_equal(mkdir(f->directory, 0755), 0);
+        close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+
+        assert_is_refused_and_untouched(f, path, "the file is no arena: it has only 0 bytes");
+}
+
+static void an_arena_that_others_could_open_is_refused(void **state)
+{
+        struct fixture *f = *state;
+        char path[128];
+
+        fixture_path(f, ".arena", path);
+        make_store(f);
+        assert_int_equal(chmod(path, 0644), 0);
+        assert_is_refused_and_untouched(f, path, "test.arena (its mode is 0644, not 0600)");
+        assert_int_equal(chmod(path, 0600), 0);
+        if (geteuid() == 0) {
+                assert_int_equal(chown(path, NOBODY, NOBODY), 0);
+                assert_is_refused_and_untouched(f, path,
+                                                "test.arena belongs to uid 65534, and objd runs as uid 0");
+        }
+}
+
+static void what_is_no_file_is_refused(void **state)
+{
+        struct fixture *f = *state;
+        char path[128];
+
+        fixture_path(f, ".arena", path);
+        assert_int_equal(mkdir(f->directory, 0755), 0);
+        assert_int_equal(symlink("/etc/passwd", path), 0);
+        assert_does_not_start(f, NULL, "test.arena: Too many levels of symbolic links");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        assert_does_not_start(f, NULL, "test.arena is no regular file");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_does_not_start(f, NULL, "test.arena: Is a directory");
+}
+
+static void a_directory_that_others_can_change_is_refused(void **state)
+{
+        struct fixture *f = *state;
+        char elsewhere[128];
+
+        assert_int_equal(mkdir(f->directory, 0700), 0);
+        assert_int_equal(chmod(f->directory, 0777), 0);
+        assert_does_not_start(f, NULL, "(its mode is 0777)");
+        assert_int_equal(chmod(f->directory, 0775), 0);
+        assert_does_not_start(f, NULL, "others than its owner can write to directory");
+        assert_int_equal(chmod(f->directory, 0755), 0);
+        if (geteuid() == 0) {
+                assert_int_equal(chown(f->directory, NOBODY, NOBODY), 0);
+                assert_does_not_start(f, NULL, "belongs to uid 65534, and objd runs as uid 0");
+        }
+
+        snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", f->base);
+        assert_int_equal(rename(f->directory, elsewhere), 0);
+        assert_int_equal(symlink(elsewhere, f->directory), 0);
+        assert_does_not_start(f, NULL, "is a symbolic link, and may point anywhere tomorrow");
+        assert_int_equal(unlink(f->directory), 0);
+}
+
+static void a_parent_directory_that_is_not_there_is_not_made(void **state)
+{
+        struct fixture_output output;
+        char directory[128];
+
+        snprintf(directory, sizeof(directory), "%s/a/b", ((struct fixture *)*state)->base);
+        fixture_run(*state, (const char *[]){ "--dir", directory, NULL }, &output);
+
+        assert_int_equal(output.status, 1);
+        assert_contains(output.err, "/a/b: No such file or directory");
+}
+
+/* ---- The dead ---------------------------------------------------------------------------------------- */
+
+static int make_anonymous_and_die(void *context)
+{
+        const struct fixture *f = context;
+        objd_object *object;
+        objd_conn *conn;
+
+        child_ok(objd_connect(f->url, &conn));
+        child_ok(numbers_add(conn, "k", 1));
+        child_ok(objd_create(conn, NULL, OBJD_DICT, NULL, &object));
+        raise(SIGKILL);
+        return 0;
+}
+
+struct expectation {
+        objd_conn *conn;
+        uint64_t n_objects, n_clients;
+};
+
+static bool is_as_expected(void *context)
+{
+        const struct expectation *expected = context;
+        objd_stats stats;
+
+        return objd_stats_get(expected->conn, &stats) == OBJD_OK && stats.n_objects == expected->n_objects &&
+               stats.n_clients == expected->n_clients;
+}
+
+static void the_daemon_cleans_up_after_the_dead(void **state)
+{
+        struct fixture *f = *state;
+        struct expectation expected;
+
+        fixture_start(f, NULL);
+        expected.conn = fixture_connect(f);
+        assert_ok(numbers_add(expected.conn, "k", 1));
+        expected.n_objects = stats_of(expected.conn).n_objects;
+        expected.n_clients = 2;
+
+        for (int i = 0; i < 10; i++)
+                assert_true(WIFSIGNALED(child_wait(child_start(make_anonymous_and_die, f))));
+
+        wait_until(is_as_expected, &expected, "the dead clients' objects are gone");
+        assert_number(expected.conn, "k", 11);
+        objd_close(expected.conn);
+}
+
+struct orphan {
+        const struct fixture *f;
+        struct gate ready, die;
+};
+
+static int outlive_the_daemon(void *context)
+{
+        const struct orphan *orphan = context;
+        objd_object *object;
+        objd_conn *conn;
+
+        child_ok(objd_connect(orphan->f->url, &conn));
+        child_ok(objd_create(conn, NULL, OBJD_DICT, NULL, &object));
+        gate_open(&orphan->ready, 1);
+        gate_wait(&orphan->die);
+        raise(SIGKILL);
+        return 0;
+}
+
+static void a_new_daemon_spares_the_living_it_does_not_know_and_cleans_up_when_they_die(void **state)
+{
+        struct fixture *f = *state;
+        struct orphan orphan = { .f = f };
+        struct expectation expected;
+        pid_t pid;
+
+        gate_init(&orphan.ready);
+        gate_init(&orphan.die);
+        fixture_start(f, NULL);
+        expected.conn = fixture_connect(f);
+        expected.n_objects = stats_of(expected.conn).n_objects;
+        pid = child_start(outlive_the_daemon, &orphan);
+        gate_wait(&orphan.ready);
+        fixture_stop(f, SIGKILL);
+
+        fixture_start(f, NULL);
+        assert_int_equal(stats_of(expected.conn).n_objects, expected.n_objects + 1);
+
+        gate_open(&orphan.die, 1);
+        assert_true(WIFSIGNALED(child_wait(pid)));
+        expected.n_clients = 1; /* the daemon; this process has not called yet */
+        wait_until(is_as_expected, &expected, "the orphan's object is gone");
+        objd_close(expected.conn);
+        gate_deinit(&orphan.ready);
+        gate_deinit(&orphan.die);
+}
+
+/* ---- Memory that only its owner can open ------------------------------------------------------------- */
+
+static void a_memfd_is_sealed_and_closed_to_others(void **state)
+{
+        struct fixture *f = *state;
+        char path[64], target[256];
+        struct stat st;
+        bool found = false;
+
+        fixture_start(f, (const char *[]){ "--memfd", NULL });
+        for (int fd = 3; fd < 32 && !found; fd++) {
+                ssize_t n;
+                int copy;
+
+                snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)f->pid, fd);
+                n = readlink(path, target, sizeof(target) - 1);
+                target[n > 0 ? n : 0] = '\0';
+                if (!strstr(target, "memfd:objd-test"))
+                        continue;
+                found = true;
+                copy = open(path, O_RDWR | O_CLOEXEC);
+                assert_true(copy >= 0);
+                assert_int_equal(fcntl(copy, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+                assert_int_equal(fstat(copy, &st), 0);
+                assert_int_equal(st.st_mode & 07777, 0600);
+                assert_int_equal(ftruncate(copy, 0), -1);
+                close(copy);
+        }
+        assert_true(found);
+}
+
+static void an_arena_file_is_closed_to_others(void **state)
+{
+        struct fixture *f = *state;
+        struct stat st;
+        char path[128];
+
+        umask(0);
+        fixture_start(f, NULL);
+        umask(022);
+
+        fixture_path(f, ".arena", path);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        fixture_path(f, ".lock", path);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        fixture_path(f, ".sock", path);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0666);
+        assert_int_equal(stat(f->directory, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0755);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                FIXTURE_TEST(help_and_version_are_answered_on_stdout),
+                FIXTURE_TEST(a_bad_command_line_is_refused_with_what_is_wrong),
+                FIXTURE_TEST(a_service_manager_is_told_of_start_and_end),
+                FIXTURE_TEST(term_and_int_end_it_cleanly_and_the_arena_stays),
+                FIXTURE_TEST(remove_on_exit_leaves_no_file),
+                FIXTURE_TEST(a_hang_up_signal_does_not_end_it),
+                FIXTURE_TEST(a_second_daemon_is_told_who_runs),
+                FIXTURE_TEST(a_killed_daemon_is_missed_by_nobody_and_the_next_one_goes_on),
+                FIXTURE_TEST(what_a_killed_daemon_left_half_made_is_replaced),
+                FIXTURE_TEST(a_memfd_store_ends_with_its_last_user),
+                FIXTURE_TEST(memfd_and_a_file_of_that_name_do_not_go_together),
+                FIXTURE_TEST(sixty_four_gigabytes_are_ready_at_once),
+                FIXTURE_TEST(a_file_keeps_its_size),
+                FIXTURE_TEST(inherited_descriptors_are_closed),
+                FIXTURE_TEST(a_file_that_is_no_arena_of_ours_is_refused_and_untouched),
+                FIXTURE_TEST(an_empty_file_is_no_arena),
+                FIXTURE_TEST(an_arena_that_others_could_open_is_refused),
+                FIXTURE_TEST(what_is_no_file_is_refused),
+                FIXTURE_TEST(a_directory_that_others_can_change_is_refused),
+                FIXTURE_TEST(a_parent_directory_that_is_not_there_is_not_made),
+                FIXTURE_TEST(the_daemon_cleans_up_after_the_dead),
+                FIXTURE_TEST(a_new_daemon_spares_the_living_it_does_not_know_and_cleans_up_when_they_die),
+                FIXTURE_TEST(a_memfd_is_sealed_and_closed_to_others),
+                FIXTURE_TEST(an_arena_file_is_closed_to_others),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
