@@ -245,6 +245,7 @@ static pid_t daemon_start(const char *objd, const char *dir)
                 bench_die("fork: %s", strerror(errno));
         if (!pid) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
+                dup2(STDERR_FILENO, STDOUT_FILENO); /* our own stdout is for results */
                 execl(objd, objd, "--dir", dir, "--name", "bench", (char *)NULL);
                 fprintf(stderr, "objbench: %s: %s\n", objd, strerror(errno));
                 _exit(127);

@@ -6,8 +6,9 @@
  *     peer_khash get N     random gets, the value copied out
  *     peer_khash set N     random sets of keys that are there, the value copied in
  *     peer_khash pair N    get, alone and from two forked processes with a copy each
- *     peer_khash insert N  inserts from empty, khash plus malloc: memory reused, and fresh from the system;
- *                          and the deletes in between, in random order, khash plus free
+ *     peer_khash insert N  inserts, khash plus malloc: from empty in the heap of a new process ("fresh"), of
+ *                          the half that has been deleted before ("present"), and from empty in a heap that
+ *                          keeps its memory ("refill"); and deletes, khash plus free
  *
  * get and set are measured on the three forms that a user of khash can choose: "map" has keys and values
  * inline in two arrays, "entry" key and value side by side in one, "malloc" a pointer to a malloc'ed key and
@@ -190,26 +191,26 @@ static struct entry *entry_new(const struct bench_key *key, const struct bench_v
         return entry;
 }
 
-/* Inserts all keys into an empty table: the timed loop of the insert rows, and the fill of the others. */
-static double malloc_insert(khash_t(malloc) * map)
+/* Inserts the first n keys of the random order. */
+static double malloc_insert(khash_t(malloc) * map, size_t n)
 {
         struct bench_value value = { { 0 } };
         uint64_t start = bench_now();
         int r;
 
-        for (size_t i = 0; i < keys.n; i++) {
-                bench_value_fill(&value, i);
+        for (size_t i = 0; i < n; i++) {
+                bench_value_fill(&value, keys.order[i]);
                 bench_consume(&value);
-                kh_put(malloc, map, entry_new(&keys.key[i], &value), &r);
+                kh_put(malloc, map, entry_new(&keys.ordered[i], &value), &r);
         }
-        return (double)(bench_now() - start) / (double)keys.n;
+        return (double)(bench_now() - start) / (double)n;
 }
 
 static void *malloc_fill(void)
 {
         khash_t(malloc) *map = kh_init(malloc);
 
-        (void)malloc_insert(map);
+        (void)malloc_insert(map, keys.n);
         return map;
 }
 
@@ -256,12 +257,13 @@ static double malloc_set(void *table)
         return (double)(bench_now() - start) / (double)keys.n;
 }
 
-static double malloc_delete(khash_t(malloc) * map)
+/* Deletes the first n keys of the random order. */
+static double malloc_delete(khash_t(malloc) * map, size_t n)
 {
         struct entry wanted = { { { 0 } }, { { 0 } } };
         uint64_t start = bench_now();
 
-        for (size_t i = 0; i < keys.n; i++) {
+        for (size_t i = 0; i < n; i++) {
                 khint_t at;
 
                 wanted.key = keys.ordered[i];
@@ -269,14 +271,14 @@ static double malloc_delete(khash_t(malloc) * map)
                 free(kh_key(map, at));
                 kh_del(malloc, map, at);
         }
-        return (double)(bench_now() - start) / (double)keys.n;
+        return (double)(bench_now() - start) / (double)n;
 }
 
 static void malloc_free(void *table)
 {
         khash_t(malloc) *map = table;
 
-        (void)malloc_delete(map);
+        (void)malloc_delete(map, keys.n);
         kh_destroy(malloc, map);
 }
 
@@ -335,25 +337,36 @@ static void keep_memory(void)
                 bench_die("mallopt failed");
 }
 
-static void run_insert_reused(size_t reps)
+/* Deletes the first n keys and inserts them again. */
+static void run_insert_again(size_t n, const char *const names[2], size_t reps, const char *note)
 {
-        double samples[BENCH_MAX_REPS], deletes[BENCH_MAX_REPS];
+        double inserts[BENCH_MAX_REPS], deletes[BENCH_MAX_REPS];
+        khash_t(malloc) *map = malloc_fill();
 
-        keep_memory();
-        /* One repetition more than is counted: the first one takes the memory from the system. */
+        /* One repetition more than is counted: the first fill leaves another layout than the later ones. */
         for (size_t rep = 0; rep <= reps; rep++) {
-                khash_t(malloc) *map = kh_init(malloc);
-                double ns = malloc_insert(map);
-                double delete_ns = malloc_delete(map);
+                size_t at = rep ? rep - 1 : 0;
 
-                kh_destroy(malloc, map);
-                if (rep) {
-                        samples[rep - 1] = ns;
-                        deletes[rep - 1] = delete_ns;
-                }
+                deletes[at] = malloc_delete(map, n);
+                inserts[at] = malloc_insert(map, n);
         }
-        bench_emit("insert_present", "ns", samples, reps, "malloc'ed memory reused");
-        bench_emit("delete", "ns", deletes, reps, "free included");
+        bench_emit(names[0], "ns", inserts, reps, note);
+        bench_emit(names[1], "ns", deletes, reps, "free included");
+        malloc_free(map);
+}
+
+/* The same from an empty table, growth included. */
+static void run_insert_refill(size_t reps)
+{
+        double samples[BENCH_MAX_REPS];
+
+        for (size_t rep = 0; rep < reps; rep++) {
+                khash_t(malloc) *map = kh_init(malloc);
+
+                samples[rep] = malloc_insert(map, keys.n);
+                malloc_free(map);
+        }
+        bench_emit("insert_refill", "ns", samples, reps, "from empty, malloc'ed memory reused");
 }
 
 /* Each repetition in a process of its own, whose heap nobody has touched. */
@@ -366,7 +379,7 @@ static void run_insert_fresh(size_t reps)
                 pid_t pid = fork();
 
                 if (!pid) {
-                        samples[rep] = malloc_insert(kh_init(malloc));
+                        samples[rep] = malloc_insert(kh_init(malloc), keys.n);
                         _exit(0);
                 }
                 if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
@@ -377,10 +390,13 @@ static void run_insert_fresh(size_t reps)
 
 static void run_insert(void)
 {
+        static const char *const present[2] = { "insert_present", "delete" };
         size_t reps = keys.n <= 200000 ? 9 : 3;
 
         run_insert_fresh(reps);
-        run_insert_reused(reps);
+        keep_memory();
+        run_insert_again(keys.n / 2, present, reps, "half deleted, and put back");
+        run_insert_refill(reps);
 }
 
 static void pair_work(void *arg, unsigned side, size_t pass)
