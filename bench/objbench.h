@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OBJBENCH_H
+#define OBJBENCH_H
+
+/*
+ * objbench: the rows of the speed table on objd itself. It uses objd.h and libobjd.so and nothing of the
+ * library's inside, as any program would.
+ */
+
+#include "bench.h"
+
+#include <objd.h>
+
+/* Ends the program with the library's sentence. */
+void fail(objd_status r, const char *what) __attribute__((noreturn));
+
+/* Inline, for it stands in timed loops. */
+static inline void check(objd_status r, const char *what)
+{
+        if (r)
+                fail(r, what);
+}
+
+/* A private arena of so many bytes, shared with the children that are forked from here. */
+objd_conn *arena_new(uint64_t size);
+
+/* An anonymous object; value_type BYTES, and for a dict key_type BYTES. bound is for queues. */
+objd_object *object_new(objd_conn *conn, objd_kind kind, uint64_t bound);
+
+/* One row each. What comes in argv[0] is the row's first argument; argc has been checked. */
+void run_dict_get(int argc, char **argv);
+void run_dict_set(int argc, char **argv);
+void run_dict_insert(int argc, char **argv);
+void run_dict_pair_get(int argc, char **argv);
+void run_dict_pair_set(int argc, char **argv);
+void run_list_append(int argc, char **argv);
+void run_list_get(int argc, char **argv);
+void run_queue_putget(int argc, char **argv);
+void run_queue_stream(int argc, char **argv);
+void run_queue_wake(int argc, char **argv);
+void run_lock(int argc, char **argv);
+void run_start(int argc, char **argv);
+void run_hist(int argc, char **argv);
+void run_memory(int argc, char **argv);
+
+#endif

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the speed table: which programs are run for each, and what is expected of their ratios."""
+
+import collections
+
+SIZES = [("100000", "100k"), ("1000000", "1M")]
+# The forms of khash that are measured for gets and sets.
+KHASH = ["khash.map", "khash.entry", "khash.malloc"]
+
+Side = collections.namedtuple("Side", "name command")
+Row = collections.namedtuple("Row", "key title sides goals rounds", defaults=(None,))
+# ours and peers are "side.metric"; of several peers the smallest counts, of several of ours the worst.
+Goal = collections.namedtuple("Goal", "text how ours peers limit", defaults=(None, None))
+
+
+def at_most(text, ours, peers, limit):
+    """ours / peer <= limit"""
+    return Goal(text, "at most", [ours], peers, limit)
+
+
+def faster(text, ours, peers, limit):
+    """peer / ours >= limit"""
+    return Goal(text, "at least", [ours], peers, limit)
+
+
+def no_less(text, ours, limit):
+    """Each of these values >= limit."""
+    return Goal(text, "no less", ours, None, limit)
+
+
+def no_more(text, ours, limit):
+    """Each of these values <= limit."""
+    return Goal(text, "no more", ours, None, limit)
+
+
+def best_no_more(text, ours, limit):
+    """This time <= limit in at least one round: what a program does by itself it does in every one."""
+    return Goal(text, "best no more", [ours], None, limit)
+
+
+def dict_get_row(n, size, khash_limit, boost_limit):
+    """One process reads."""
+    return Row(f"get-{size}", f"dict get, {size} keys", [
+        Side("objd", ["objbench", "get", n]),
+        Side("khash", ["peer_khash", "get", n]),
+        Side("boost", ["peer_boost", "get", n]),
+        Side("lmdb", ["peer_lmdb", "get", n]),
+        Side("manager", ["peer_manager.py", "get", n]),
+        Side("redis", ["peer_redis", "get", n]),
+    ], [
+        at_most("a private khash", "objd.get", KHASH, khash_limit),
+        faster("Boost.Interprocess unordered_map", "objd.get", ["boost.get"], boost_limit),
+        faster("LMDB", "objd.get", ["lmdb.get"], 6),
+        faster("multiprocessing.Manager", "objd.get", ["manager.get"], 500),
+        faster("Redis, one at a time", "objd.get", ["redis.get"], 500),
+        faster("Redis, pipelined by 100", "objd.get", ["redis.get_pipelined"], 20),
+    ])
+
+
+def dict_set_row(n, size):
+    """One process writes."""
+    return Row(f"set-{size}", f"dict set of an existing key, and delete, {size} keys", [
+        Side("objd", ["objbench", "set", n]),
+        Side("khash", ["peer_khash", "set", n]),
+        Side("boost", ["peer_boost", "set", n]),
+        Side("lmdb", ["peer_lmdb", "set", n]),
+        Side("manager", ["peer_manager.py", "set", n]),
+        Side("redis", ["peer_redis", "set", n]),
+    ], [
+        at_most("set: a private khash", "objd.set", KHASH, 2.5),
+        faster("set: Boost.Interprocess insert", "objd.set", ["boost.insert"], 5),
+        faster("set: LMDB put, WRITEMAP", "objd.set", ["lmdb.set"], 6),
+        at_most("delete: our own set", "objd.delete", ["objd.set"], 1.2),
+    ])
+
+
+def dict_insert_row(n, size):
+    """One process fills an empty dict."""
+    return Row(f"insert-{size}", f"dict insert, {size} keys", [
+        Side("objd", ["objbench", "insert", n]),
+        Side("khash", ["peer_khash", "insert", n]),
+    ], [
+        at_most("pages present: khash plus malloc, its memory reused",
+                "objd.insert_present", ["khash.insert_present"], 1.6),
+        at_most("fresh arena: khash plus malloc, a fresh heap",
+                "objd.insert_fresh", ["khash.insert_fresh"], 2.2),
+    ])
+
+
+def dict_pair_rows(n, size):
+    """Two processes on one dict."""
+    return [
+        Row(f"pair-get-{size}", f"dict get from 2 processes at once, {size} keys", [
+            Side("objd", ["objbench", "pair-get", n]),
+            Side("boost", ["peer_boost", "pair", n]),
+            Side("khash", ["peer_khash", "pair", n]),
+        ], [no_less("its speed alone, the slower of the two", ["objd.kept0", "objd.kept1"], 0.95)]),
+        Row(f"pair-set-{size}", f"dict set from 2 processes, different keys, {size} keys", [
+            Side("objd", ["objbench", "pair-set", n]),
+        ], [no_less("together, times one", ["objd.together"], 1.6)]),
+    ]
+
+
+def list_rows(n, size):
+    """The list."""
+    return [
+        Row(f"append-{size}", f"list append, {size} items", [
+            Side("objd", ["objbench", "append", n]),
+            Side("vector", ["peer_vector", "append", n]),
+        ], [at_most("growable array under a robust mutex", "objd.append", ["vector.append"], 4)]),
+        Row(f"list-get-{size}", f"list get by index, {size} items, random order", [
+            Side("objd", ["objbench", "list-get", n]),
+            Side("vector", ["peer_vector", "get", n]),
+        ], [at_most("growable array under a robust mutex", "objd.get", ["vector.get"], 2.5)]),
+    ]
+
+
+def queue_rows():
+    """The queue."""
+    return [
+        Row("putget", "queue put + get in one process, 64 bytes", [
+            Side("objd", ["objbench", "putget"]),
+            Side("boost", ["peer_boost", "putget"]),
+            Side("posix", ["peer_posix", "putget"]),
+        ], [faster("Boost message_queue", "objd.putget", ["boost.putget"], 1)]),
+        Row("stream", "queue stream between 2 processes, 64 bytes", [
+            Side("objd", ["objbench", "stream"]),
+            Side("boost", ["peer_boost", "stream"]),
+            Side("posix", ["peer_posix", "stream"]),
+            Side("mp.Queue", ["peer_manager.py", "stream"]),
+        ], [
+            faster("Boost message_queue", "objd.stream", ["boost.stream"], 1),
+            faster("POSIX mq", "objd.stream", ["posix.stream"], 5),
+            faster("multiprocessing.Queue", "objd.stream", ["mp.Queue.stream"], 15),
+        ]),
+        Row("wake", "queue: wake of a sleeping getter", [
+            Side("objd", ["objbench", "wake"]),
+        ], [at_most("a bare futex, in turns with it", "objd.wake", ["objd.futex"], 1.15)]),
+    ]
+
+
+def lock_and_start_rows():
+    """The lock, and the daemon's start."""
+    return [
+        Row("lock", "lock take + give with its token, uncontended", [
+            Side("objd", ["objbench", "lock"]),
+            Side("posix", ["peer_posix", "mutex"]),
+        ], [faster("robust pthread mutex", "objd.lock", ["posix.mutex"], 1)]),
+        Row("start", "start to the first operation done", [
+            Side("objd", ["objbench", "start", "OBJD"]),
+            Side("redis", ["peer_redis", "start"]),
+            Side("manager", ["peer_manager.py", "start"]),
+        ], [
+            faster("Redis", "objd.start", ["redis.start"], 1),
+            faster("multiprocessing.Manager", "objd.start", ["manager.start"], 1),
+        ]),
+    ]
+
+
+def growth_rows():
+    """What growth costs. Memory needs one round; pauses of the machine are told from ours by several."""
+    return [
+        Row("memory", "memory of 1M entries, and of 1M dicts of three short entries", [
+            Side("objd", ["objbench", "memory"]),
+        ], [
+            no_more("1M entries, MiB of arena", ["objd.entries_resident"], 200),
+            no_more("a small dict, bytes", ["objd.dict_resident"], 511),
+            no_more("left when all is deleted, MiB", ["objd.entries_left", "objd.dicts_left"], 1),
+        ], 1),
+        Row("hist", "each of 10M inserts into one dict", [
+            Side("objd", ["objbench", "hist"]),
+        ], [
+            best_no_more("the slowest that the kernel did not preempt, best of 3 runs", "objd.slowest_insert_own", 1e6),
+        ], 3),
+    ]
+
+
+def table():
+    """All rows, in the order in which they are run."""
+    table_rows = [dict_get_row("100000", "100k", 1.5, 4), dict_get_row("1000000", "1M", 1.7, 3)]
+    table_rows += [dict_set_row(n, size) for n, size in SIZES]
+    table_rows += [dict_insert_row(n, size) for n, size in SIZES]
+    for rows_of in (dict_pair_rows, list_rows):
+        table_rows += [row for n, size in SIZES for row in rows_of(n, size)]
+    return table_rows + queue_rows() + lock_and_start_rows() + growth_rows()
