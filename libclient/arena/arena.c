@@ -43,6 +43,7 @@ static void set_pointers(struct arena *arena) {
         arena->lanes = (struct lane_shm *)(arena->base + header->lanes_off);
         arena->blocks = (struct block_shm *)(arena->base + header->table_off);
         arena->data = arena->base + header->blocks_off;
+        arena->data_off = header->blocks_off;
         arena->n_blocks = header->size >> BLOCK_SHIFT;
 }
 

@@ -28,6 +28,7 @@ struct arena {
         struct lane_shm *lanes; /* indexed through arena_lane(): their size is LANE_SIZE */
         struct block_shm *blocks;
         uint8_t *data;         /* block 0 */
+        uint64_t data_off;     /* its offset */
         uint64_t n_blocks;
         uint64_t client;       /* this process's client_id here; atomic, set inside the gate */
         uint64_t client_fork;  /* the fork generation in which it is valid */
@@ -68,10 +69,10 @@ static inline uint64_t arena_off(const struct arena *arena, const void *p) {
 
 /* Whether [off, off + size) lies in blocks that have been in use; what lies beyond has no memory. */
 static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
-        uint64_t start = arena->header->blocks_off;
-        uint64_t end = start + (word_get(&arena->header->pool.frontier) << BLOCK_SHIFT);
+        uint64_t end = word_get(&arena->header->pool.frontier) << BLOCK_SHIFT;
 
-        return off >= start && off <= end && size <= end - off;
+        off -= arena->data_off; /* what lies before the blocks becomes very large */
+        return off <= end && size <= end - off;
 }
 
 /* The pointer for an offset into the blocks; NULL if [off, off + size) is not inside or off is no multiple of 8. */

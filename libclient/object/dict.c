@@ -35,41 +35,35 @@ static uint32_t slots_limit(uint32_t groups)
         return groups * 7;
 }
 
-uint64_t key_hash(const struct arena *arena, uint32_t type, const void *words, uint32_t size)
+uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, size_t size)
 {
-        return XXH3_64bits_withSeed(words, size, arena->header->hash_key[0] + type);
+        return XXH3_64bits_withSeed(data, size, arena->header->hash_key[0] + type);
+}
+
+static objd_status no_key_type(const objd_value *value, objd_type declared)
+{
+        if (value->type != OBJD_INT && value->type != OBJD_STR && value->type != OBJD_BYTES)
+                return fail(OBJD_E_TYPE, "a key is an int, a str or bytes, not a %s", value_type_name(value->type));
+        return value_check_type(value, declared, "key");
 }
 
 objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value, struct key *ret_key)
 {
         objd_type declared = object_key_type(config);
-        const void *data = value->data;
-        size_t size = value->size;
-        objd_status r;
+        bool is_int = value->type == OBJD_INT;
+        size_t size = is_int ? 8 : value->size;
+        const void *data = is_int ? &value->u.integer : value->data;
+        objd_status r = OBJD_OK;
 
-        if (value->type != OBJD_INT && value->type != OBJD_STR && value->type != OBJD_BYTES)
-                return fail(OBJD_E_TYPE, "a key is an int, a str or bytes");
-        r = value_check_type(value, declared, "key");
+        if (value->type != declared)
+                r = no_key_type(value, declared);
+        if (r == OBJD_OK && size > OBJD_KEY_MAX)
+                return fail(OBJD_E_TOOBIG, "the key has %zu bytes; a key has at most %u", size, OBJD_KEY_MAX);
+        if (r == OBJD_OK && (value->type == OBJD_STR || !data))
+                r = value_check(value);
         if (r)
                 return r;
-        if (value->type == OBJD_INT) {
-                data = &value->u.integer;
-                size = 8;
-        }
-        if (size > OBJD_KEY_MAX)
-                return fail(OBJD_E_TOOBIG, "the key has %zu bytes; a key has at most %u", size, OBJD_KEY_MAX);
-        if (value->type == OBJD_STR) {
-                r = value_check(value);
-                if (r)
-                        return r;
-        }
-        if (size)
-                ret_key->words[(size - 1) / 8] = 0;
-        if (size)
-                memcpy(ret_key->words, data, size);
-        ret_key->type = value->type;
-        ret_key->size = (uint32_t)size;
-        ret_key->hash = key_hash(arena, ret_key->type, ret_key->words, ret_key->size);
+        *ret_key = (struct key){ data, (uint32_t)size, value->type, key_hash(arena, value->type, data, size) };
         return OBJD_OK;
 }
 
@@ -117,25 +111,9 @@ static void set_numbers(struct lane *lane, struct segment_shm *segment, const st
                 txn_set(lane, &segment->bytes, bytes);
 }
 
-struct segment_shm *segment_at(const struct arena *arena, uint64_t word)
-{
-        uint32_t groups = table_groups(word);
-
-        if (!groups || groups > DICT_GROUPS_MAX)
-                return NULL;
-        return arena_at(arena, table_off(word) + CHUNK_HEAD, sizeof(struct segment_shm) + (uint64_t)groups * GROUP_SIZE);
-}
-
 static struct chunk_shm *segment_chunk(struct segment_shm *segment)
 {
         return (struct chunk_shm *)((uint8_t *)segment - CHUNK_HEAD);
-}
-
-struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object)
-{
-        uint64_t root = word_get(&object->line.root[0]);
-
-        return root & DICT_SHARDED ? arena_at(arena, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE) : NULL;
 }
 
 struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object, uint64_t hash)
@@ -161,14 +139,6 @@ static uint64_t *table_place(const struct arena *arena, struct line_shm *line, u
                 return &line->root[0];
         words = depth <= DEPTH_MAX ? arena_at(arena, table_off(root) + CHUNK_HEAD, 8ULL << depth) : NULL;
         return words ? &words[hash_index(hash, depth)] : NULL;
-}
-
-static bool key_matches(const struct entry_shm *entry, const struct key *key)
-{
-        for (uint32_t i = 0; i < round8(key->size) / 8; i++)
-                if (word_get(&entry->data[i]) != key->words[i])
-                        return false;
-        return true;
 }
 
 /* An entry by its slot, if all of it lies in the arena. */
@@ -691,7 +661,8 @@ static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct 
         (void)lane;
         word_set(&entry->head, head);
         word_set(&entry->sequence, sequence);
-        words_in(entry->data, key->words, key->size);
+        for (uint32_t at = 0; at < key->size; at += 8)
+                word_set(&entry->data[at / 8], key_word(key, at));
         if (stored->chunk)
                 word_set(entry_value(entry, head), stored->chunk);
         else

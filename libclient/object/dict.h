@@ -9,6 +9,9 @@
 
 #include <objd.h>
 
+#include <string.h>
+
+#include "mem/pool.h"
 #include "object/kind.h"
 #include "object/object.h"
 #include "txn/txn.h"
@@ -18,19 +21,31 @@
 #define DICT_SHARDS 64u
 #define SLOT_GONE 1ULL
 
-/* A key as it stands in an entry: padded with zeros to 8. */
-struct key {
-        uint64_t words[OBJD_KEY_MAX / 8];
-        uint32_t type;
-        uint32_t size;
-        uint64_t hash;
-};
-
-/* @return OBJD_OK, OBJD_E_TYPE, OBJD_E_TOOBIG, OBJD_E_INVAL */
+/* @return OBJD_OK, OBJD_E_TYPE, OBJD_E_TOOBIG, OBJD_E_INVAL; the key points into the value. */
 objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value, struct key *ret_key);
 
-/* Of a key whose words are in the arena, under a lock. */
-uint64_t key_hash(const struct arena *arena, uint32_t type, const void *words, uint32_t size);
+uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, size_t size);
+
+/* The key's bytes from `at` on as they stand in an entry: eight of them, or what is left and zeros. */
+static inline uint64_t key_word(const struct key *key, uint32_t at)
+{
+        uint64_t word = 0;
+
+        if (key->size - at >= 8)
+                memcpy(&word, key->data + at, 8);
+        else
+                memcpy(&word, key->data + at, key->size - at);
+        return word;
+}
+
+/* Whether an entry, whose key has the same type and size, has this key. */
+static inline bool key_matches(const struct entry_shm *entry, const struct key *key)
+{
+        for (uint32_t at = 0; at < key->size; at += 8)
+                if (word_get(&entry->data[at / 8]) != key_word(key, at))
+                        return false;
+        return true;
+}
 
 static inline uint32_t hash_shard(uint64_t hash)
 {
@@ -129,7 +144,14 @@ struct segment_numbers {
 struct segment_numbers segment_numbers(const struct segment_shm *segment);
 
 /* Where a table word's segment is, checked against the arena's bounds; NULL if it cannot be one. */
-struct segment_shm *segment_at(const struct arena *arena, uint64_t word);
+static inline struct segment_shm *segment_at(const struct arena *arena, uint64_t word)
+{
+        uint32_t groups = table_groups(word);
+
+        if (!groups || groups > DICT_GROUPS_MAX)
+                return NULL;
+        return arena_at(arena, table_off(word) + CHUNK_HEAD, sizeof(struct segment_shm) + (uint64_t)groups * DICT_GROUP * 8);
+}
 
 /*
  * The line that guards this hash: the object's own, or a shard. Reads the object's line under its version; to be
@@ -138,7 +160,12 @@ struct segment_shm *segment_at(const struct arena *arena, uint64_t word);
 objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line);
 
 /* The shards of an object whose line is locked or frozen; NULL if it has none. */
-struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object);
+static inline struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object)
+{
+        uint64_t root = word_get(&object->line.root[0]);
+
+        return root & DICT_SHARDED ? arena_at(arena, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE) : NULL;
+}
 
 /* The line that guards a hash, when that is locked already. */
 struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object, uint64_t hash);

@@ -92,18 +92,16 @@ static objd_status check_op(const struct op *op)
 
 static objd_status plan_key(struct lane *lane, struct op *op, struct plan *plan)
 {
-        struct key key;
         objd_status r;
 
         if (op->line && lock_is_held(lane, op->line))
                 return plan_again(op, plan);
         r = check_op(op);
         if (r == OBJD_OK)
-                r = key_make(lane->arena, op->object->config, op->key, &key);
+                r = key_make(lane->arena, op->object->config, op->key, &op->made);
         if (r)
                 return r;
-        op->hash = key.hash;
-        r = dict_line(lane, op->object, op->hash, &op->line);
+        r = dict_line(lane, op->object, op->made.hash, &op->line);
         return r ? r : plan_add(plan, op->line);
 }
 
@@ -216,38 +214,36 @@ static objd_status apply_add_float(struct lane *lane, struct op *op, const struc
 static objd_status apply_key(struct lane *lane, struct op *op)
 {
         struct object_shm *object = op->object->shm;
+        const struct key *key = &op->made;
         struct entry_shm *entry;
-        struct key key;
-        objd_status r = key_make(lane->arena, op->object->config, op->key, &key);
+        objd_status r;
 
-        if (r)
-                return r;
         if (op->code == OP_DICT_SET)
-                return dict_put(lane, object, &key, op->value);
+                return dict_put(lane, object, key, op->value);
         if (op->code == OP_DICT_DEL) {
-                r = dict_remove(lane, object, &key);
+                r = dict_remove(lane, object, key);
                 return r == OBJD_E_NOTFOUND ? no_key(op) : r;
         }
-        r = dict_find(lane, dict_guard(lane->arena, object, key.hash), &key, &entry);
+        r = dict_find(lane, dict_guard(lane->arena, object, key->hash), key, &entry);
         if (r)
                 return r;
         switch (op->code) {
         case OP_DICT_SET_NEW:
                 if (entry)
                         return fail(OBJD_E_EXISTS, "%s has this key already", object_label(op->object));
-                return dict_put(lane, object, &key, op->value);
+                return dict_put(lane, object, key, op->value);
         case OP_DICT_CAS:
-                return apply_cas(lane, op, &key, entry);
+                return apply_cas(lane, op, key, entry);
         case OP_DICT_ADD_INT:
-                return apply_add_int(lane, op, &key, entry);
+                return apply_add_int(lane, op, key, entry);
         case OP_DICT_ADD_FLOAT:
-                return apply_add_float(lane, op, &key, entry);
+                return apply_add_float(lane, op, key, entry);
         case OP_DICT_GET:
         case OP_DICT_POP:
                 if (!entry)
                         return no_key(op);
                 r = read_current(lane, entry, op->buf, &op->result);
-                return r || op->code == OP_DICT_GET ? r : dict_remove(lane, object, &key);
+                return r || op->code == OP_DICT_GET ? r : dict_remove(lane, object, key);
         default:
                 return fail(OBJD_E_INVAL, "no operation of a dict");
         }
@@ -266,12 +262,12 @@ static objd_status apply_pop_any(struct lane *lane, struct op *op)
         key.size = entry_key_size(entry->head);
         if (key.size > OBJD_KEY_MAX)
                 return fail(OBJD_E_CORRUPT, "%s is damaged: a key is too long", object_label(op->object));
-        words_out(key.words, entry->data, key.size);
-        key.hash = key_hash(lane->arena, key.type, key.words, key.size);
         r = dict_value_out(lane, entry, round8(key.size), &op->result, op->buf);
         if (r)
                 return r;
-        memcpy(op->buf->data, key.words, round8(key.size));
+        words_out(op->buf->data, entry->data, key.size);
+        key.data = op->buf->data;
+        key.hash = key_hash(lane->arena, key.type, key.data, key.size);
         r = value_decode((objd_type)key.type, op->buf->data, key.size, &op->result_key);
         return r ? r : dict_remove(lane, op->object->shm, &key);
 }

@@ -35,21 +35,17 @@ int64_t conn_timeout(const struct objd_conn *conn)
 /* Whether the place is a slot of a block of objects, now. */
 static bool is_slot(const struct arena *arena, uint64_t off)
 {
-        uint64_t start = arena->header->blocks_off;
+        uint64_t start = arena->data_off;
         uint64_t number = (off - start) >> BLOCK_SHIFT;
 
         return arena_has(arena, off, SLOT_SIZE) && (off - start) % BLOCK_SIZE >= SLOT_SIZE && off % SLOT_SIZE == 0 &&
                __atomic_load_n(&arena->blocks[number].state, __ATOMIC_ACQUIRE) == BLOCK_SLOTS;
 }
 
-objd_status object_touch(struct objd_object *object)
+objd_status object_touch_again(struct objd_object *object, uint64_t retired)
 {
         struct arena *arena = object->conn->arena;
-        uint64_t retired = word_get_acquire(&arena->header->retire_count);
 
-        /* As long as no block has been retired since the last look, this one has not been. */
-        if (__builtin_expect(word_get(&object->retire_seen) == retired, 1))
-                return OBJD_OK;
         if (!is_slot(arena, arena_off(arena, object->shm)))
                 return object_gone(object);
         word_set(&object->retire_seen, retired);

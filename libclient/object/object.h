@@ -59,12 +59,21 @@ uint64_t object_name_chunk(const struct object_shm *object);
 /* What a call on this connection may wait for living holders; objd_next_timeout() once, else the connection's. */
 int64_t conn_timeout(const struct objd_conn *conn);
 
+objd_status object_touch_again(struct objd_object *object, uint64_t retired);
+
 /*
  * Inside an epoch: whether the handle's slot is still a slot, so that its line may be locked and read. Says nothing
  * about the object in it: compare the line's serial after taking the lock or under its version.
  * @return OBJD_OK, OBJD_E_GONE
  */
-objd_status object_touch(struct objd_object *object);
+static inline objd_status object_touch(struct objd_object *object)
+{
+        uint64_t retired = word_get_acquire(&object->conn->arena->header->retire_count);
+
+        /* As long as no block has been retired since the last look, this one has not been. */
+        return __builtin_expect(word_get(&object->retire_seen) == retired, 1) ? OBJD_OK
+                                                                              : object_touch_again(object, retired);
+}
 
 /* The sentence and status for a handle whose object is no longer there. */
 objd_status object_gone(const struct objd_object *object);

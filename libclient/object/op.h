@@ -58,6 +58,14 @@ enum op_code {
 
 extern const char *const op_name[N_OPS];
 
+/* A dict's key: its bytes, which are somebody else's, and what is made of them. */
+struct key {
+        const uint8_t *data;
+        uint32_t size;
+        uint32_t type;
+        uint64_t hash;
+};
+
 struct op {
         enum op_code code;
         struct objd_object *object;
@@ -80,7 +88,8 @@ struct op {
         objd_buf *buf;
         struct items_builder *items;
 
-        uint64_t hash;   /* the kind's own, kept from plan to apply */
+        /* From plan to apply. */
+        struct key made;       /* of a dict: the key, checked and hashed */
         struct line_shm *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
         void *scratch;   /* the kind's own; freed with free() after the run */
 };

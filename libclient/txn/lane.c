@@ -21,7 +21,7 @@
 #include "txn/recover.h"
 #include "txn/txn.h"
 
-static _Thread_local struct lane *own_lanes;
+_Thread_local struct lane *lane_own;
 static _Thread_local struct robust_list_head *robust_head; /* of this thread, as the kernel knew it in the parent */
 
 static pthread_key_t end_key;
@@ -56,8 +56,8 @@ static void drop(struct lane **p) {
 
 static void end_of_thread(void *unused) {
         (void)unused;
-        while (own_lanes)
-                drop(&own_lanes);
+        while (lane_own)
+                drop(&lane_own);
 }
 
 static void make_end_key(void) {
@@ -65,7 +65,7 @@ static void make_end_key(void) {
 }
 
 void lane_release_own(struct arena *arena) {
-        struct lane **p = &own_lanes;
+        struct lane **p = &lane_own;
 
         while (*p)
                 if ((*p)->arena == arena)
@@ -178,7 +178,7 @@ static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane *
         if (!lane)
                 return fail(OBJD_E_NOMEM, "no memory for a lane's description");
         (void)pthread_once(&end_once, make_end_key);
-        (void)pthread_setspecific(end_key, &own_lanes);
+        (void)pthread_setspecific(end_key, &lane_own);
         register_robust_list();
         lane->arena = arena;
         r = gate_enter(arena, deadline_ns);
@@ -194,15 +194,15 @@ static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane *
         }
         lane->fork_generation = fork_generation();
         arena_ref(arena);
-        lane->next = own_lanes;
-        own_lanes = lane;
+        lane->next = lane_own;
+        lane_own = lane;
         *ret_lane = lane;
         return OBJD_OK;
 }
 
 /* The thread's lane in this arena, without those that are a parent process's. */
 static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane) {
-        struct lane **p = &own_lanes;
+        struct lane **p = &lane_own;
 
         while (*p)
                 if ((*p)->fork_generation != fork_generation())
@@ -214,6 +214,9 @@ static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane
         if (!*p)
                 return claim(arena, deadline_after(timeout_ns), ret_lane);
         *ret_lane = *p;
+        *p = (*ret_lane)->next;
+        (*ret_lane)->next = lane_own;
+        lane_own = *ret_lane;
         return OBJD_OK;
 }
 
@@ -231,48 +234,18 @@ static objd_status leave_unfinished(struct lane *lane) {
         return OBJD_OK;
 }
 
-objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane) {
-        struct lane *lane = own_lanes;
-        objd_status r;
+objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
+{
+        struct lane *lane;
+        objd_status r = find_own(arena, timeout_ns, &lane);
 
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation(), 0)) {
-                r = find_own(arena, timeout_ns, &lane);
-                if (r)
-                        return r;
-        }
-        if (__builtin_expect(lane->depth != 0, 0)) {
+        if (r == OBJD_OK && lane->depth)
                 r = leave_unfinished(lane);
-                if (r)
-                        return r;
-        }
-        lane->depth = 1;
-        lane->frame = __builtin_frame_address(0);
-        lane->timeout_ns = timeout_ns;
-        lane->deadline_ns = 0;
-        lane_resume(lane);
+        if (r)
+                return r;
+        lane_begin_call(lane, timeout_ns);
         *ret_lane = lane;
         return OBJD_OK;
-}
-
-void lane_leave(struct lane *lane) {
-        lane_rest(lane);
-        lane->depth = 0;
-}
-
-/*
- * Only compiler order here: whoever retires or punches runs membarrier() between making the memory unfindable and
- * looking at the epochs, which stands in for the fence between this store and the loads of the call.
- */
-void lane_resume(struct lane *lane) {
-        word_set(&lane->shm->epoch, lane->shm->epoch | 1);
-        order_for_death();
-}
-
-void lane_rest(struct lane *lane) {
-        uint64_t epoch = lane->shm->epoch;
-
-        order_for_death();
-        word_set_release(&lane->shm->epoch, epoch + (epoch & 1));
 }
 
 int64_t lane_deadline(struct lane *lane) {

@@ -9,6 +9,7 @@
 
 #include "arena/arena.h"
 #include "arena/life.h"
+#include "base/fork.h"
 
 /* The thread's side of a lane. Lives in a list of the thread; never shared, never moved. */
 struct lane {
@@ -32,8 +33,8 @@ struct lane {
  * A call that this thread never finished (longjmp) is rolled back first.
  * @return OBJD_OK, OBJD_E_REENTERED, OBJD_E_LIMIT (no lane free), OBJD_E_NOMEM, OBJD_E_BUSY
  */
-objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
-void lane_leave(struct lane *lane);
+static inline objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
+static inline void lane_leave(struct lane *lane);
 
 /* The moment (monotonic) from which the call under way waits no more for living holders. */
 int64_t lane_deadline(struct lane *lane);
@@ -43,9 +44,24 @@ static inline bool lane_is_stand_in(const struct lane *lane) {
         return lane->self != id_make(lane->number, lane->shm->generation);
 }
 
-/* Around a sleep: let the epoch go, take it up again. Pointers to lines and chunks are void after it. */
-void lane_rest(struct lane *lane);
-void lane_resume(struct lane *lane);
+/*
+ * Around a sleep: let the epoch go, take it up again. Pointers to lines and chunks are void after it.
+ * Only compiler order here: whoever retires or punches runs membarrier() between making the memory unfindable and looking
+ * at the epochs, which stands in for the fence between this store and the loads of the call.
+ */
+static inline void lane_resume(struct lane *lane)
+{
+        word_set(&lane->shm->epoch, lane->shm->epoch | 1);
+        order_for_death();
+}
+
+static inline void lane_rest(struct lane *lane)
+{
+        uint64_t epoch = lane->shm->epoch;
+
+        order_for_death();
+        word_set_release(&lane->shm->epoch, epoch + (epoch & 1));
+}
 
 /* The id of the lane's claim: dead as soon as its thread has died or given the lane back. */
 static inline uint64_t lane_id(const struct lane *lane) {
@@ -60,3 +76,36 @@ void lane_release_own(struct arena *arena);
 
 /* A private stand-in for somebody's lane, to finish or undo what its dead owner left (recover.c). */
 void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id);
+
+/* ---- Inline parts ------------------------------------------------------------------------------------- */
+
+extern _Thread_local struct lane *lane_own; /* the thread's lanes; the last used first, mostly */
+
+/* The thread has no lane there yet, or is another process than it was, or has not finished a call. */
+objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
+
+static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns)
+{
+        lane->depth = 1;
+        lane->frame = __builtin_frame_address(0);
+        lane->timeout_ns = timeout_ns;
+        lane->deadline_ns = 0;
+        lane_resume(lane);
+}
+
+static inline objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
+{
+        struct lane *lane = lane_own;
+
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() || lane->depth, 0))
+                return lane_enter_slowly(arena, timeout_ns, ret_lane);
+        lane_begin_call(lane, timeout_ns);
+        *ret_lane = lane;
+        return OBJD_OK;
+}
+
+static inline void lane_leave(struct lane *lane)
+{
+        lane_rest(lane);
+        lane->depth = 0;
+}
