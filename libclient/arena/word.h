@@ -100,7 +100,14 @@ static inline void words_out(void *dst, const void *src, size_t size) {
 static inline void words_in(void *dst, const void *src, size_t size) {
         uint64_t *to = dst;
         const uint64_t *from = src;
+        size_t n = round8(size) / 8;
 
-        for (size_t n = round8(size) / 8; n; n--)
+        for (; n >= 4; n -= 4, to += 4, from += 4) {
+                word_set(to, from[0]);
+                word_set(to + 1, from[1]);
+                word_set(to + 2, from[2]);
+                word_set(to + 3, from[3]);
+        }
+        for (; n; n--)
                 word_set(to++, *from++);
 }

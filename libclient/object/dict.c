@@ -639,14 +639,12 @@ objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at
 static bool replace_in_place(struct lane *lane, struct entry_shm *entry, const struct key *key, const struct stored *stored)
 {
         uint64_t head = make_head(key, stored), size = entry_inline_size(head);
-        uint64_t words[VALUE_INLINE_MAX / 8];
 
         if (entry_is_big(head) || entry_is_big(entry->head) || size != entry_inline_size(entry->head))
                 return false;
-        if (size >= 8)
-                words[size / 8 - 1] = 0;
-        value_encode(stored->value, words);
-        txn_write(lane, entry_value(entry, head), words, size);
+        txn_note(lane, entry_value(entry, head), size);
+        if (!lane->starved)
+                value_encode_shared(stored->value, entry_value(entry, head));
         if (entry->head != head)
                 txn_set(lane, &entry->head, head);
         return true;

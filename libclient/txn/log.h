@@ -16,8 +16,7 @@ static inline void log_note(struct arena *arena, struct log_shm *log, const void
         uint64_t *to = (uint64_t *)(arena->base + log->off + log->used);
         size_t n = round8(size) / 8;
 
-        for (size_t i = 0; i < n; i++)
-                to[i] = word_get((const uint64_t *)p + i);
+        words_out(to, p, size);
         to[n] = arena_off(arena, p) << 16 | n;
         order_for_death();
         log->used += (n + 1) * 8;
