@@ -68,6 +68,13 @@ static objd_status print_text_entry(void *context, const objd_value *key, const 
         return unless_output_failed();
 }
 
+static const char *entries(const objd_info *info)
+{
+        if (info->kind == OBJD_DICT)
+                return info->len == 1 ? "entry" : "entries";
+        return info->len == 1 ? "item" : "items";
+}
+
 static void print_text_head(const objd_info *info)
 {
         char size[TEXT_SHORT], ref[TEXT_SHORT + 16];
@@ -80,7 +87,7 @@ static void print_text_head(const objd_info *info)
         if (info->kind == OBJD_LOCK)
                 fputs(info->len ? "  taken" : "  free", stdout);
         else
-                printf("  %" PRIu64 " %s", info->len, info->kind == OBJD_DICT ? "entries" : "items");
+                printf("  %" PRIu64 " %s", info->len, entries(info));
         printf("  %s  %s\n", text_size(size, info->memory), text_ref(ref, info->ref));
 }
 

@@ -39,10 +39,14 @@ static void print_json(const objd_conn *conn, const objd_stats *s)
 
 static void print_daemon(const objd_conn *conn)
 {
+        int64_t pid = conn->arena->header->daemon_pid;
+
         if (conn->control >= 0)
-                printf("daemon      process %" PRId64 "\n", conn->arena->header->daemon_pid);
+                printf("daemon      process %" PRId64 "\n", pid);
+        else if (pid)
+                printf("daemon      none; process %" PRId64 " was the last one, and died\n", pid);
         else
-                printf("daemon      none; the last one was process %" PRId64 "\n", conn->arena->header->daemon_pid);
+                printf("daemon      none\n");
 }
 
 static void print_text(const objd_conn *conn, const objd_stats *s)
@@ -59,7 +63,8 @@ static void print_text(const objd_conn *conn, const objd_stats *s)
         printf("in use      %s\n", text_size(a, s->arena_used));
         printf("memory      %s of the system's\n", text_size(a, s->arena_resident));
         printf("left        %s of %s\n", text_size(a, s->arena_limit), text_size(b, s->arena_size));
-        printf("clients     %" PRIu64 " processes, %" PRIu64 " threads\n", s->n_clients, s->n_lanes);
+        printf("processes   %" PRIu64 "\n", s->n_clients);
+        printf("threads     %" PRIu64 "\n", s->n_lanes);
         printf("reads       %" PRIu64 "\n", s->n_reads);
         printf("writes      %" PRIu64 "\n", s->n_writes);
         printf("recoveries  %" PRIu64 "\n", s->n_recoveries);

@@ -95,6 +95,7 @@ int main(int argc, char **argv)
 {
         struct request request;
         objd_conn *conn;
+        objd_status r;
         int code;
 
         set_signals();
@@ -102,9 +103,10 @@ int main(int argc, char **argv)
         if (code >= 0)
                 return flush_output(code);
 
-        if (reach(request.url, &conn)) {
+        r = reach(request.url, &conn);
+        if (r) {
                 complain("%s", objd_last_error());
-                return EXIT_UNREACHED;
+                return r == OBJD_E_INVAL ? EXIT_USAGE : EXIT_UNREACHED;
         }
         code = request.verb->run(&request, conn);
         code = flush_output(code);

@@ -253,7 +253,7 @@ static int read_words(int argc, char **argv, struct request *request, const char
                         return unknown_option(request, argv);
                 } else {
                         if (!take_option(o->letter, optarg, request))
-                                return bad_usage(request, "--%s: \"%s\" is no %s", o->name, optarg, o->meta);
+                                return bad_usage(request, "--%s takes %s, not \"%s\"", o->name, o->meta, optarg);
                         if (!memchr(seen, c, n_seen))
                                 seen[n_seen++] = (char)c;
                 }

@@ -91,8 +91,8 @@ static objd_status make_conn(struct arena *arena, const char *text, objd_conn **
 static objd_status reach_file(const char *text, const struct url *url, objd_conn **ret_conn)
 {
         struct arena *arena;
+        int fd = -1;
         objd_status r;
-        int fd;
 
         r = open_file(url, &fd);
         if (r)

@@ -338,21 +338,23 @@ static size_t text_width(const char *text)
         return width;
 }
 
-static void print_cell(FILE *f, const char *cell, size_t width, bool right, bool last)
+/* Blanks wait until something follows them, so that no line ends with some. */
+static void print_cell(FILE *f, const char *cell, size_t width, bool right, size_t *blanks)
 {
-        int pad = (int)(width - text_width(cell));
+        size_t pad = width - text_width(cell);
 
         if (right)
-                fprintf(f, "%*s", pad, "");
-        fputs(cell, f);
-        if (!right && !last)
-                fprintf(f, "%*s", pad, "");
-        fputs(last ? "\n" : "  ", f);
+                *blanks += pad;
+        if (*cell) {
+                fprintf(f, "%*s%s", (int)*blanks, "", cell);
+                *blanks = 0;
+        }
+        *blanks += (right ? 0 : pad) + 2;
 }
 
 static void print_lines(const struct table *table, FILE *f, size_t *widths)
 {
-        size_t n = table->n_columns, n_cells = table->n_cells / n * n;
+        size_t n = table->n_columns, n_cells = table->n_cells / n * n, blanks = 0;
 
         for (size_t i = 0; i < n_cells; i++) {
                 size_t width = text_width(table->cells[i]);
@@ -360,8 +362,13 @@ static void print_lines(const struct table *table, FILE *f, size_t *widths)
                 if (width > widths[i % n])
                         widths[i % n] = width;
         }
-        for (size_t i = 0; i < n_cells; i++)
-                print_cell(f, table->cells[i], widths[i % n], table->right[i % n] == 'r', i % n + 1 == n);
+        for (size_t i = 0; i < n_cells; i++) {
+                print_cell(f, table->cells[i], widths[i % n], table->right[i % n] == 'r', &blanks);
+                if (i % n + 1 == n) {
+                        fputc('\n', f);
+                        blanks = 0;
+                }
+        }
 }
 
 int table_print(struct table *table, FILE *f)

@@ -308,7 +308,7 @@ static void clear_seen(struct check *check)
 static objd_status look_at_slot(struct check *check)
 {
         uint64_t faults = check->n_errors;
-        const struct kind *kind;
+        const struct kind *kind = NULL;
         struct plan plan;
         objd_status r;
 
