@@ -12,27 +12,29 @@
 #include "txn/lane.h"
 #include "txn/recover.h"
 
-static objd_status look_once(struct arena *arena)
+static objd_status recover_lanes(struct arena *arena, uint32_t *n)
 {
         struct lane *lane;
         objd_status r;
-        uint32_t n;
 
         r = lane_enter(arena, OBJD_NOWAIT, &lane);
         if (r)
                 return r;
-        n = recover_all(arena, lane);
+        *n += recover_all(arena, lane);
         pool_trim(lane);
         lane_leave(lane);
-        if (n)
-                log_info("cleaned up after the dead: %u claims", n);
         return OBJD_OK;
 }
 
 void reaper_run(struct reaper *reaper)
 {
-        objd_status r = look_once(reaper->arena);
+        uint32_t n = 0;
+        objd_status r = recover_lanes(reaper->arena, &n);
 
+        /* A client can be reaped once none of its lanes is left, so this comes second. */
+        n += recover_clients(reaper->arena);
+        if (n)
+                log_info("cleaned up after the dead: %u lanes and clients", n);
         if (r && r != reaper->last)
                 log_warning("cannot look for the dead, and will try again: %s", objd_last_error());
         if (!r && reaper->last)

@@ -65,7 +65,7 @@ void leave_arena(struct arena *arena, int64_t timeout_ns)
 
         /* What cannot be deleted now, since somebody holds it, is deleted by whoever looks for the dead. */
         if (client)
-                (void)directory_reap_client(arena, client);
+                (void)directory_reap_client(arena, client, timeout_ns);
         lane_release_own(arena);
         if (client)
                 give_client_back(arena, client, deadline_after(timeout_ns));

@@ -518,9 +518,9 @@ static objd_status reap_object(void *context, objd_ref ref, uint64_t owner)
         return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
 }
 
-objd_status directory_reap_client(struct arena *arena, uint64_t client)
+objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t timeout_ns)
 {
-        struct objd_conn conn = { .arena = arena, .timeout_ns = DIRECTORY_TIMEOUT_NS, .control = -1 };
+        struct objd_conn conn = { .arena = arena, .timeout_ns = timeout_ns, .control = -1 };
         struct reap reap = { &conn, client };
 
         if (!word_get(&arena_client(arena, id_number(client))->n_anonymous))

@@ -41,5 +41,8 @@ objd_status directory_names(struct objd_conn *conn, struct objd_object *ret_hand
 typedef objd_status (*directory_fn)(void *context, objd_ref ref, uint64_t owner);
 objd_status directory_each(struct objd_conn *conn, directory_fn fn, void *context);
 
-/* Deletes all anonymous objects of a client. @return OBJD_OK, OBJD_E_BUSY */
-objd_status directory_reap_client(struct arena *arena, uint64_t client);
+/*
+ * Deletes all anonymous objects of a client; timeout_ns is for waiting on living holders.
+ * @return OBJD_OK, OBJD_E_BUSY (some may be left)
+ */
+objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t timeout_ns);

@@ -78,7 +78,8 @@ static uint32_t reap_clients(struct arena *arena)
 
                 if (!half_get_acquire(&client->claimed) || client_is_alive(arena, id) || has_lane(arena, id))
                         continue;
-                if (directory_reap_client(arena, id) == OBJD_OK) {
+                /* The daemon's loop must not stand still for somebody who holds a lock: the next look will do. */
+                if (directory_reap_client(arena, id, OBJD_NOWAIT) == OBJD_OK) {
                         free_client(arena, number, id);
                         n++;
                 }

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,6 +324,81 @@ static void anonymous_objects_go_with_the_last_connection_of_their_process(void 
         objd_close(a);
 }
 
+struct worker {
+        objd_conn *conn;
+        struct gate go, done;
+};
+
+/* Has a lane from its first call on, and owns an object from its second. */
+static void *work(void *context)
+{
+        struct worker *worker = context;
+        objd_object *object;
+
+        child_ok(numbers_add(worker->conn, "k", 1));
+        gate_open(&worker->done, 1);
+        gate_wait(&worker->go);
+        child_ok(objd_create(worker->conn, NULL, OBJD_DICT, NULL, &object));
+        objd_release(object);
+        gate_open(&worker->done, 1);
+        gate_wait(&worker->go);
+        return NULL;
+}
+
+static int make_anonymous_and_die(void *context)
+{
+        const struct share *share = context;
+        objd_object *object;
+
+        child_ok(objd_create(share->conn, NULL, OBJD_DICT, NULL, &object));
+        raise(SIGKILL);
+        return 0;
+}
+
+static bool has_one_client_more_than_the_daemon(void *context)
+{
+        return stats_of(context).n_clients == 2;
+}
+
+/*
+ * The thread keeps its lane when the last connection ends; what it makes through a later one belongs to a living client,
+ * also in the eyes of whoever looks for the dead.
+ */
+static void a_thread_may_outlive_its_connection_and_use_the_next(void **state)
+{
+        struct fixture *f = *state;
+        struct worker worker;
+        struct share share;
+        pthread_t thread;
+        uint64_t n;
+
+        fixture_start(f, NULL);
+        gate_init(&worker.go);
+        gate_init(&worker.done);
+        worker.conn = fixture_connect(f);
+        assert_int_equal(pthread_create(&thread, NULL, work, &worker), 0);
+        gate_wait(&worker.done);
+        n = stats_of(worker.conn).n_objects;
+        objd_close(worker.conn);
+
+        worker.conn = fixture_connect(f);
+        gate_open(&worker.go, 1);
+        gate_wait(&worker.done);
+        assert_int_equal(stats_of(worker.conn).n_objects, n + 1);
+
+        /* When this child's entry is free again, somebody has looked at all clients. */
+        share.conn = worker.conn;
+        assert_true(WIFSIGNALED(child_wait(child_start(make_anonymous_and_die, &share))));
+        wait_until(has_one_client_more_than_the_daemon, worker.conn, "the dead child is cleaned up after");
+        assert_int_equal(stats_of(worker.conn).n_objects, n + 1);
+
+        gate_open(&worker.go, 1);
+        pthread_join(thread, NULL);
+        objd_close(worker.conn);
+        gate_deinit(&worker.go);
+        gate_deinit(&worker.done);
+}
+
 static void a_forked_child_goes_on_with_its_parents_connection(void **state)
 {
         struct fixture *f = *state;
@@ -493,6 +569,7 @@ int main(void)
                 FIXTURE_TEST(connections_to_one_store_see_the_same),
                 FIXTURE_TEST(the_last_close_gives_the_client_back),
                 FIXTURE_TEST(anonymous_objects_go_with_the_last_connection_of_their_process),
+                FIXTURE_TEST(a_thread_may_outlive_its_connection_and_use_the_next),
                 FIXTURE_TEST(a_forked_child_goes_on_with_its_parents_connection),
                 FIXTURE_TEST(the_time_out_of_a_connection_has_limits),
                 FIXTURE_TEST(a_foreign_user_is_refused_unless_the_daemon_allows_it),
