@@ -50,27 +50,25 @@ static size_t character_size(const uint8_t *p, size_t left)
 
 bool utf8_is_valid(const void *data, size_t size)
 {
-        const uint8_t *p = data, *end = p + size;
+        const uint8_t *p = data;
+        size_t i = 0;
 
-        while (p < end) {
+        while (i < size) {
                 uint64_t eight;
-                size_t n;
+                size_t n = 1;
 
-                if (end - p >= 8) {
-                        memcpy(&eight, p, 8);
+                if (size - i >= 8) {
+                        memcpy(&eight, p + i, 8);
                         if (!(eight & HIGH_BITS)) {
-                                p += 8;
+                                i += 8;
                                 continue;
                         }
                 }
-                if (*p < 0x80) {
-                        p++;
-                        continue;
-                }
-                n = character_size(p, (size_t)(end - p));
+                if (p[i] >= 0x80)
+                        n = character_size(p + i, size - i);
                 if (!n)
                         return false;
-                p += n;
+                i += n;
         }
         return true;
 }

@@ -610,7 +610,7 @@ objd_status buf_grow(objd_buf *buf, size_t size)
 
         if (size <= have && need <= have)
                 return OBJD_OK;
-        if (need < size)
+        if (need < size || need > PTRDIFF_MAX)
                 return fail(OBJD_E_NOMEM, "no memory for a buffer of %zu bytes", size);
 
         /* Half as much again, so that reads of slowly growing values do not allocate each time. */
