@@ -236,7 +236,7 @@ static objd_status leave_unfinished(struct lane *lane) {
 
 objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
 {
-        struct lane *lane;
+        struct lane *lane = NULL;
         objd_status r = find_own(arena, timeout_ns, &lane);
 
         if (r == OBJD_OK && lane->depth)
