@@ -113,27 +113,35 @@ objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off
 
 /* From now on nobody finds the block; who has found it before is waited for later. */
 static void retire(struct lane *lane, uint32_t number) {
-        struct pool_shm *pool = pool_of(lane);
+        pool_set8(lane, &block_at(lane, number)->state, BLOCK_RETIRED);
+        block_link(lane, &pool_of(lane)->retired, number);
+        pool_set(lane, &lane->arena->header->retire_count, lane->arena->header->retire_count + 1);
+}
+
+static uint64_t highest_version(struct lane *lane, uint32_t number) {
         const struct line_shm *lines = (const struct line_shm *)block_data(lane, number);
-        uint64_t highest = pool->version_floor;
+        uint64_t highest = 0;
 
         for (uint32_t i = SLOT_SIZE / LINE_SIZE; i < BLOCK_SIZE / LINE_SIZE; i++)
                 if (word_get(&lines[i].word) >> LOCK_VERSION_SHIFT > highest)
                         highest = word_get(&lines[i].word) >> LOCK_VERSION_SHIFT;
-        /* One more than the highest, and one for a holder that is about to give its lock back. */
-        pool_set(lane, &pool->version_floor, highest + 2);
-        pool_set8(lane, &block_at(lane, number)->state, BLOCK_RETIRED);
-        block_link(lane, &pool->retired, number);
-        pool_set(lane, &lane->arena->header->retire_count, lane->arena->header->retire_count + 1);
+        return highest;
 }
 
-/* After a grace, with the lock held since before it: retired blocks are free blocks. */
+/*
+ * After a grace, with the lock held since before it: retired blocks are free blocks. Nobody can raise a version in one any
+ * more, so it is now that the highest is known.
+ */
 static objd_status reclaim(struct lane *lane, uint32_t number) {
+        struct pool_shm *pool = pool_of(lane);
+        uint64_t highest = highest_version(lane, number);
         objd_status r;
 
-        block_unlink(lane, &pool_of(lane)->retired, number);
+        if (highest >= pool->version_floor)
+                pool_set(lane, &pool->version_floor, highest + 1);
+        block_unlink(lane, &pool->retired, number);
         r = run_give(lane, number, 1);
-        if (r == OBJD_OK && pool_of(lane)->n_kept > KEEP_BLOCKS) {
+        if (r == OBJD_OK && pool->n_kept > KEEP_BLOCKS) {
                 pool_checkpoint(lane);
                 (void)blocks_punch(lane, number, 1);
         }

@@ -856,22 +856,34 @@ objd_status dict_remove(struct lane *lane, struct object_shm *object, const stru
         return shrink(lane, object, line, key, segment);
 }
 
-/* Everything that the object has is the dict's, but for a long name. */
-objd_status dict_clear_all(struct lane *lane, struct object_shm *object)
+/* Frees the chunks of a list that are the object's, but for its name. */
+static objd_status free_list(struct lane *lane, const struct object_shm *object, uint64_t off)
 {
-        struct line_shm *shards = dict_shards(lane->arena, object);
-        uint64_t off = object->chunks, name = object_name_chunk(object);
-        objd_status r = txn_reserve(lane, (2 + DICT_SHARDS) * 8, 2 + DICT_SHARDS);
+        uint64_t name = object_name_chunk(object);
+        objd_status r = OBJD_OK;
 
-        for (; off && r == OBJD_OK; ) {
+        while (off && r == OBJD_OK) {
                 struct chunk_shm *chunk = arena_at(lane->arena, off, CHUNK_HEAD);
 
                 if (!chunk)
                         return damaged("its list of chunks leads outside the arena");
                 off = chunk->next;
-                if (arena_off(lane->arena, chunk) != name)
+                if (chunk->owner == arena_off(lane->arena, object) && arena_off(lane->arena, chunk) != name)
                         r = txn_free(lane, chunk);
         }
+        return r;
+}
+
+/* Everything that the object has is the dict's, also what this very operation has taken for it so far. */
+objd_status dict_clear_all(struct lane *lane, struct object_shm *object)
+{
+        struct line_shm *shards = dict_shards(lane->arena, object);
+        objd_status r = txn_reserve(lane, (2 + DICT_SHARDS) * 8, 2 + DICT_SHARDS);
+
+        if (r == OBJD_OK)
+                r = free_list(lane, object, object->chunks);
+        if (r == OBJD_OK)
+                r = free_list(lane, object, lane->shm->taken);
         if (r)
                 return r;
         if (shards) {

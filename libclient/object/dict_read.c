@@ -246,7 +246,7 @@ ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, rea
 ALWAYS_INLINE objd_status check_owner(const struct view *view, const struct objd_object *dict)
 {
         if (__builtin_expect(word_get(&view->line->serial) == dict->serial, 1)) {
-                if (__builtin_expect(word_get(&view->line->root[0]) & DICT_SHARDED, 0))
+                if (__builtin_expect((word_get(&view->line->root[0]) & DICT_SHARDED) != 0, 0))
                         return READ_AGAIN; /* it has been given shards since it was looked up */
                 return word_get(&view->line->config) & OBJECT_POISONED ? object_verify(dict) : OBJD_OK;
         }

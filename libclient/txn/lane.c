@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include "base/fork.h"
 #include "base/status.h"
@@ -30,8 +31,10 @@ static pthread_once_t end_once = PTHREAD_ONCE_INIT;
 static void release(struct lane *lane) {
         struct lane_shm *shm = lane->shm;
 
-        if (lane->depth)
+        if (lane->depth) {
+                recover_forget(lane->arena, lane->self);
                 txn_abort(lane);
+        }
         for (uint32_t i = 0; i < LANE_PINS; i++)
                 if (shm->pins[i]) {
                         word_set(&shm->pins[i], 0);
@@ -220,30 +223,57 @@ static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane
         return OBJD_OK;
 }
 
-/*
- * The lane is in the middle of a call. If that call's frame is still below us on the stack, or we are on a
- * signal stack, a signal handler has interrupted it; otherwise longjmp() has left it.
- */
-static objd_status leave_unfinished(struct lane *lane) {
-        stack_t stack;
+/* A frame is never larger than this: the library has no larger arrays on the stack, and forbids variable ones. */
+#define FRAME_MAX 65536
 
-        if (__builtin_frame_address(0) < lane->frame || (sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_ONSTACK)))
+struct frame_search {
+        const struct lane *lane;
+        bool found;
+};
+
+static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
+{
+        struct frame_search *search = data;
+        uintptr_t cfa = _Unwind_GetCFA(context), frame = (uintptr_t)search->lane->frame;
+
+        if (cfa > frame + FRAME_MAX)
+                return _URC_END_OF_STACK;
+        search->found |= cfa >= frame && _Unwind_GetIP(context) == (uintptr_t)search->lane->caller;
+        return search->found ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+/*
+ * The lane is in the middle of a call. If that call is still on the stack below us, a signal handler has interrupted it;
+ * otherwise longjmp() has left it. A handler's frames lie further down the stack than those that it interrupts (or on
+ * a stack of their own), and the interrupted call's return address is still among the callers.
+ */
+static objd_status leave_unfinished(struct lane *lane, const void *frame)
+{
+        struct frame_search search = { .lane = lane };
+        stack_t stack;
+        bool other_stack = sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_ONSTACK);
+
+        if (frame < lane->frame && !other_stack)
+                (void)_Unwind_Backtrace(look_at_frame, &search);
+        if (search.found || other_stack)
                 return fail(OBJD_E_REENTERED, "called from a signal handler that interrupted another call of this thread");
+        recover_forget(lane->arena, lane->self);
         txn_abort(lane);
         lane_leave(lane);
         return OBJD_OK;
 }
 
-objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
+objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
+                              struct lane **ret_lane)
 {
         struct lane *lane = NULL;
         objd_status r = find_own(arena, timeout_ns, &lane);
 
         if (r == OBJD_OK && lane->depth)
-                r = leave_unfinished(lane);
+                r = leave_unfinished(lane, frame);
         if (r)
                 return r;
-        lane_begin_call(lane, timeout_ns);
+        lane_begin_call(lane, timeout_ns, frame, caller);
         *ret_lane = lane;
         return OBJD_OK;
 }

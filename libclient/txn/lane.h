@@ -19,7 +19,8 @@ struct lane {
         uint32_t number;
         uint32_t depth;        /* 1 while a call is under way */
         uint64_t fork_generation; /* fork.h: in which process this lane was claimed */
-        const void *frame;     /* stack address of the call under way */
+        const void *frame;     /* of the call under way: the address of its stack frame, */
+        const void *caller;    /* and where it returns to */
         uint64_t self;         /* id of the claim that this thread really has; differs when it stands in for a dead lane */
         int64_t timeout_ns;    /* of the call under way: how long it may wait for living holders */
         int64_t deadline_ns;   /* the same as a moment; 0 until lane_deadline() is asked */
@@ -82,24 +83,27 @@ void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, u
 extern _Thread_local struct lane *lane_own; /* the thread's lanes; the last used first, mostly */
 
 /* The thread has no lane there yet, or is another process than it was, or has not finished a call. */
-objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
+objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
+                              struct lane **ret_lane);
 
-static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns)
+static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns, const void *frame, const void *caller)
 {
         lane->depth = 1;
-        lane->frame = __builtin_frame_address(0);
+        lane->frame = frame;
+        lane->caller = caller;
         lane->timeout_ns = timeout_ns;
         lane->deadline_ns = 0;
         lane_resume(lane);
 }
 
-static inline objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
+static inline __attribute__((always_inline)) objd_status lane_enter(struct arena *arena, int64_t timeout_ns,
+                                                                    struct lane **ret_lane)
 {
         struct lane *lane = lane_own;
 
         if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() || lane->depth, 0))
-                return lane_enter_slowly(arena, timeout_ns, ret_lane);
-        lane_begin_call(lane, timeout_ns);
+                return lane_enter_slowly(arena, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0), ret_lane);
+        lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
         *ret_lane = lane;
         return OBJD_OK;
 }

@@ -74,3 +74,11 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id) {
         lose(shm, by_lane_id);
         return r == OBJD_OK;
 }
+
+void recover_forget(struct arena *arena, uint64_t by_lane_id)
+{
+        uint64_t high = word_get(&arena->header->lanes_high);
+
+        for (uint32_t i = 1; i <= high; i++)
+                lose(arena_lane(arena, i < high ? i : RESERVE_LANE), by_lane_id);
+}

@@ -13,6 +13,9 @@
  */
 bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id);
 
+/* This claim recovers no lane any more: longjmp() has left the recovery, or its thread ends inside it. */
+void recover_forget(struct arena *arena, uint64_t by_lane_id);
+
 /*
  * Looks at every lane and recovers what is dead, unless somebody has just done so. From inside a call, with its lane.
  * (In object/reap.c, as the next one.) Returns how many.

@@ -266,6 +266,7 @@ objd_status txn_commit(struct lane *lane) {
 }
 
 void txn_abort(struct lane *lane) {
+        pool_recover(lane); /* a call that longjmp() has left may have been in the pool */
         if (lane->shm->log.state == TXN_IDLE)
                 txn_unlock(lane);
         else if (lane->shm->log.state == TXN_ACTIVE)
