@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# A private daemon for a shell script: source this, then start_daemon. It keeps its store, "test", in a folder of its own on
+# a tmpfs, which goes when the script ends; OBJD_URL says where.
+
+bin_daemon=${OBJD_TEST_BIN_DAEMON:?the path of objd}
+bin_objctl=${OBJD_TEST_BIN_OBJCTL:?the path of objctl}
+
+dir=$(mktemp -d /dev/shm/objd-test-XXXXXX)
+daemon_pid=
+export OBJD_URL=shm:$dir/test
+
+# Returns when it answers, or has ended.
+start_daemon() {
+        "$bin_daemon" --dir "$dir" --name test 2>>"$dir/log" &
+        daemon_pid=$!
+        for _ in $(seq 1000); do
+                [ -S "$dir/test.sock" ] && "$bin_objctl" stats --json 2>/dev/null | grep -q '"daemon":true' && return 0
+                kill -0 "$daemon_pid" 2>/dev/null || break
+                sleep 0.01
+        done
+        echo "the daemon does not start:" >&2
+        cat "$dir/log" >&2
+        return 1
+}
+
+# stop_daemon [SIGNAL]
+stop_daemon() {
+        [ -n "$daemon_pid" ] || return 0
+        kill -s "${1:-TERM}" "$daemon_pid"
+        wait "$daemon_pid" 2>/dev/null
+        daemon_pid=
+}
+
+clean_up() {
+        stop_daemon KILL
+        rm -rf "$dir"
+}
+trap clean_up EXIT
