@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reap.c -- looking for the dead: lanes whose thread has died, clients whose process has
- *
- * Everybody who waits looks, but not everybody each time: a look at all lanes is a few microseconds, and one look every few
- * milliseconds is enough for the whole arena, whoever takes it.
+ * reap.c -- what dead processes owned: their anonymous objects, and their entries in the table of clients
  */
 
 #include <unistd.h>
@@ -13,33 +10,7 @@
 #include "object/directory.h"
 #include "txn/recover.h"
 
-#define LANES_EVERY_NS 5000000LL
 #define CLIENTS_EVERY_NS 100000000LL
-
-/* Whether the last look is old enough, and it is we who look now. */
-static bool is_our_turn(uint64_t *last, int64_t every_ns)
-{
-        uint64_t then = word_get(last), now = (uint64_t)now_ns();
-
-        /* A time that lies ahead is another boot's, or another time namespace's. */
-        if (now >= then && now - then < (uint64_t)every_ns)
-                return false;
-        return __atomic_compare_exchange_n(last, &then, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
-static uint32_t recover_lanes(struct arena *arena, uint64_t by)
-{
-        uint64_t high = word_get(&arena->header->lanes_high);
-        uint32_t n = 0;
-
-        for (uint32_t i = 1; i <= high; i++) {
-                uint32_t number = i < high ? i : RESERVE_LANE;
-
-                if (lane_is_dead(arena, arena_lane(arena, number)))
-                        n += recover_lane(arena, number, by);
-        }
-        return n;
-}
 
 /* Whether a thread of this client still has a lane: then the client is not done with, whatever its process is. */
 static bool has_lane(struct arena *arena, uint64_t client)
@@ -87,16 +58,7 @@ static uint32_t reap_clients(struct arena *arena)
         return n;
 }
 
-uint32_t recover_all(struct arena *arena, struct lane *lane)
-{
-        uint32_t n = 0;
-
-        if (is_our_turn(&arena->header->lanes_looked, LANES_EVERY_NS))
-                n += recover_lanes(arena, lane->self);
-        return n;
-}
-
 uint32_t recover_clients(struct arena *arena)
 {
-        return is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? reap_clients(arena) : 0;
+        return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? reap_clients(arena) : 0;
 }

@@ -89,7 +89,7 @@ objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, i
         if (woken && end - start < 2 * (int64_t)SPIN_MAX_NS)
                 lane->spin = at_most_max(2 * (end - start) + lane->spin);
         if (!woken)
-                (void)recover_all(lane->arena, lane); /* it looks at most once in a few milliseconds */
+                (void)recover_in_turn(lane->arena, lane);
         *ret_woken = woken;
         return OBJD_OK;
 }

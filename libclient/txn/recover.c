@@ -8,12 +8,16 @@
 
 #include "txn/recover.h"
 
+#include "base/sys.h"
 #include "mem/pool.h"
 #include "txn/log.h"
 #include "txn/txn.h"
 
 /* How long a recoverer waits for the pool's living holder before it leaves the lane for later. */
 #define PATIENCE_NS 100000000LL
+
+/* How often somebody in the arena looks for dead lanes. */
+#define LANES_EVERY_NS 5000000LL
 
 /* Wins the right to recover, which is held until the lane is clean; replaces a recoverer that has died. */
 static bool win(struct arena *arena, struct lane_shm *shm, uint64_t by) {
@@ -81,4 +85,37 @@ void recover_forget(struct arena *arena, uint64_t by_lane_id)
 
         for (uint32_t i = 1; i <= high; i++)
                 lose(arena_lane(arena, i < high ? i : RESERVE_LANE), by_lane_id);
+}
+
+uint32_t recover_all(struct arena *arena, struct lane *lane)
+{
+        uint64_t high = word_get(&arena->header->lanes_high);
+        uint32_t n = 0;
+
+        for (uint32_t i = 1; i <= high; i++) {
+                uint32_t number = i < high ? i : RESERVE_LANE;
+
+                if (lane_is_dead(arena, arena_lane(arena, number)))
+                        n += recover_lane(arena, number, lane->self);
+        }
+        return n;
+}
+
+/*
+ * Everybody who waits looks for the dead, but not everybody each time: one look every few milliseconds is enough for the whole
+ * arena, whoever takes it.
+ */
+bool recover_is_our_turn(uint64_t *last, int64_t every_ns)
+{
+        uint64_t then = word_get(last), now = (uint64_t)now_ns();
+
+        /* A time that lies ahead is another boot's, or another time namespace's. */
+        if (now >= then && now - then < (uint64_t)every_ns)
+                return false;
+        return __atomic_compare_exchange_n(last, &then, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+uint32_t recover_in_turn(struct arena *arena, struct lane *lane)
+{
+        return recover_is_our_turn(&arena->header->lanes_looked, LANES_EVERY_NS) ? recover_all(arena, lane) : 0;
 }

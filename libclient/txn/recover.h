@@ -17,13 +17,17 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id);
 void recover_forget(struct arena *arena, uint64_t by_lane_id);
 
 /*
- * Looks at every lane and recovers what is dead, unless somebody has just done so. From inside a call, with its lane.
- * (In object/reap.c, as the next one.) Returns how many.
+ * Looks at every lane and recovers what is dead. From inside a call, with its lane. Returns how many. recover_in_turn()
+ * is for those who wait: it does so only if nobody in the whole arena has for some milliseconds.
  */
 uint32_t recover_all(struct arena *arena, struct lane *lane);
+uint32_t recover_in_turn(struct arena *arena, struct lane *lane);
+
+/* Whether what was last done at *last (CLOCK_MONOTONIC) is due again, and it is we who do it. */
+bool recover_is_our_turn(uint64_t *last, int64_t every_ns);
 
 /*
  * The same for clients whose process is gone: deletes their anonymous objects, and frees their entries. Not from inside a
- * call, since it makes calls itself.
+ * call, since it makes calls itself. In turn, too. (In object/reap.c, since it knows what clients own.)
  */
 uint32_t recover_clients(struct arena *arena);
