@@ -27,16 +27,19 @@
 
 #include "object/check.h"
 
-objd_status list_corrupt(const struct list *list, const char *what) {
+objd_status list_corrupt(const struct list *list, const char *what)
+{
         return fail(OBJD_E_CORRUPT, "list %s: %s is damaged", object_label(list->object), what);
 }
 
-objd_status list_out_of_range(const struct objd_object *object, int64_t index, uint64_t len) {
+objd_status list_out_of_range(const struct objd_object *object, int64_t index, uint64_t len)
+{
         return fail(OBJD_E_RANGE, "list %s: there is no item %lld, it has %llu", object_label(object),
                     (long long)index, (unsigned long long)len);
 }
 
-void list_open(struct list *list, struct lane *lane, struct objd_object *object) {
+void list_open(struct list *list, struct lane *lane, struct objd_object *object)
+{
         *list = (struct list){
                 .lane = lane,
                 .arena = lane->arena,
@@ -47,13 +50,16 @@ void list_open(struct list *list, struct lane *lane, struct objd_object *object)
         };
 }
 
-static objd_status check_config(const objd_config *config) {
+static objd_status check_config(const objd_config *config)
+{
         if (config->key_type || config->order || config->bound || config->lock_flags)
-                return fail(OBJD_E_INVAL, "a list has a value type, and no key type, order, bound or lock flags");
+                return fail(OBJD_E_INVAL,
+                            "a list has a value type, and no key type, order, bound or lock flags");
         return OBJD_OK;
 }
 
-static objd_status create(struct lane *lane, struct object_shm *object, const objd_config *config) {
+static objd_status create(struct lane *lane, struct object_shm *object, const objd_config *config)
+{
         (void)lane;
         (void)config;
         for (uint32_t i = 0; i < 5; i++)
@@ -61,7 +67,8 @@ static objd_status create(struct lane *lane, struct object_shm *object, const ob
         return OBJD_OK;
 }
 
-static objd_status plan_destroy(struct lane *lane, struct object_shm *object, struct plan *plan) {
+static objd_status plan_destroy(struct lane *lane, struct object_shm *object, struct plan *plan)
+{
         (void)lane;
         (void)object;
         (void)plan;
@@ -69,36 +76,42 @@ static objd_status plan_destroy(struct lane *lane, struct object_shm *object, st
 }
 
 /* All of a list is in its chunks, which go with its slot. */
-static objd_status destroy(struct lane *lane, struct object_shm *object) {
+static objd_status destroy(struct lane *lane, struct object_shm *object)
+{
         (void)lane;
         (void)object;
         return OBJD_OK;
 }
 
-static void get_config(const struct object_shm *object, objd_config *ret_config) {
+static void get_config(const struct object_shm *object, objd_config *ret_config)
+{
         (void)object;
         (void)ret_config;
 }
 
-static objd_status plan(struct lane *lane, struct op *op, struct plan *plan) {
+static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
+{
         (void)lane;
         return plan_add(plan, &op->object->shm->line);
 }
 
 /* ---- Operations -------------------------------------------------------------------------------------- */
 
-static objd_status resolve(const struct list *list, int64_t index, uint64_t *ret_index) {
+static objd_status resolve(const struct list *list, int64_t index, uint64_t *ret_index)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]);
         objd_status r = list_resolve(index, len, ret_index);
 
         return r ? list_out_of_range(list->object, index, len) : OBJD_OK;
 }
 
-static objd_status apply_insert(struct list *list, struct op *op) {
+static objd_status apply_insert(struct list *list, struct op *op)
+{
         return list_insert(list, list_clip(op->index, word_get(&list->root[LIST_LEN])), op->value);
 }
 
-static objd_status apply_at_index(struct list *list, struct op *op) {
+static objd_status apply_at_index(struct list *list, struct op *op)
+{
         uint64_t index;
         objd_status r = resolve(list, op->index, &index);
 
@@ -114,21 +127,24 @@ static objd_status apply_at_index(struct list *list, struct op *op) {
         return op->code == OP_LIST_GET ? OBJD_OK : list_delete(list, index);
 }
 
-static objd_status apply_remove(struct list *list, struct op *op) {
+static objd_status apply_remove(struct list *list, struct op *op)
+{
         uint64_t index;
         objd_status r = list_locked_index(list, op->value, &index);
 
         return r ? r : list_delete(list, index);
 }
 
-static objd_status apply_slice_del(struct list *list, struct op *op) {
+static objd_status apply_slice_del(struct list *list, struct op *op)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]);
         uint64_t start = list_clip(op->index, len), stop = list_clip(op->stop, len);
 
         return start < stop ? list_slice_del(list, start, stop) : OBJD_OK;
 }
 
-static objd_status apply(struct lane *lane, struct op *op) {
+static objd_status apply(struct lane *lane, struct op *op)
+{
         struct list list;
 
         list_open(&list, lane, op->object);

@@ -37,14 +37,16 @@ struct leaf_shape {
 #define LEAF_MARK 0x55ULL
 #define NODE_MARK 0x2aULL
 
-static inline uint64_t leaf_state(const struct leaf_shape *shape) {
+static inline uint64_t leaf_state(const struct leaf_shape *shape)
+{
         return LEAF_MARK << LIST_MARK_SHIFT | (uint64_t)shape->big << 56 | (uint64_t)shape->reversed << 55 |
                (uint64_t)shape->size << 44 | (uint64_t)shape->dead << 33 | (uint64_t)shape->low << 22 |
                (uint64_t)shape->first << 11 | shape->n;
 }
 
 /* Takes a state apart; false if it is none. Afterwards the table and the values lie inside the leaf's size. */
-static inline bool leaf_parse(uint64_t state, struct leaf_shape *ret) {
+static inline bool leaf_parse(uint64_t state, struct leaf_shape *ret)
+{
         *ret = (struct leaf_shape){
                 .n = state & 0x7ff,
                 .first = state >> 11 & 0x7ff,
@@ -54,77 +56,94 @@ static inline bool leaf_parse(uint64_t state, struct leaf_shape *ret) {
                 .reversed = state >> 55 & 1,
                 .big = state >> 56 & 1,
         };
-        return state >> LIST_MARK_SHIFT == LEAF_MARK && ret->size <= LEAF_WORDS_MAX && ret->low <= ret->size &&
-               LEAF_TABLE + ret->first + ret->n <= ret->low && ret->dead <= ret->size - ret->low;
+        return state >> LIST_MARK_SHIFT == LEAF_MARK && ret->size <= LEAF_WORDS_MAX &&
+               ret->low <= ret->size && LEAF_TABLE + ret->first + ret->n <= ret->low &&
+               ret->dead <= ret->size - ret->low;
 }
 
-static inline uint64_t item_make(objd_type type, uint64_t size) {
+static inline uint64_t item_make(objd_type type, uint64_t size)
+{
         return (uint64_t)type | size << 24;
 }
 
-static inline uint64_t item_at(uint64_t item, uint32_t word) {
+static inline uint64_t item_at(uint64_t item, uint32_t word)
+{
         return (item & ~(0xffffULL << 8)) | (uint64_t)word << 8;
 }
 
-static inline objd_type item_type(uint64_t item) {
+static inline objd_type item_type(uint64_t item)
+{
         return (objd_type)(item & 0xff);
 }
 
-static inline uint32_t item_word(uint64_t item) {
+static inline uint32_t item_word(uint64_t item)
+{
         return (uint32_t)(item >> 8 & 0xffff);
 }
 
-static inline uint64_t item_size(uint64_t item) {
+static inline uint64_t item_size(uint64_t item)
+{
         return item >> 24;
 }
 
 /* Whether two items may be equal, or one may take the other's place: same type and size. */
-static inline bool item_is_like(uint64_t a, uint64_t b) {
+static inline bool item_is_like(uint64_t a, uint64_t b)
+{
         return item_at(a, 0) == item_at(b, 0);
 }
 
-static inline bool item_is_big(uint64_t item) {
+static inline bool item_is_big(uint64_t item)
+{
         return item_size(item) > LIST_INLINE_MAX;
 }
 
 /* Words of the value in the leaf; of a big one, the offset of its chunk. */
-static inline uint32_t item_words(uint64_t item) {
+static inline uint32_t item_words(uint64_t item)
+{
         return item_is_big(item) ? 1 : (uint32_t)(round8(item_size(item)) / 8);
 }
 
-static inline bool item_is_inside(uint64_t item, const struct leaf_shape *shape) {
+static inline bool item_is_inside(uint64_t item, const struct leaf_shape *shape)
+{
         return item_word(item) >= shape->low && item_word(item) + item_words(item) <= shape->size;
 }
 
 /* Where the k-th item of a leaf stands in its table. */
-static inline uint32_t leaf_slot(const struct leaf_shape *shape, uint32_t k) {
+static inline uint32_t leaf_slot(const struct leaf_shape *shape, uint32_t k)
+{
         return shape->first + (shape->reversed ? shape->n - 1 - k : k);
 }
 
-static inline uint64_t *leaf_words(struct list_leaf_shm *leaf, uint32_t word) {
+static inline uint64_t *leaf_words(struct list_leaf_shm *leaf, uint32_t word)
+{
         return (uint64_t *)leaf + word;
 }
 
-static inline const uint64_t *leaf_words_const(const struct list_leaf_shm *leaf, uint32_t word) {
+static inline const uint64_t *leaf_words_const(const struct list_leaf_shm *leaf, uint32_t word)
+{
         return (const uint64_t *)leaf + word;
 }
 
 /* Words between the table and the values. */
-static inline uint32_t leaf_gap(const struct leaf_shape *shape) {
+static inline uint32_t leaf_gap(const struct leaf_shape *shape)
+{
         return shape->low - LEAF_TABLE - shape->first - shape->n;
 }
 
 /* Words that a leaf made anew of the same items would need, without its head. */
-static inline uint32_t leaf_live(const struct leaf_shape *shape) {
+static inline uint32_t leaf_live(const struct leaf_shape *shape)
+{
         return shape->n + shape->size - shape->low - shape->dead;
 }
 
-static inline uint64_t node_state(uint32_t level, uint32_t n) {
+static inline uint64_t node_state(uint32_t level, uint32_t n)
+{
         return NODE_MARK << LIST_MARK_SHIFT | (uint64_t)level << 16 | n;
 }
 
 /* How many children; 0 if this is no state of a node of that level. */
-static inline uint32_t node_n(uint64_t state, uint32_t level) {
+static inline uint32_t node_n(uint64_t state, uint32_t level)
+{
         uint32_t n = state & 0xffff;
 
         return state == node_state(level, n) && n <= NODE_MAX ? n : 0;
@@ -134,7 +153,9 @@ static inline uint32_t node_n(uint64_t state, uint32_t level) {
  * The child under which item `index` of a node is: a guess as if all children had the same number of items, which is
  * nearly right in a list that has been appended to, and a search from there. `count` is the number of items in the node.
  */
-static inline uint32_t node_search(const struct list_node_shm *node, uint32_t n, uint64_t count, uint64_t index) {
+static inline uint32_t node_search(const struct list_node_shm *node, uint32_t n, uint64_t count,
+                                   uint64_t index)
+{
         uint64_t target = index + word_get(&node->entry[0].start);
         uint32_t at = (uint32_t)((double)(int64_t)index * n / (double)(int64_t)count), low, high;
 
@@ -209,10 +230,12 @@ objd_status list_corrupt(const struct list *list, const char *what);
 objd_status new_item_init(struct new_item *item, const struct list *list, const objd_value *value);
 
 /* The leaf at this offset if it is one of this list's. @return OBJD_OK, OBJD_E_CORRUPT */
-objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf, struct leaf_shape *ret_shape);
+objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf,
+                    struct leaf_shape *ret_shape);
 
 /* A new leaf with room for that many words behind its head; nobody can reach it yet. */
-objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_shm **ret_leaf, struct leaf_shape *ret_shape);
+objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_shm **ret_leaf,
+                     struct leaf_shape *ret_shape);
 
 /* Puts items at the end of the table of a leaf that nobody can reach yet, and writes its state down. */
 void leaf_put(struct list_leaf_shm *leaf, struct leaf_shape *shape, uint64_t item, const uint64_t *value);
@@ -222,26 +245,27 @@ objd_status leaf_put_all(const struct list *list, struct list_leaf_shm *leaf, st
 void leaf_seal(struct list_leaf_shm *leaf, const struct leaf_shape *shape);
 
 /* The k-th item. @return OBJD_OK, OBJD_E_CORRUPT */
-objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf, const struct leaf_shape *shape, uint32_t k,
-                      uint64_t *ret_item);
+objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf,
+                      const struct leaf_shape *shape, uint32_t k, uint64_t *ret_item);
 
 /* Whether a value of that many words fits as it is. */
 bool leaf_has_room(const struct leaf_shape *shape, uint32_t words);
 
 /* Change a leaf in place. Each brings shape up to date. leaf_insert() needs leaf_has_room(). */
-objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k,
-                        const struct new_item *item);
-objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k, uint32_t n);
+objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                        uint32_t k, const struct new_item *item);
+objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                        uint32_t k, uint32_t n);
 objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
                             const objd_value *values, size_t n, size_t *ret_done);
 
 /* Gives the k-th item another value if the leaf has room for it; *ret_done says whether. */
-objd_status leaf_replace(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k,
-                         const struct new_item *item, bool *ret_done);
+objd_status leaf_replace(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                         uint32_t k, const struct new_item *item, bool *ret_done);
 
 /* Frees the chunks of the leaf's big values. */
-objd_status leaf_free_big(const struct list *list, const struct list_leaf_shm *leaf, const struct leaf_shape *shape,
-                          uint32_t k, uint32_t n);
+objd_status leaf_free_big(const struct list *list, const struct list_leaf_shm *leaf,
+                          const struct leaf_shape *shape, uint32_t k, uint32_t n);
 
 /* list_tree.c: nodes, and the way through them */
 
@@ -270,7 +294,8 @@ struct tree_leaf {
 };
 objd_status tree_build(const struct list *list, struct tree_leaf *leaf, size_t n);
 
-objd_status node_at(const struct list *list, uint64_t off, uint32_t level, struct list_node_shm **ret_node, uint32_t *ret_n);
+objd_status node_at(const struct list *list, uint64_t off, uint32_t level, struct list_node_shm **ret_node,
+                    uint32_t *ret_n);
 
 /* list_edit.c: one item */
 
@@ -295,23 +320,16 @@ objd_status list_index(struct objd_object *object, const objd_value *value, int6
 objd_status list_count(struct objd_object *object, const objd_value *value, uint64_t *ret_count);
 objd_status list_walk(struct objd_object *object, uint64_t limit, walk_fn fn, void *context);
 
-/*
- * Where the item at index lies now, for a pin: big tells whether it has a chunk of its own. Inside an attempt of
- * read_object().
- */
-struct list_place {
-        uint64_t chunk; /* chunk_off of a big value, else 0 */
-        const uint64_t *bytes;
-        objd_type type;
-        uint64_t size;
-};
-objd_status list_find(struct read *read, int64_t index, struct list_place *ret_place);
+/* For a pin: a big value's chunk gets into the lane's place, a small value is copied to buf and the place stays 0. */
+objd_status list_pin(struct objd_object *object, int64_t index, struct lane_shm *lane, uint32_t place,
+                     objd_value *ret_value, objd_buf *buf);
 
 objd_status list_locked_get(const struct list *list, uint64_t index, objd_value *ret_value, objd_buf *buf);
 objd_status list_locked_index(const struct list *list, const objd_value *value, uint64_t *ret_index);
 
 /* The item that a caller's index means. @return OBJD_OK, OBJD_E_RANGE, without a sentence */
-static inline objd_status list_resolve(int64_t index, uint64_t len, uint64_t *ret_index) {
+static inline objd_status list_resolve(int64_t index, uint64_t len, uint64_t *ret_index)
+{
         uint64_t i = index < 0 ? len + (uint64_t)index : (uint64_t)index;
 
         if (i >= len)
@@ -321,10 +339,11 @@ static inline objd_status list_resolve(int64_t index, uint64_t len, uint64_t *re
 }
 
 /* An end of a slice, cut to what is there. */
-static inline uint64_t list_clip(int64_t index, uint64_t len) {
+static inline uint64_t list_clip(int64_t index, uint64_t len)
+{
         if (index >= 0)
                 return (uint64_t)index < len ? (uint64_t)index : len;
-        return (uint64_t)-(index + 1) < len ? len + (uint64_t)index : 0;
+        return (uint64_t) - (index + 1) < len ? len + (uint64_t)index : 0;
 }
 
 objd_status list_out_of_range(const struct objd_object *object, int64_t index, uint64_t len);

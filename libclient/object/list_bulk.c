@@ -10,7 +10,8 @@
 
 #include "base/sys.h"
 
-static objd_status set_empty(const struct list *list) {
+static objd_status set_empty(const struct list *list)
+{
         objd_status r = txn_reserve(list->lane, 64, 8);
 
         if (r)
@@ -20,7 +21,8 @@ static objd_status set_empty(const struct list *list) {
         return OBJD_OK;
 }
 
-objd_status list_clear(struct list *list) {
+objd_status list_clear(struct list *list)
+{
         uint64_t off = word_get(&list->root[LIST_TREE]), height = word_get(&list->root[LIST_HEIGHT]);
         objd_status r;
 
@@ -33,7 +35,8 @@ objd_status list_clear(struct list *list) {
 }
 
 /* After a cut the leaf on either side of it may be small. */
-static objd_status merge_at(const struct list *list, uint64_t index) {
+static objd_status merge_at(const struct list *list, uint64_t index)
+{
         struct path path;
         bool done;
         objd_status r = tree_find(list, index, &path);
@@ -41,7 +44,8 @@ static objd_status merge_at(const struct list *list, uint64_t index) {
         return r ? r : tree_merge_leaf(list, &path, 0, &done);
 }
 
-objd_status list_slice_del(struct list *list, uint64_t start, uint64_t stop) {
+objd_status list_slice_del(struct list *list, uint64_t start, uint64_t stop)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]), left = len - (stop - start);
         objd_status r;
 
@@ -75,11 +79,13 @@ struct sort {
         struct sortable *from, *to;
 };
 
-static objd_status value_of(const struct list *list, const struct sortable *s, objd_value *ret_value) {
+static objd_status value_of(const struct list *list, const struct sortable *s, objd_value *ret_value)
+{
         const void *bytes = s->words;
 
         if (item_is_big(s->item)) {
-                bytes = arena_at(list->arena, word_get(s->words), VALUE_CHUNK_DATA + round8(item_size(s->item)));
+                bytes = arena_at(list->arena, word_get(s->words),
+                                 VALUE_CHUNK_DATA + round8(item_size(s->item)));
                 if (!bytes)
                         return list_corrupt(list, "the place of a big value");
                 bytes = (const uint8_t *)bytes + VALUE_CHUNK_DATA;
@@ -88,7 +94,8 @@ static objd_status value_of(const struct list *list, const struct sortable *s, o
 }
 
 /* A number that orders values of one type as far as eight bytes can; equal numbers say nothing, except for INT. */
-static uint64_t key_of(const objd_value *value) {
+static uint64_t key_of(const objd_value *value)
+{
         unsigned char start[8] = { 0 };
         uint64_t key;
 
@@ -102,7 +109,8 @@ static uint64_t key_of(const objd_value *value) {
 }
 
 /* Collects all items, and sees that each can be read: the sort itself cannot fail. */
-static objd_status collect(const struct list *list, uint64_t len, struct sortable *to) {
+static objd_status collect(const struct list *list, uint64_t len, struct sortable *to)
+{
         for (uint64_t index = 0; index < len;) {
                 struct path path;
                 objd_status r = tree_find(list, index, &path);
@@ -124,7 +132,8 @@ static objd_status collect(const struct list *list, uint64_t len, struct sortabl
         return OBJD_OK;
 }
 
-static int compare(const struct sort *sort, const struct sortable *a, const struct sortable *b) {
+static int compare(const struct sort *sort, const struct sortable *a, const struct sortable *b)
+{
         objd_value left, right;
 
         if (item_type(a->item) == item_type(b->item)) {
@@ -139,7 +148,8 @@ static int compare(const struct sort *sort, const struct sortable *a, const stru
 }
 
 /* Merges the sorted runs [a, b) and [b, c) of `from` into `to`. Equal items keep their order. */
-static void merge_runs(const struct sort *sort, size_t a, size_t b, size_t c) {
+static void merge_runs(const struct sort *sort, size_t a, size_t b, size_t c)
+{
         struct sortable *to = sort->to + a;
         size_t left = a, right = b;
 
@@ -156,7 +166,8 @@ static void merge_runs(const struct sort *sort, size_t a, size_t b, size_t c) {
 }
 
 /* A merge sort from below. Afterwards the sorted items are in `from`. */
-static void sort_run(struct sort *sort, size_t n) {
+static void sort_run(struct sort *sort, size_t n)
+{
         for (size_t run = 1; run < n; run *= 2) {
                 struct sortable *swap = sort->from;
 
@@ -171,15 +182,17 @@ static void sort_run(struct sort *sort, size_t n) {
 }
 
 /* Fills new leaves with the items in their order; *ret_n of them. */
-static objd_status fill_leaves(const struct list *list, const struct sortable *from, size_t n, struct tree_leaf *to,
-                               size_t *ret_n) {
+static objd_status fill_leaves(const struct list *list, const struct sortable *from, size_t n,
+                               struct tree_leaf *to, size_t *ret_n)
+{
         uint64_t words = 0;
         size_t n_leaves = 0;
 
         for (size_t i = 0; i < n; i++)
                 words += item_words(from[i].item) + 1;
         for (size_t i = 0; i < n; n_leaves++) {
-                uint32_t want = words < LEAF_WORDS_MAX - LEAF_TABLE ? (uint32_t)words : LEAF_WORDS_MAX - LEAF_TABLE;
+                uint32_t want =
+                        words < LEAF_WORDS_MAX - LEAF_TABLE ? (uint32_t)words : LEAF_WORDS_MAX - LEAF_TABLE;
                 struct leaf_shape shape;
                 struct list_leaf_shm *leaf;
                 objd_status r = leaf_new(list, want, &leaf, &shape);
@@ -198,7 +211,9 @@ static objd_status fill_leaves(const struct list *list, const struct sortable *f
 }
 
 /* New leaves and nodes beside the old ones, which go when the root has changed. Big values stay where they are. */
-static objd_status replace_tree(const struct list *list, const struct sortable *items, size_t n, struct tree_leaf *leaves) {
+static objd_status replace_tree(const struct list *list, const struct sortable *items, size_t n,
+                                struct tree_leaf *leaves)
+{
         uint64_t old = word_get(&list->root[LIST_TREE]), height = word_get(&list->root[LIST_HEIGHT]);
         size_t n_leaves;
         objd_status r = fill_leaves(list, items, n, leaves, &n_leaves);
@@ -208,7 +223,8 @@ static objd_status replace_tree(const struct list *list, const struct sortable *
         return r ? r : tree_free(list, old, (uint32_t)height, false);
 }
 
-objd_status list_sort(struct list *list, bool descending) {
+objd_status list_sort(struct list *list, bool descending)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]);
         struct sort sort = { .list = list, .descending = descending };
         struct sortable *memory;

@@ -21,7 +21,8 @@ struct walk {
 #define N_WORD_BITS (LEAF_WORDS_MAX / 64)
 
 /* Marks words of a leaf as some value's; false if one of them is another's already. */
-static bool claim_words(uint64_t *used, uint32_t from, uint32_t n) {
+static bool claim_words(uint64_t *used, uint32_t from, uint32_t n)
+{
         for (uint32_t i = from; i < from + n; i++) {
                 if (used[i / 64] >> (i % 64) & 1)
                         return false;
@@ -30,7 +31,8 @@ static bool claim_words(uint64_t *used, uint32_t from, uint32_t n) {
         return true;
 }
 
-static void check_big(struct walk *walk, uint64_t off, uint64_t item) {
+static void check_big(struct walk *walk, uint64_t off, uint64_t item)
+{
         uint64_t size = VALUE_CHUNK_DATA + round8(item_size(item));
         const uint8_t *chunk = arena_at(walk->arena, off, size);
         objd_value value;
@@ -41,7 +43,8 @@ static void check_big(struct walk *walk, uint64_t off, uint64_t item) {
                 check_fail(walk->check, "the big value at %#llx makes no sense", (unsigned long long)off);
 }
 
-static void check_item(struct walk *walk, const struct list_leaf_shm *leaf, uint64_t off, uint64_t item) {
+static void check_item(struct walk *walk, const struct list_leaf_shm *leaf, uint64_t off, uint64_t item)
+{
         uint64_t bytes[LIST_INLINE_WORDS];
         objd_value value;
 
@@ -51,10 +54,13 @@ static void check_item(struct walk *walk, const struct list_leaf_shm *leaf, uint
         }
         words_out(bytes, leaf_words_const(leaf, item_word(item)), item_size(item));
         if (value_decode(item_type(item), bytes, item_size(item), &value))
-                check_fail(walk->check, "a value in the leaf at %#llx makes no sense", (unsigned long long)off);
+                check_fail(walk->check, "a value in the leaf at %#llx makes no sense",
+                           (unsigned long long)off);
 }
 
-static void check_table(struct walk *walk, const struct list_leaf_shm *leaf, uint64_t off, const struct leaf_shape *shape) {
+static void check_table(struct walk *walk, const struct list_leaf_shm *leaf, uint64_t off,
+                        const struct leaf_shape *shape)
+{
         uint64_t used[N_WORD_BITS] = { 0 };
         uint32_t n_words = 0;
 
@@ -62,7 +68,8 @@ static void check_table(struct walk *walk, const struct list_leaf_shm *leaf, uin
                 uint64_t item = word_get(&leaf->table[leaf_slot(shape, k)]);
 
                 if (!item_is_inside(item, shape) || !claim_words(used, item_word(item), item_words(item))) {
-                        check_fail(walk->check, "item %u of the leaf at %#llx overlaps others", k, (unsigned long long)off);
+                        check_fail(walk->check, "item %u of the leaf at %#llx overlaps others", k,
+                                   (unsigned long long)off);
                         return;
                 }
                 if (item_is_big(item) && !shape->big)
@@ -72,11 +79,13 @@ static void check_table(struct walk *walk, const struct list_leaf_shm *leaf, uin
                 check_item(walk, leaf, off, item);
         }
         if (n_words + shape->dead != shape->size - shape->low)
-                check_fail(walk->check, "the leaf at %#llx has %u words of values and %u dead ones, and says %u",
+                check_fail(walk->check,
+                           "the leaf at %#llx has %u words of values and %u dead ones, and says %u",
                            (unsigned long long)off, n_words, shape->dead, shape->size - shape->low);
 }
 
-static void check_leaf(struct walk *walk, uint64_t off, uint64_t count) {
+static void check_leaf(struct walk *walk, uint64_t off, uint64_t count)
+{
         struct leaf_shape shape;
         const struct list_leaf_shm *leaf;
 
@@ -84,7 +93,8 @@ static void check_leaf(struct walk *walk, uint64_t off, uint64_t count) {
                 return;
         walk->last = off;
         leaf = arena_at(walk->arena, off, LEAF_WORDS_MIN * 8);
-        if (!leaf || !leaf_parse(word_get(&leaf->state), &shape) || !arena_has(walk->arena, off, (uint64_t)shape.size * 8) ||
+        if (!leaf || !leaf_parse(word_get(&leaf->state), &shape) ||
+            !arena_has(walk->arena, off, (uint64_t)shape.size * 8) ||
             chunk_size(&leaf->chunk) < (uint64_t)shape.size * 8 - CHUNK_HEAD) {
                 check_fail(walk->check, "the leaf at %#llx has a damaged head", (unsigned long long)off);
                 return;
@@ -95,7 +105,8 @@ static void check_leaf(struct walk *walk, uint64_t off, uint64_t count) {
         check_table(walk, leaf, off, &shape);
 }
 
-static void check_node(struct walk *walk, uint64_t off, uint32_t level, uint64_t count) {
+static void check_node(struct walk *walk, uint64_t off, uint32_t level, uint64_t count)
+{
         const struct list_node_shm *node;
         uint64_t zero;
         uint32_t n;
@@ -118,7 +129,8 @@ static void check_node(struct walk *walk, uint64_t off, uint32_t level, uint64_t
                 uint64_t to = i + 1 < n ? word_get(&node->entry[i + 1].start) - zero : count;
 
                 if (from >= to || to > count) {
-                        check_fail(walk->check, "the node at %#llx counts from %llu to %llu of %llu under child %u",
+                        check_fail(walk->check,
+                                   "the node at %#llx counts from %llu to %llu of %llu under child %u",
                                    (unsigned long long)off, (unsigned long long)from, (unsigned long long)to,
                                    (unsigned long long)count, i);
                         return;
@@ -128,7 +140,8 @@ static void check_node(struct walk *walk, uint64_t off, uint32_t level, uint64_t
 }
 
 /* Recursion ends: levels only go down, and check_chunk() lets nothing be met twice. */
-void list_check(struct check *check, struct object_shm *object) {
+void list_check(struct check *check, struct object_shm *object)
+{
         struct walk walk = { .check = check, .arena = check->arena };
         const uint64_t *root = object->line.root;
         uint64_t len = word_get(&root[LIST_LEN]), tree = word_get(&root[LIST_TREE]);

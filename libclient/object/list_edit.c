@@ -19,12 +19,14 @@ struct mix {
         bool replaces;
 };
 
-static uint32_t mix_len(const struct mix *mix) {
+static uint32_t mix_len(const struct mix *mix)
+{
         return mix->shape->n + !mix->replaces;
 }
 
 /* The words that the k-th item of the mix takes, with its slot in the table. */
-static objd_status mix_words(const struct list *list, const struct mix *mix, uint32_t k, uint32_t *ret_words) {
+static objd_status mix_words(const struct list *list, const struct mix *mix, uint32_t k, uint32_t *ret_words)
+{
         uint64_t item;
         objd_status r;
 
@@ -38,8 +40,9 @@ static objd_status mix_words(const struct list *list, const struct mix *mix, uin
         return r;
 }
 
-static objd_status mix_put(const struct list *list, const struct mix *mix, uint32_t k, struct list_leaf_shm *leaf,
-                           struct leaf_shape *shape) {
+static objd_status mix_put(const struct list *list, const struct mix *mix, uint32_t k,
+                           struct list_leaf_shm *leaf, struct leaf_shape *shape)
+{
         uint64_t item;
         uint32_t words;
         objd_status r = mix_words(list, mix, k, &words);
@@ -59,8 +62,9 @@ static objd_status mix_put(const struct list *list, const struct mix *mix, uint3
 }
 
 /* A new leaf with [from, to) of the mix; where it is and how many items it has become the i-th part of the change. */
-static objd_status mix_build(const struct list *list, const struct mix *mix, uint32_t from, uint32_t to, uint32_t words,
-                             struct change *change) {
+static objd_status mix_build(const struct list *list, const struct mix *mix, uint32_t from, uint32_t to,
+                             uint32_t words, struct change *change)
+{
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
         objd_status r = leaf_new(list, words, &leaf, &shape);
@@ -76,7 +80,9 @@ static objd_status mix_build(const struct list *list, const struct mix *mix, uin
 }
 
 /* Where to cut the mix so that both parts have about as many words. */
-static objd_status mix_middle(const struct list *list, const struct mix *mix, uint32_t live, uint32_t *ret_cut) {
+static objd_status mix_middle(const struct list *list, const struct mix *mix, uint32_t live,
+                              uint32_t *ret_cut)
+{
         uint32_t cut = 0, sum = 0, words;
 
         while (cut < mix_len(mix) - 1) {
@@ -94,8 +100,9 @@ static objd_status mix_middle(const struct list *list, const struct mix *mix, ui
 }
 
 /* A leaf of its own for an item at either end of the list. That of a prepend fills its table from behind. */
-static objd_status begin_leaf(const struct list *list, const struct path *path, const struct new_item *item, bool front,
-                              struct change *change) {
+static objd_status begin_leaf(const struct list *list, const struct path *path, const struct new_item *item,
+                              bool front, struct change *change)
+{
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
         objd_status r = leaf_new(list, CAPACITY, &leaf, &shape);
@@ -117,7 +124,8 @@ static objd_status begin_leaf(const struct list *list, const struct path *path, 
  * How large the list's only leaf should become, with its head, or 0 if it should become two. It doubles when it is
  * more than half full of what is alive, and only loses what is dead otherwise.
  */
-static uint32_t only_leaf_words(const struct leaf_shape *shape, uint32_t live) {
+static uint32_t only_leaf_words(const struct leaf_shape *shape, uint32_t live)
+{
         uint32_t want = live * 2 > shape->size ? shape->size * 2 : shape->size;
 
         if (live > CAPACITY || (shape->size >= LEAF_WORDS_MAX && live > CAPACITY / 4 * 3))
@@ -128,8 +136,9 @@ static uint32_t only_leaf_words(const struct leaf_shape *shape, uint32_t live) {
 }
 
 /* Makes the leaf anew with the mix in it. index is where the new item comes in the list of len items. */
-static objd_status rebuild(const struct list *list, const struct path *path, const struct mix *mix, uint64_t index,
-                           uint64_t len) {
+static objd_status rebuild(const struct list *list, const struct path *path, const struct mix *mix,
+                           uint64_t index, uint64_t len)
+{
         uint32_t live = leaf_live(mix->shape) + mix->item->words + 1, want, cut;
         uint32_t i = path->height;
         struct change change = { .at = i ? path->at[i - 1] : 0, .n_old = 1, .delta = !mix->replaces };
@@ -163,7 +172,8 @@ static objd_status rebuild(const struct list *list, const struct path *path, con
         return r ? r : tree_splice(list, path, &change);
 }
 
-static objd_status set_len(const struct list *list, uint64_t len) {
+static objd_status set_len(const struct list *list, uint64_t len)
+{
         objd_status r = txn_reserve(list->lane, 8, 1);
 
         if (r == OBJD_OK)
@@ -172,7 +182,8 @@ static objd_status set_len(const struct list *list, uint64_t len) {
 }
 
 /* The first item of a list that has not even an empty leaf. */
-static objd_status plant(const struct list *list, const struct new_item *item) {
+static objd_status plant(const struct list *list, const struct new_item *item)
+{
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
         struct tree_leaf tree;
@@ -186,7 +197,8 @@ static objd_status plant(const struct list *list, const struct new_item *item) {
         return tree_build(list, &tree, 1);
 }
 
-static objd_status insert_inside(struct list *list, uint64_t index, uint64_t len, const struct new_item *item) {
+static objd_status insert_inside(struct list *list, uint64_t index, uint64_t len, const struct new_item *item)
+{
         struct path path;
         struct mix mix;
         objd_status r = tree_find(list, index == len && len ? len - 1 : index, &path);
@@ -204,7 +216,8 @@ static objd_status insert_inside(struct list *list, uint64_t index, uint64_t len
 }
 
 /* The common append: the last leaf has room behind its table, and no node knows how many items it has. */
-static objd_status append_fast(const struct list *list, const struct new_item *item, bool *ret_done) {
+static objd_status append_fast(const struct list *list, const struct new_item *item, bool *ret_done)
+{
         uint64_t last = word_get(&list->root[LIST_LAST]);
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
@@ -220,7 +233,8 @@ static objd_status append_fast(const struct list *list, const struct new_item *i
         return leaf_insert(list, leaf, &shape, shape.n, item);
 }
 
-objd_status list_insert(struct list *list, uint64_t index, const objd_value *value) {
+objd_status list_insert(struct list *list, uint64_t index, const objd_value *value)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]);
         struct new_item item;
         bool done = false;
@@ -229,11 +243,13 @@ objd_status list_insert(struct list *list, uint64_t index, const objd_value *val
         if (r == OBJD_OK && index == len)
                 r = append_fast(list, &item, &done);
         if (r == OBJD_OK && !done)
-                r = word_get(&list->root[LIST_TREE]) ? insert_inside(list, index, len, &item) : plant(list, &item);
+                r = word_get(&list->root[LIST_TREE]) ? insert_inside(list, index, len, &item)
+                                                     : plant(list, &item);
         return r ? r : set_len(list, len + 1);
 }
 
-objd_status list_replace(struct list *list, uint64_t index, const objd_value *value) {
+objd_status list_replace(struct list *list, uint64_t index, const objd_value *value)
+{
         struct new_item item;
         struct path path;
         struct mix mix;
@@ -246,13 +262,18 @@ objd_status list_replace(struct list *list, uint64_t index, const objd_value *va
                 r = leaf_replace(list, path.leaf, &path.shape, path.k, &item, &done);
         if (r || done)
                 return r;
-        mix = (struct mix){ .leaf = path.leaf, .shape = &path.shape, .item = &item, .at = path.k, .replaces = true };
+        mix = (struct mix){
+                .leaf = path.leaf, .shape = &path.shape, .item = &item, .at = path.k, .replaces = true
+        };
         return rebuild(list, &path, &mix, index, 0);
 }
 
 /* A leaf that has just lost its last item goes, unless it is a small list's only one, which is likely to be filled again. */
-static objd_status drop_leaf(const struct list *list, const struct path *path) {
-        struct change change = { .at = path->height ? path->at[path->height - 1] : 0, .n_old = 1, .delta = -1ULL };
+static objd_status drop_leaf(const struct list *list, const struct path *path)
+{
+        struct change change = { .at = path->height ? path->at[path->height - 1] : 0,
+                                 .n_old = 1,
+                                 .delta = -1ULL };
         objd_status r;
 
         if (!path->height && path->shape.size <= 2 * LEAF_WORDS_MIN)
@@ -262,7 +283,8 @@ static objd_status drop_leaf(const struct list *list, const struct path *path) {
 }
 
 /* The common pop: the last leaf keeps enough items, and no node knows how many it has. */
-static objd_status delete_last_fast(const struct list *list, bool *ret_done) {
+static objd_status delete_last_fast(const struct list *list, bool *ret_done)
+{
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
         objd_status r = leaf_at(list, word_get(&list->root[LIST_LAST]), &leaf, &shape);
@@ -271,7 +293,8 @@ static objd_status delete_last_fast(const struct list *list, bool *ret_done) {
         return *ret_done ? leaf_remove(list, leaf, &shape, shape.n - 1, 1) : r;
 }
 
-objd_status list_delete(struct list *list, uint64_t index) {
+objd_status list_delete(struct list *list, uint64_t index)
+{
         uint64_t len = word_get(&list->root[LIST_LEN]);
         struct path path;
         bool done = false;
@@ -296,7 +319,8 @@ objd_status list_delete(struct list *list, uint64_t index) {
         return r ? r : set_len(list, len - 1);
 }
 
-objd_status list_extend(struct list *list, const objd_value *values, size_t n) {
+objd_status list_extend(struct list *list, const objd_value *values, size_t n)
+{
         objd_status r = OBJD_OK;
 
         while (n && r == OBJD_OK) {

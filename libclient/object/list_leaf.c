@@ -22,7 +22,8 @@
  * A chunk of this list that has at least so many bytes, with its head; NULL if there is none at this offset. One that the
  * operation has freed already is none any more, so a damaged tree in which two ways lead to it is noticed.
  */
-static struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_t size) {
+static struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_t size)
+{
         struct chunk_shm *chunk = arena_at(list->arena, off, size);
         enum chunk_list in;
 
@@ -32,7 +33,9 @@ static struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_
         return in == CHUNK_OF_OBJECT || in == CHUNK_TAKEN ? chunk : NULL;
 }
 
-objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf, struct leaf_shape *ret_shape) {
+objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf,
+                    struct leaf_shape *ret_shape)
+{
         struct list_leaf_shm *leaf = (struct list_leaf_shm *)chunk_at(list, off, LEAF_WORDS_MIN * 8);
 
         if (!leaf || !leaf_parse(word_get(&leaf->state), ret_shape) ||
@@ -43,7 +46,8 @@ objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm 
 }
 
 objd_status node_at(const struct list *list, uint64_t off, uint32_t level, struct list_node_shm **ret_node,
-                    uint32_t *ret_n) {
+                    uint32_t *ret_n)
+{
         struct list_node_shm *node = (struct list_node_shm *)chunk_at(list, off, sizeof(*node));
         uint32_t n = node ? node_n(word_get(&node->state), level) : 0;
 
@@ -54,8 +58,9 @@ objd_status node_at(const struct list *list, uint64_t off, uint32_t level, struc
         return OBJD_OK;
 }
 
-objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf, const struct leaf_shape *shape, uint32_t k,
-                      uint64_t *ret_item) {
+objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf,
+                      const struct leaf_shape *shape, uint32_t k, uint64_t *ret_item)
+{
         uint64_t item = word_get(&leaf->table[leaf_slot(shape, k)]);
 
         if (!item_is_inside(item, shape))
@@ -66,18 +71,21 @@ objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf,
 
 /* ---- New values -------------------------------------------------------------------------------------- */
 
-static objd_status measure(struct new_item *item, const struct list *list, const objd_value *value) {
+static objd_status measure(struct new_item *item, const struct list *list, const objd_value *value)
+{
         objd_status r = value_check_type(value, object_value_type(list->object->config), "value");
 
         if (r)
                 return r;
-        *item = (struct new_item){ .item = item_make(value->type, value_encoded_size(value)), .value = value };
+        *item = (struct new_item){ .item = item_make(value->type, value_encoded_size(value)),
+                                   .value = value };
         item->words = item_words(item->item);
         return OBJD_OK;
 }
 
 /* Gives a big value its chunk. From here on the item must get into the list, or the operation fail. */
-static objd_status settle(struct new_item *item, const struct list *list) {
+static objd_status settle(struct new_item *item, const struct list *list)
+{
         uint64_t size = round8(item_size(item->item));
         struct chunk_shm *chunk;
         objd_status r;
@@ -93,14 +101,16 @@ static objd_status settle(struct new_item *item, const struct list *list) {
         return OBJD_OK;
 }
 
-objd_status new_item_init(struct new_item *item, const struct list *list, const objd_value *value) {
+objd_status new_item_init(struct new_item *item, const struct list *list, const objd_value *value)
+{
         objd_status r = measure(item, list, value);
 
         return r ? r : settle(item, list);
 }
 
 /* Into words that nobody can reach. */
-static void store_value(const struct new_item *item, uint64_t *to) {
+static void store_value(const struct new_item *item, uint64_t *to)
+{
         if (item->big)
                 word_set(to, item->big);
         else if (item->words)
@@ -109,7 +119,9 @@ static void store_value(const struct new_item *item, uint64_t *to) {
 
 /* ---- Leaves that nobody can reach yet ---------------------------------------------------------------- */
 
-objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_shm **ret_leaf, struct leaf_shape *ret_shape) {
+objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_shm **ret_leaf,
+                     struct leaf_shape *ret_shape)
+{
         uint64_t want = (uint64_t)(words + LEAF_TABLE) * 8, size;
         struct chunk_shm *chunk;
         objd_status r;
@@ -130,7 +142,8 @@ objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_s
 }
 
 /* Room for a value below the others. An empty one stands at the end, where no later change of `low` reaches it. */
-static uint64_t place_value(struct leaf_shape *shape, uint64_t item) {
+static uint64_t place_value(struct leaf_shape *shape, uint64_t item)
+{
         uint32_t words = item_words(item);
 
         shape->low -= words;
@@ -138,7 +151,8 @@ static uint64_t place_value(struct leaf_shape *shape, uint64_t item) {
         return item_at(item, words ? shape->low : shape->size);
 }
 
-void leaf_put(struct list_leaf_shm *leaf, struct leaf_shape *shape, uint64_t item, const uint64_t *value) {
+void leaf_put(struct list_leaf_shm *leaf, struct leaf_shape *shape, uint64_t item, const uint64_t *value)
+{
         uint32_t words = item_words(item);
 
         item = place_value(shape, item);
@@ -147,7 +161,8 @@ void leaf_put(struct list_leaf_shm *leaf, struct leaf_shape *shape, uint64_t ite
         word_set(&leaf->table[shape->first + shape->n++], item);
 }
 
-void leaf_put_new(struct list_leaf_shm *leaf, struct leaf_shape *shape, const struct new_item *item) {
+void leaf_put_new(struct list_leaf_shm *leaf, struct leaf_shape *shape, const struct new_item *item)
+{
         uint64_t placed = place_value(shape, item->item);
 
         store_value(item, leaf_words(leaf, shape->low));
@@ -155,7 +170,8 @@ void leaf_put_new(struct list_leaf_shm *leaf, struct leaf_shape *shape, const st
 }
 
 objd_status leaf_put_all(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
-                         const struct list_leaf_shm *from, const struct leaf_shape *from_shape) {
+                         const struct list_leaf_shm *from, const struct leaf_shape *from_shape)
+{
         for (uint32_t k = 0; k < from_shape->n; k++) {
                 uint64_t item;
                 objd_status r = leaf_item(list, from, from_shape, k, &item);
@@ -169,20 +185,23 @@ objd_status leaf_put_all(const struct list *list, struct list_leaf_shm *leaf, st
         return OBJD_OK;
 }
 
-void leaf_seal(struct list_leaf_shm *leaf, const struct leaf_shape *shape) {
+void leaf_seal(struct list_leaf_shm *leaf, const struct leaf_shape *shape)
+{
         word_set(&leaf->state, leaf_state(shape));
 }
 
 /* ---- Changes in place -------------------------------------------------------------------------------- */
 
-bool leaf_has_room(const struct leaf_shape *shape, uint32_t words) {
+bool leaf_has_room(const struct leaf_shape *shape, uint32_t words)
+{
         uint32_t gap = leaf_gap(shape);
 
         return gap > words || (gap == words && shape->first);
 }
 
 /* Before the gap is written: see the top of this file. */
-static void note_gap(const struct list *list, const uint64_t *p, uint32_t words) {
+static void note_gap(const struct list *list, const uint64_t *p, uint32_t words)
+{
         if (!list->gap_is_fresh && words)
                 txn_note(list->lane, p, (size_t)words * 8);
 }
@@ -190,8 +209,9 @@ static void note_gap(const struct list *list, const uint64_t *p, uint32_t words)
 /*
  * Puts n table slots down, of which those before `top` are or were in use. The others are gap.
  */
-static void write_slots(const struct list *list, struct list_leaf_shm *leaf, uint32_t from, const uint64_t *slots, uint32_t n,
-                        uint32_t top) {
+static void write_slots(const struct list *list, struct list_leaf_shm *leaf, uint32_t from,
+                        const uint64_t *slots, uint32_t n, uint32_t top)
+{
         uint32_t n_used = from + n <= top ? n : from < top ? top - from : 0;
 
         if (!list->gap_is_fresh)
@@ -206,9 +226,11 @@ static void write_slots(const struct list *list, struct list_leaf_shm *leaf, uin
  * down if there is room. An insert before all others moves everybody up by more than one, so that the
  * next ones have nothing to move.
  */
-static void insert_slot(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t q,
-                        uint64_t item) {
-        uint32_t gap = leaf_gap(shape), behind = shape->n - q, top = shape->first + shape->n, first = shape->first;
+static void insert_slot(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                        uint32_t q, uint64_t item)
+{
+        uint32_t gap = leaf_gap(shape), behind = shape->n - q, top = shape->first + shape->n,
+                 first = shape->first;
         uint64_t slots[LEAF_WORDS_MAX];
         bool down = first && (!gap || q < behind);
         uint32_t n_moved = down ? q : behind, step = 1;
@@ -225,8 +247,9 @@ static void insert_slot(const struct list *list, struct list_leaf_shm *leaf, str
         write_slots(list, leaf, shape->first + (down ? 0 : q), slots, n_moved + 1, top);
 }
 
-objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k,
-                        const struct new_item *item) {
+objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                        uint32_t k, const struct new_item *item)
+{
         uint32_t q = shape->reversed ? shape->n - k : k;
         uint64_t placed;
         size_t words = shape->n + 2 + (list->gap_is_fresh ? 0 : item->words);
@@ -243,7 +266,8 @@ objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, str
 }
 
 objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
-                            const objd_value *values, size_t n, size_t *ret_done) {
+                            const objd_value *values, size_t n, size_t *ret_done)
+{
         size_t done = 0;
         objd_status r = txn_reserve(list->lane, SPARE_BYTES, SPARE_NOTES);
 
@@ -270,8 +294,9 @@ objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struc
         return OBJD_OK;
 }
 
-objd_status leaf_free_big(const struct list *list, const struct list_leaf_shm *leaf, const struct leaf_shape *shape,
-                          uint32_t k, uint32_t n) {
+objd_status leaf_free_big(const struct list *list, const struct list_leaf_shm *leaf,
+                          const struct leaf_shape *shape, uint32_t k, uint32_t n)
+{
         if (!shape->big)
                 return OBJD_OK;
         for (; n; n--, k++) {
@@ -292,7 +317,9 @@ objd_status leaf_free_big(const struct list *list, const struct list_leaf_shm *l
 }
 
 /* Closes the table over m slots from q on, moving whichever side is shorter. */
-static void remove_slots(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t q, uint32_t m) {
+static void remove_slots(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                         uint32_t q, uint32_t m)
+{
         uint32_t behind = shape->n - q - m, n = q < behind ? q : behind;
         uint32_t from = shape->first + (q < behind ? 0 : q + m), to = from + (q < behind ? m : -m);
         uint64_t moved[LEAF_WORDS_MAX];
@@ -306,7 +333,9 @@ static void remove_slots(const struct list *list, struct list_leaf_shm *leaf, st
         shape->n -= m;
 }
 
-objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k, uint32_t n) {
+objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                        uint32_t k, uint32_t n)
+{
         uint32_t q = shape->reversed ? shape->n - k - n : k;
         objd_status r = leaf_free_big(list, leaf, shape, k, n);
 
@@ -319,7 +348,8 @@ objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, str
                 if (r)
                         break;
                 if (n == 1 && item_word(item) == shape->low)
-                        shape->low += item_words(item); /* it came last: pushing and popping leaves nothing behind */
+                        shape->low += item_words(
+                                item); /* it came last: pushing and popping leaves nothing behind */
                 else
                         shape->dead += item_words(item);
         }
@@ -335,7 +365,9 @@ objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, str
 }
 
 /* The new value over the old one, which takes as many words or more. */
-static void overwrite(const struct list *list, struct list_leaf_shm *leaf, const struct new_item *item, uint32_t word) {
+static void overwrite(const struct list *list, struct list_leaf_shm *leaf, const struct new_item *item,
+                      uint32_t word)
+{
         uint64_t bytes[LIST_INLINE_WORDS + 1];
 
         if (item->big)
@@ -345,8 +377,9 @@ static void overwrite(const struct list *list, struct list_leaf_shm *leaf, const
         txn_write(list->lane, leaf_words(leaf, word), bytes, (size_t)item->words * 8);
 }
 
-objd_status leaf_replace(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape, uint32_t k,
-                         const struct new_item *item, bool *ret_done) {
+objd_status leaf_replace(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                         uint32_t k, const struct new_item *item, bool *ret_done)
+{
         uint64_t old, placed, *slot = &leaf->table[leaf_slot(shape, k)];
         struct leaf_shape before = *shape;
         objd_status r = leaf_item(list, leaf, shape, k, &old);

@@ -24,15 +24,17 @@ struct image {
 /* ---- Down -------------------------------------------------------------------------------------------- */
 
 /* The first item under a child, and the first that is not, counted from the node's first. */
-static void child_range(const struct list_node_shm *node, uint32_t n, uint32_t at, uint64_t total, uint64_t *ret_from,
-                        uint64_t *ret_to) {
+static void child_range(const struct list_node_shm *node, uint32_t n, uint32_t at, uint64_t total,
+                        uint64_t *ret_from, uint64_t *ret_to)
+{
         uint64_t zero = word_get(&node->entry[0].start);
 
         *ret_from = word_get(&node->entry[at].start) - zero;
         *ret_to = at + 1 < n ? word_get(&node->entry[at + 1].start) - zero : total;
 }
 
-objd_status tree_find(const struct list *list, uint64_t index, struct path *ret_path) {
+objd_status tree_find(const struct list *list, uint64_t index, struct path *ret_path)
+{
         uint64_t off = word_get(&list->root[LIST_TREE]), count = word_get(&list->root[LIST_LEN]);
         uint64_t height = word_get(&list->root[LIST_HEIGHT]);
         objd_status r;
@@ -68,7 +70,8 @@ objd_status tree_find(const struct list *list, uint64_t index, struct path *ret_
         return r;
 }
 
-objd_status tree_shift(const struct list *list, const struct path *path, uint32_t height, uint64_t delta) {
+objd_status tree_shift(const struct list *list, const struct path *path, uint32_t height, uint64_t delta)
+{
         struct list_entry_shm entry[NODE_MAX];
         objd_status r = OBJD_OK;
 
@@ -97,8 +100,9 @@ objd_status tree_shift(const struct list *list, const struct path *path, uint32_
 
 /* ---- Nodes in private memory ------------------------------------------------------------------------- */
 
-static objd_status image_load(const struct list *list, const struct list_node_shm *node, uint32_t level, uint64_t total,
-                              struct image *ret) {
+static objd_status image_load(const struct list *list, const struct list_node_shm *node, uint32_t level,
+                              uint64_t total, struct image *ret)
+{
         uint32_t n = node_n(word_get(&node->state), level);
         uint64_t from, to;
 
@@ -112,7 +116,8 @@ static objd_status image_load(const struct list *list, const struct list_node_sh
         return OBJD_OK;
 }
 
-static uint64_t image_total(const struct image *image) {
+static uint64_t image_total(const struct image *image)
+{
         uint64_t total = 0;
 
         for (uint32_t i = 0; i < image->n; i++)
@@ -120,17 +125,21 @@ static uint64_t image_total(const struct image *image) {
         return total;
 }
 
-static void image_splice(struct image *image, const struct change *change) {
+static void image_splice(struct image *image, const struct change *change)
+{
         struct tree_leaf *at = image->child + change->at;
 
-        memmove(at + change->n_new, at + change->n_old, (image->n - change->at - change->n_old) * sizeof(*at));
+        memmove(at + change->n_new, at + change->n_old,
+                (image->n - change->at - change->n_old) * sizeof(*at));
         for (uint32_t i = 0; i < change->n_new; i++)
                 at[i] = (struct tree_leaf){ change->put[i].off, change->put[i].count };
         image->n += change->n_new - change->n_old;
 }
 
 /* Writes the node's words that differ, as one stretch. */
-static objd_status image_store(const struct list *list, struct list_node_shm *node, uint32_t level, const struct image *image) {
+static objd_status image_store(const struct list *list, struct list_node_shm *node, uint32_t level,
+                               const struct image *image)
+{
         struct list_entry_shm entry[NODE_MAX];
         uint64_t start = word_get(&node->entry[0].start);
         uint32_t from = image->n, to = 0;
@@ -141,7 +150,8 @@ static objd_status image_store(const struct list *list, struct list_node_shm *no
         for (uint32_t i = 0; i < image->n; i++) {
                 entry[i] = (struct list_entry_shm){ start, image->child[i].off };
                 start += image->child[i].count;
-                if (word_get(&node->entry[i].start) == entry[i].start && word_get(&node->entry[i].child) == entry[i].child)
+                if (word_get(&node->entry[i].start) == entry[i].start &&
+                    word_get(&node->entry[i].child) == entry[i].child)
                         continue;
                 from = from < i ? from : i;
                 to = i + 1;
@@ -154,8 +164,9 @@ static objd_status image_store(const struct list *list, struct list_node_shm *no
 }
 
 /* A new node, which nobody can reach yet. */
-static objd_status node_new(const struct list *list, uint32_t level, const struct tree_leaf *child, uint32_t n,
-                            uint64_t *ret_off) {
+static objd_status node_new(const struct list *list, uint32_t level, const struct tree_leaf *child,
+                            uint32_t n, uint64_t *ret_off)
+{
         struct chunk_shm *chunk;
         struct list_node_shm *node;
         uint64_t start = 0;
@@ -177,7 +188,8 @@ static objd_status node_new(const struct list *list, uint32_t level, const struc
 /* ---- Up ---------------------------------------------------------------------------------------------- */
 
 /* A topmost node with one child has no purpose. */
-static objd_status lower_root(const struct list *list) {
+static objd_status lower_root(const struct list *list)
+{
         uint64_t off = word_get(&list->root[LIST_TREE]);
         uint32_t height = (uint32_t)word_get(&list->root[LIST_HEIGHT]), n;
 
@@ -203,7 +215,8 @@ static objd_status lower_root(const struct list *list) {
 }
 
 /* Brings the root's offset of the last leaf up to date. */
-static objd_status find_last(const struct list *list) {
+static objd_status find_last(const struct list *list)
+{
         uint64_t off = word_get(&list->root[LIST_TREE]);
 
         for (uint32_t level = (uint32_t)word_get(&list->root[LIST_HEIGHT]); level; level--) {
@@ -220,7 +233,8 @@ static objd_status find_last(const struct list *list) {
         return OBJD_OK;
 }
 
-static objd_status settle_root(const struct list *list) {
+static objd_status settle_root(const struct list *list)
+{
         objd_status r = txn_reserve(list->lane, 64, 8);
 
         if (r == OBJD_OK)
@@ -229,7 +243,8 @@ static objd_status settle_root(const struct list *list) {
 }
 
 /* The change has come to the top: what is to be there now is nothing, something else, or two things. */
-static objd_status change_root(const struct list *list, const struct change *change) {
+static objd_status change_root(const struct list *list, const struct change *change)
+{
         uint64_t off = change->n_new ? change->put[0].off : 0, height = word_get(&list->root[LIST_HEIGHT]);
         objd_status r = txn_reserve(list->lane, 64, 8);
 
@@ -256,8 +271,9 @@ static objd_status change_root(const struct list *list, const struct change *cha
  * A full node gets a second one behind it. In the middle of the list both get half; at its ends the full one stays nearly
  * full, since a list that grows at one end would otherwise leave halves behind.
  */
-static objd_status split_node(const struct list *list, struct list_node_shm *node, uint32_t level, struct image *image,
-                              struct change *change) {
+static objd_status split_node(const struct list *list, struct list_node_shm *node, uint32_t level,
+                              struct image *image, struct change *change)
+{
         uint32_t n_left = image->n / 2, n_right;
         uint64_t off;
         objd_status r;
@@ -284,8 +300,9 @@ static objd_status split_node(const struct list *list, struct list_node_shm *nod
  * A node with few children is joined with a neighbour under the same parent, if that has few enough. The right one
  * of them goes. parent_at is the node's place in its parent.
  */
-static objd_status join_node(const struct list *list, const struct path *path, uint32_t i, struct image *image,
-                             struct change *change, bool *ret_done) {
+static objd_status join_node(const struct list *list, const struct path *path, uint32_t i,
+                             struct image *image, struct change *change, bool *ret_done)
+{
         struct image left, parent;
         struct list_node_shm *sibling;
         uint32_t at = path->at[i - 1], level = path->height - i, other = at ? at - 1 : 1, n;
@@ -311,7 +328,9 @@ static objd_status join_node(const struct list *list, const struct path *path, u
         r = image_store(list, other < at ? sibling : path->node[i], level, &left);
         if (r == OBJD_OK)
                 r = txn_free(list->lane, &(other < at ? path->node[i] : sibling)->chunk);
-        *change = (struct change){ .at = other < at ? other : at, .n_old = 2, .n_new = 1, .delta = change->delta };
+        *change = (struct change){
+                .at = other < at ? other : at, .n_old = 2, .n_new = 1, .delta = change->delta
+        };
         change->put[0].off = arena_off(list->arena, other < at ? sibling : path->node[i]);
         change->put[0].count = image_total(&left);
         *ret_done = true;
@@ -319,8 +338,9 @@ static objd_status join_node(const struct list *list, const struct path *path, u
 }
 
 /* Applies the change to the path's i-th node. *ret_goes_on: it has become a change of the node above. */
-static objd_status change_node(const struct list *list, const struct path *path, uint32_t i, struct change *change,
-                               bool *ret_goes_on) {
+static objd_status change_node(const struct list *list, const struct path *path, uint32_t i,
+                               struct change *change, bool *ret_goes_on)
+{
         struct list_node_shm *node = path->node[i];
         uint32_t level = path->height - i;
         bool fewer = change->n_new < change->n_old, done;
@@ -350,7 +370,8 @@ static objd_status change_node(const struct list *list, const struct path *path,
         return r;
 }
 
-objd_status tree_splice(const struct list *list, const struct path *path, struct change *change) {
+objd_status tree_splice(const struct list *list, const struct path *path, struct change *change)
+{
         uint32_t i = path->height;
         bool goes_on = true;
         objd_status r = OBJD_OK;
@@ -364,8 +385,9 @@ objd_status tree_splice(const struct list *list, const struct path *path, struct
 }
 
 /* Makes one leaf of two neighbours under one parent. Without memory for it they stay as they are. */
-static objd_status join_leaves(const struct list *list, const struct tree_leaf *child, uint32_t words, uint64_t *ret_off,
-                               uint64_t *ret_count) {
+static objd_status join_leaves(const struct list *list, const struct tree_leaf *child, uint32_t words,
+                               uint64_t *ret_off, uint64_t *ret_count)
+{
         struct list_leaf_shm *leaf, *from[2];
         struct leaf_shape shape, from_shape[2];
         objd_status r;
@@ -388,7 +410,8 @@ static objd_status join_leaves(const struct list *list, const struct tree_leaf *
         return OBJD_OK;
 }
 
-objd_status tree_merge_leaf(const struct list *list, const struct path *path, uint64_t delta, bool *ret_done) {
+objd_status tree_merge_leaf(const struct list *list, const struct path *path, uint64_t delta, bool *ret_done)
+{
         uint32_t i = path->height - 1, at, other;
         struct change change = { .n_old = 2, .n_new = 1, .delta = delta };
         struct leaf_shape shape;
@@ -418,7 +441,8 @@ objd_status tree_merge_leaf(const struct list *list, const struct path *path, ui
 
 /* ---- Many -------------------------------------------------------------------------------------------- */
 
-objd_status tree_free(const struct list *list, uint64_t off, uint32_t level, bool with_values) {
+objd_status tree_free(const struct list *list, uint64_t off, uint32_t level, bool with_values)
+{
         struct list_node_shm *node;
         uint32_t n;
         objd_status r;
@@ -438,10 +462,13 @@ objd_status tree_free(const struct list *list, uint64_t off, uint32_t level, boo
         return r ? r : txn_free(list->lane, &node->chunk);
 }
 
-static objd_status prune(const struct list *list, uint64_t off, uint32_t level, uint64_t total, uint64_t from, uint64_t to);
+static objd_status prune(const struct list *list, uint64_t off, uint32_t level, uint64_t total, uint64_t from,
+                         uint64_t to);
 
 /* Takes [from, to) out of a child that has `count` items; freed as a whole if that is everything. */
-static objd_status prune_child(const struct list *list, struct tree_leaf *child, uint32_t level, uint64_t from, uint64_t to) {
+static objd_status prune_child(const struct list *list, struct tree_leaf *child, uint32_t level,
+                               uint64_t from, uint64_t to)
+{
         objd_status r;
 
         if (from == 0 && to == child->count)
@@ -452,8 +479,9 @@ static objd_status prune_child(const struct list *list, struct tree_leaf *child,
         return r;
 }
 
-static objd_status prune_node(const struct list *list, uint64_t off, uint32_t level, uint64_t total, uint64_t from,
-                              uint64_t to) {
+static objd_status prune_node(const struct list *list, uint64_t off, uint32_t level, uint64_t total,
+                              uint64_t from, uint64_t to)
+{
         struct list_node_shm *node;
         struct image image;
         uint64_t start = 0;
@@ -479,7 +507,9 @@ static objd_status prune_node(const struct list *list, uint64_t off, uint32_t le
 }
 
 /* At most two children of a node are cut, those at the ends; what is between them goes whole. */
-static objd_status prune(const struct list *list, uint64_t off, uint32_t level, uint64_t total, uint64_t from, uint64_t to) {
+static objd_status prune(const struct list *list, uint64_t off, uint32_t level, uint64_t total, uint64_t from,
+                         uint64_t to)
+{
         struct leaf_shape shape;
         struct list_leaf_shm *leaf;
         objd_status r;
@@ -492,18 +522,21 @@ static objd_status prune(const struct list *list, uint64_t off, uint32_t level, 
         return r ? r : leaf_remove(list, leaf, &shape, (uint32_t)from, (uint32_t)(to - from));
 }
 
-objd_status tree_prune(const struct list *list, uint64_t from, uint64_t to) {
+objd_status tree_prune(const struct list *list, uint64_t from, uint64_t to)
+{
         uint64_t height = word_get(&list->root[LIST_HEIGHT]);
         objd_status r = OBJD_OK;
 
         if (height > LIST_HEIGHT_MAX)
                 r = list_corrupt(list, "the height");
         if (r == OBJD_OK)
-                r = prune(list, word_get(&list->root[LIST_TREE]), (uint32_t)height, word_get(&list->root[LIST_LEN]), from, to);
+                r = prune(list, word_get(&list->root[LIST_TREE]), (uint32_t)height,
+                          word_get(&list->root[LIST_LEN]), from, to);
         return r ? r : settle_root(list);
 }
 
-static objd_status reverse(const struct list *list, uint64_t off, uint32_t level, uint64_t total) {
+static objd_status reverse(const struct list *list, uint64_t off, uint32_t level, uint64_t total)
+{
         struct list_node_shm *node;
         struct image image;
         uint32_t n;
@@ -537,7 +570,8 @@ static objd_status reverse(const struct list *list, uint64_t off, uint32_t level
 }
 
 /* No item is moved: each node turns its children round, and each leaf reads its table from the other end. */
-objd_status tree_reverse(const struct list *list) {
+objd_status tree_reverse(const struct list *list)
+{
         uint64_t height = word_get(&list->root[LIST_HEIGHT]), off = word_get(&list->root[LIST_TREE]);
         objd_status r = OBJD_OK;
 
@@ -548,7 +582,8 @@ objd_status tree_reverse(const struct list *list) {
         return r ? r : settle_root(list);
 }
 
-objd_status tree_build(const struct list *list, struct tree_leaf *leaf, size_t n) {
+objd_status tree_build(const struct list *list, struct tree_leaf *leaf, size_t n)
+{
         uint64_t last = leaf[n - 1].off;
         uint32_t level = 0;
         objd_status r;

@@ -27,12 +27,14 @@ struct read {
 typedef objd_status (*read_fn)(struct read *read, void *context);
 
 /* Whether everything that was loaded so far belongs to the version that the attempt began with. */
-static inline bool read_holds(const struct read *read) {
+static inline bool read_holds(const struct read *read)
+{
         return lock_read_valid(read->line, read->version);
 }
 
 /* Keeps writers out for the rest of the read; nobody can starve it any more. */
-static inline objd_status read_freeze(struct read *read, uint32_t operation) {
+static inline objd_status read_freeze(struct read *read, uint32_t operation)
+{
         objd_status r;
 
         txn_begin(read->lane, operation);
@@ -47,7 +49,8 @@ static inline objd_status read_freeze(struct read *read, uint32_t operation) {
 }
 
 /* The start of an attempt on a line that somebody is writing, or that has changed under the reader too often. */
-static __attribute__((noinline, unused)) objd_status read_wait(struct read *read, uint32_t operation) {
+static __attribute__((noinline, unused)) objd_status read_wait(struct read *read, uint32_t operation)
+{
         objd_status r;
 
         if (read->n_tries >= read->max_tries)
@@ -62,21 +65,24 @@ static __attribute__((noinline, unused)) objd_status read_wait(struct read *read
 }
 
 /* Takes the line's version, and sees that the line still belongs to the object. */
-static inline objd_status read_begin(struct read *read, uint32_t operation) {
+static inline objd_status read_begin(struct read *read, uint32_t operation)
+{
         objd_status r;
 
         for (;;) {
                 if (!read->frozen) {
                         read->version = lock_read_begin(read->line);
                         if (__builtin_expect(!lock_version_is_stable(read->version) ||
-                                             read->n_tries >= read->max_tries, 0)) {
+                                                     read->n_tries >= read->max_tries,
+                                             0)) {
                                 r = read_wait(read, operation);
                                 if (r)
                                         return r;
                         }
                 }
                 if (__builtin_expect(word_get(&read->line->serial) == read->object->serial &&
-                                     !(word_get(&read->line->config) & OBJECT_POISONED), 1))
+                                             !(word_get(&read->line->config) & OBJECT_POISONED),
+                                     1))
                         return OBJD_OK;
                 r = object_verify(read->object);
                 if (r && read_holds(read))
@@ -89,10 +95,13 @@ static inline objd_status read_begin(struct read *read, uint32_t operation) {
  * Reads the object under the version of its own line. attempt is inlined where it is known; operation (an OP_* code) is
  * what others are told that this lane does if it has to freeze the line.
  */
-static inline __attribute__((always_inline)) objd_status read_object(struct objd_object *object, uint32_t operation,
-                                                                     uint32_t max_tries, read_fn attempt,
-                                                                     void *context) {
-        struct read read = { .arena = object->conn->arena, .object = object, .line = &object->shm->line,
+static inline __attribute__((always_inline)) objd_status read_object(struct objd_object *object,
+                                                                     uint32_t operation, uint32_t max_tries,
+                                                                     read_fn attempt, void *context)
+{
+        struct read read = { .arena = object->conn->arena,
+                             .object = object,
+                             .line = &object->shm->line,
                              .max_tries = max_tries };
         objd_status r = lane_enter(read.arena, conn_timeout(object->conn), &read.lane);
 
