@@ -48,6 +48,7 @@ static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_n
                 for (uint32_t word = 0; word < LINE_SIZE / 8; word++)
                         word_set((uint64_t *)&lines[i] + word, word ? 0 : pool->version_floor << LOCK_VERSION_SHIFT);
         word_set(&lines[0].word, flags & SLOT_IS_GROUP ? 0xffffffffULL : 1); /* used[0]: the head itself */
+        word_set(&lines[1].word, 0);                                         /* n_used, which is no lock word either */
         pool_set8(lane, &block_at(lane, number)->state, flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS);
         block_link(lane, list_of(lane, flags), number);
         *ret_number = number;
