@@ -112,7 +112,7 @@ static objd_status apply_insert(struct list *list, struct op *op)
 
 static objd_status apply_at_index(struct list *list, struct op *op)
 {
-        uint64_t index;
+        uint64_t index = 0;
         objd_status r = resolve(list, op->index, &index);
 
         if (r)

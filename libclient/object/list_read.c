@@ -263,7 +263,7 @@ static objd_status try_len(struct read *read, void *context)
 
 objd_status list_len(struct objd_object *object, uint64_t *ret_len)
 {
-        uint64_t len;
+        uint64_t len = 0;
         objd_status r = read_object(object, OP_LIST_GET, LOCK_READ_RETRIES, try_len, &len);
 
         if (r == OBJD_OK)

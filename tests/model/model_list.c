@@ -11,6 +11,7 @@
  */
 
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,15 +24,16 @@
 #include "support/random.h"
 
 #define N_OWN 2    /* processes with a list of their own */
-#define N_SHARED 3 /* processes on the shared lists */
+#define N_SHARED 3 /* threads on the shared lists: two in one process, the others in one each */
 #define STEPS 12000
 #define SHARED_STEPS 15000
 #define FIXED_ITEMS 3000
 
 static uint64_t seed;
-static uint64_t step;
+static _Thread_local uint64_t step;
 
-static void die(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
+static void die(const char *file, int line, const char *format, ...)
+        __attribute__((noreturn, format(printf, 3, 4)));
 
 static void die(const char *file, int line, const char *format, ...)
 {
@@ -46,17 +48,18 @@ static void die(const char *file, int line, const char *format, ...)
         _exit(1);
 }
 
-#define expect(condition)                                                                                              \
-        do {                                                                                                           \
-                if (!(condition))                                                                                      \
-                        die(__FILE__, __LINE__, "not so: %s", #condition);                                             \
+#define expect(condition)                                                  \
+        do {                                                               \
+                if (!(condition))                                          \
+                        die(__FILE__, __LINE__, "not so: %s", #condition); \
         } while (0)
 
-#define expect_status(call, status)                                                                                    \
-        do {                                                                                                           \
-                objd_status r_ = (call);                                                                               \
-                if (r_ != (status))                                                                                    \
-                        die(__FILE__, __LINE__, "%s gives %s (%s)", #call, objd_strerror(r_), objd_last_error());      \
+#define expect_status(call, status)                                                           \
+        do {                                                                                  \
+                objd_status r_ = (call);                                                      \
+                if (r_ != (status))                                                           \
+                        die(__FILE__, __LINE__, "%s gives %s (%s)", #call, objd_strerror(r_), \
+                            objd_last_error());                                               \
         } while (0)
 
 #define expect_ok(call) expect_status(call, OBJD_OK)
@@ -139,8 +142,10 @@ static objd_value value_from(uint64_t code)
 /* The order of objd_list_sort(), written down a second time. */
 static int rank(objd_type type)
 {
-        static const int ranks[] = { [OBJD_NIL] = 1,   [OBJD_BOOL] = 2,  [OBJD_INT] = 3,     [OBJD_FLOAT] = 3, [OBJD_STR] = 4,
-                                     [OBJD_BYTES] = 5, [OBJD_ARRAY] = 6, [OBJD_MESSAGE] = 7, [OBJD_REF] = 8 };
+        static const int ranks[] = {
+                [OBJD_NIL] = 1,   [OBJD_BOOL] = 2,  [OBJD_INT] = 3,     [OBJD_FLOAT] = 3, [OBJD_STR] = 4,
+                [OBJD_BYTES] = 5, [OBJD_ARRAY] = 6, [OBJD_MESSAGE] = 7, [OBJD_REF] = 8
+        };
 
         return ranks[type];
 }
@@ -352,7 +357,8 @@ static void step_del(struct model *m, bool pop, int64_t index)
         size_t at;
 
         if (!resolve(m, index, &at)) {
-                expect_status(pop ? objd_list_pop(m->list, index, &value, &m->buf) : objd_list_del(m->list, index),
+                expect_status(pop ? objd_list_pop(m->list, index, &value, &m->buf)
+                                  : objd_list_del(m->list, index),
                               OBJD_E_RANGE);
                 return;
         }
@@ -403,7 +409,8 @@ static void step_index(struct model *m)
         if (from > to)
                 from = to;
         at = find(m, &value, from, to);
-        expect_status(objd_list_index(m->list, &value, start, stop, &index), at < to ? OBJD_OK : OBJD_E_NOTFOUND);
+        expect_status(objd_list_index(m->list, &value, start, stop, &index),
+                      at < to ? OBJD_OK : OBJD_E_NOTFOUND);
         expect(at == to || index == at);
 }
 
@@ -495,8 +502,9 @@ struct batch {
 /* Chooses the i-th operation, and does it to the model. */
 static void batch_add(struct batch *b, size_t i, struct model *m)
 {
-        static const enum op_code codes[] = { OP_LIST_APPEND, OP_LIST_APPEND,    OP_LIST_PREPEND, OP_LIST_INSERT, OP_LIST_SET,
-                                              OP_LIST_DEL,    OP_LIST_POP,       OP_LIST_POP,     OP_LIST_POP,
+        static const enum op_code codes[] = { OP_LIST_APPEND, OP_LIST_APPEND,    OP_LIST_PREPEND,
+                                              OP_LIST_INSERT, OP_LIST_SET,       OP_LIST_DEL,
+                                              OP_LIST_POP,    OP_LIST_POP,       OP_LIST_POP,
                                               OP_LIST_SET,    OP_LIST_SLICE_DEL, OP_LIST_REVERSE };
         enum op_code code = codes[random_below(&m->random, sizeof(codes) / sizeof(*codes))];
         uint64_t value = random_code(&m->random);
@@ -508,7 +516,9 @@ static void batch_add(struct batch *b, size_t i, struct model *m)
         if (at == m->len && (code == OP_LIST_SET || code == OP_LIST_DEL || code == OP_LIST_POP))
                 index = (int64_t)(at = 0);
         b->value[i] = value_from(value);
-        b->op[i] = (struct op){ .code = code, .object = m->list, .value = &b->value[i], .index = index, .buf = &b->buf[i] };
+        b->op[i] = (struct op){
+                .code = code, .object = m->list, .value = &b->value[i], .index = index, .buf = &b->buf[i]
+        };
         switch (code) {
         case OP_LIST_APPEND:
         case OP_LIST_PREPEND:
@@ -628,6 +638,8 @@ static void run_own(objd_object *list, uint64_t own_seed, uint64_t n_steps)
 {
         struct model m = { .list = list, .random = { own_seed }, .target = 400 };
 
+        model_open(&m, 0, 1);
+        model_close(&m, 0, 1);
         for (step = 0; step < n_steps; step++) {
                 model_step(&m);
                 if (step % 64 == 0)
@@ -739,31 +751,48 @@ static void reorder_fixed(objd_object *list, struct random *random)
         expect_ok(choice ? objd_list_sort(list, choice == 1) : objd_list_reverse(list));
 }
 
-static void run_shared(objd_object *tokens, objd_object *fixed, uint64_t who, uint64_t own_seed, uint64_t n_steps,
-                       struct tally *ret_tally)
+struct shared_run {
+        objd_object *tokens, *fixed;
+        uint64_t who, seed, n_steps;
+        struct tally *tally;
+};
+
+static void *run_shared(void *context)
 {
-        struct random random = { own_seed };
+        const struct shared_run *run = context;
+        struct random random = { run->seed };
         struct tally tally = { 0 };
         objd_buf buf = OBJD_BUF_INIT;
 
-        for (step = 0; step < n_steps; step++) {
+        for (step = 0; step < run->n_steps; step++) {
                 /* The list swings between nothing and a few thousand items. */
                 bool fill = step / 3000 % 2 == 0;
                 uint64_t choice = random_below(&random, 100);
 
                 if (choice < (fill ? 60u : 20u))
-                        put_token(tokens, &random, step * N_SHARED + who, &tally);
+                        put_token(run->tokens, &random, step * N_SHARED + run->who, &tally);
                 else if (choice < 80)
-                        get_token(tokens, &random, &buf, &tally);
+                        get_token(run->tokens, &random, &buf, &tally);
                 else if (choice < 98)
-                        look_at_tokens(tokens, &random, &buf);
+                        look_at_tokens(run->tokens, &random, &buf);
                 else if (choice < 99)
-                        look_at_fixed(fixed);
+                        look_at_fixed(run->fixed);
                 else
-                        reorder_fixed(fixed, &random);
+                        reorder_fixed(run->fixed, &random);
         }
         objd_buf_free(&buf);
-        *ret_tally = tally;
+        *run->tally = tally;
+        return NULL;
+}
+
+/* The first two in threads of one process, which the thread sanitizer can watch. */
+static void run_shared_pair(struct shared_run run[2])
+{
+        pthread_t other;
+
+        expect(pthread_create(&other, NULL, run_shared, &run[1]) == 0);
+        run_shared(&run[0]);
+        expect(pthread_join(other, NULL) == 0);
 }
 
 static void expect_conserved(objd_object *tokens, const struct tally *tally)
@@ -822,9 +851,11 @@ static void wait_for_all(void)
 
 int main(int argc, char **argv)
 {
-        struct tally *tally = mmap(NULL, sizeof(*tally) * N_SHARED, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct tally *tally = mmap(NULL, sizeof(*tally) * N_SHARED, PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         uint64_t n_steps = argc > 2 ? strtoull(argv[2], NULL, 0) : 0, n_faults;
         objd_object *own[N_OWN], *tokens, *fixed;
+        struct shared_run run[N_SHARED];
         struct random random;
         objd_conn *conn;
 
@@ -842,15 +873,22 @@ int main(int argc, char **argv)
         fixed = create_list(conn, "fixed");
         fill_fixed(fixed);
 
-        for (uint32_t i = 0; i < N_OWN + N_SHARED; i++) {
+        for (uint32_t i = 0; i < N_SHARED; i++)
+                run[i] = (struct shared_run){
+                        tokens, fixed, i, random_next(&random), n_steps ? n_steps : SHARED_STEPS, &tally[i]
+                };
+        for (uint32_t i = 0; i < N_OWN + N_SHARED - 1; i++) {
                 uint64_t own_seed = random_next(&random);
 
                 if (fork())
                         continue;
                 if (i < N_OWN)
                         run_own(own[i], own_seed, n_steps ? n_steps : STEPS);
+                else if (i == N_OWN)
+                        run_shared_pair(run);
                 else
-                        run_shared(tokens, fixed, i - N_OWN, own_seed, n_steps ? n_steps : SHARED_STEPS, &tally[i - N_OWN]);
+                        run_shared(&run[i - N_OWN + 1]);
+                objd_close(conn);
                 _exit(0);
         }
         wait_for_all();
