@@ -314,3 +314,49 @@ struct entry_shm {
         uint64_t sequence;
         uint64_t data[];
 };
+
+/* ---- Lists (list.c) ------------------------------------------------------------------------------------ */
+
+/* root[] of a list's line. An empty list may have a leaf without items. Everything: the line's lock. */
+enum list_root {
+        LIST_LEN = 0,    /* items */
+        LIST_TREE = 1,   /* chunk_off of the topmost node, or of the only leaf; 0 is none */
+        LIST_HEIGHT = 2, /* levels of nodes above the leaves */
+        LIST_LAST = 3    /* chunk_off of the last leaf */
+};
+
+/*
+ * A leaf: a table of items that grows upwards, and their values, which grow downwards from the end. Everything is
+ * counted in words of 8 bytes from the chunk's start. What lies between the table and the values, and before the
+ * table's first item, belongs to nobody and may be filled without notes: one store to `state` makes it part of
+ * the list. An item is type 8 | first word of the value 16 | bytes 40; a big value's word is its chunk's offset.
+ */
+struct list_leaf_shm {
+        struct chunk_shm chunk;
+        uint64_t state;   /* items 11 | first of the table 11 | low 11 | dead 11 | size 11 | reversed 1 | big 1 | mark 7 */
+        uint64_t table[]; /* from word LEAF_TABLE on */
+};
+
+#define LEAF_TABLE 5u
+
+/*
+ * A node: where the items under each child start. Only differences count: start[0] is any number, so that one more
+ * item is a step to the right for those behind it, or a step to the left for those before it, whichever are fewer.
+ * How many items are under the last child is not written down: whoever comes from above knows it. So an append
+ * changes no node, and a prepend one word of each on the way.
+ */
+struct list_entry_shm {
+        uint64_t start;
+        uint64_t child; /* chunk_off */
+};
+
+#define NODE_MAX 125u
+
+struct list_node_shm {
+        struct chunk_shm chunk;
+        uint64_t state; /* children 16 | level 16 | 25 | mark 7 */
+        struct list_entry_shm entry[NODE_MAX];
+};
+
+static_assert(sizeof(struct list_node_shm) <= 2048, "a node fills a chunk of 2 KiB");
+static_assert(offsetof(struct list_leaf_shm, table) == (size_t)LEAF_TABLE * 8, "the table is found by words");

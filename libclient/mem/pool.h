@@ -32,6 +32,13 @@ static inline uint64_t chunk_info(enum chunk_list list, uint32_t size_class, uin
 
 #define CHUNK_CLASS_RUN 0xffu
 
+/* The list that a chunk stands in; CHUNK_FREE also if its head is damaged. */
+static inline enum chunk_list chunk_list_of(const struct chunk_shm *chunk) {
+        uint64_t info = word_get(&chunk->info);
+
+        return info >> 48 == CHUNK_MAGIC ? (enum chunk_list)(info >> 40 & 0x3f) : CHUNK_FREE;
+}
+
 extern const uint32_t pool_class_size[N_CLASSES];
 
 /* Usable bytes behind the chunk's head; 0 if the head is damaged. */
