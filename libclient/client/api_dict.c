@@ -23,7 +23,7 @@ static objd_status check(const objd_object *dict, const void *a, const void *b, 
 static objd_status run(objd_object *dict, struct op *op)
 {
         op->object = dict;
-        return op_run(dict->conn, op, 1, NULL);
+        return op_run_one(op);
 }
 
 objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
@@ -37,10 +37,13 @@ objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *
 
 objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
 {
-        struct op op = { .code = OP_DICT_SET, .key = key, .value = value };
+        struct op op;
         objd_status r = check(dict, key, value, "objd_dict_set");
 
-        return r ? r : run(dict, &op);
+        op_init(&op, OP_DICT_SET, dict);
+        op.key = key;
+        op.value = value;
+        return r ? r : op_run_one(&op);
 }
 
 objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
@@ -85,10 +88,12 @@ objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double
 
 objd_status objd_dict_del(objd_object *dict, const objd_value *key)
 {
-        struct op op = { .code = OP_DICT_DEL, .key = key };
+        struct op op;
         objd_status r = check(dict, key, key, "objd_dict_del");
 
-        return r ? r : run(dict, &op);
+        op_init(&op, OP_DICT_DEL, dict);
+        op.key = key;
+        return r ? r : op_run_one(&op);
 }
 
 objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)

@@ -233,3 +233,50 @@ objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret
                 *ret_failed = failed;
         return r;
 }
+
+/*
+ * One operation: without sorting for the single line that most need.
+ */
+static objd_status attempt_one(struct lane *lane, struct op *op)
+{
+        const struct kind *kind = kind_of_op(op);
+        struct plan plan;
+        objd_status r;
+
+        plan.n = 0;
+        r = kind->plan(lane, op, &plan);
+        if (r)
+                return r;
+        txn_begin(lane, op->code);
+        r = plan.n == 1 ? lock_take(lane, plan.lines[0]) : plan_lock(lane, &plan);
+        if (r == OBJD_OK)
+                r = object_verify(op->object);
+        plan.n = 0;
+        if (r == OBJD_OK)
+                r = kind->plan(lane, op, &plan);
+        if (r == OBJD_OK && !plan_is_held(lane, &plan))
+                r = OP_PLAN_AGAIN;
+        if (r == OBJD_OK)
+                r = kind->apply(lane, op);
+        if (r == OBJD_OK)
+                return txn_commit(lane);
+        txn_abort(lane);
+        return r;
+}
+
+objd_status op_run_one(struct op *op)
+{
+        struct objd_conn *conn = op->object->conn;
+        struct lane *lane;
+        objd_status r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+
+        if (r)
+                return r;
+        r = object_touch(op->object);
+        if (r == OBJD_OK)
+                do
+                        r = attempt_one(lane, op);
+                while (r == OP_PLAN_AGAIN);
+        lane_leave(lane);
+        return r;
+}

@@ -12,6 +12,8 @@
 
 #include <objd.h>
 
+#include <string.h>
+
 #include "object/object.h"
 
 enum op_code {
@@ -82,17 +84,25 @@ struct op {
                 bool descending;  /* OP_LIST_SORT */
         } u;
 
-        /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
-        objd_value result_key;
-        objd_value result;
-        objd_buf *buf;
-        struct items_builder *items;
-
         /* From plan to apply. */
         struct key made;       /* of a dict: the key, checked and hashed */
         struct line_shm *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
         void *scratch;   /* the kind's own; freed with free() after the run */
+
+        /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
+        objd_buf *buf;
+        struct items_builder *items;
+        objd_value result_key; /* these two last: op_init() leaves them as they are */
+        objd_value result;
 };
+
+/* An operation without arguments yet. The results are not cleared: they are a third of its size, and few have any. */
+static inline void op_init(struct op *op, enum op_code code, struct objd_object *object)
+{
+        memset(op, 0, offsetof(struct op, result_key));
+        op->code = code;
+        op->object = object;
+}
 
 /*
  * What plan may answer when it is called for the second time, with the lines locked: what it went by has changed.
@@ -122,6 +132,9 @@ bool plan_is_held(const struct lane *lane, const struct plan *plan);
  * NULL) is the operation that said no.
  */
 objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed);
+
+/* The same for a single one on its own object's connection; the common case is a single line. */
+objd_status op_run_one(struct op *op);
 
 /* What is collected by operations that give several items; becomes an objd_items. Begins as all zeros. */
 struct items_builder {

@@ -265,6 +265,15 @@ static uint8_t *put_shared(uint8_t *dst, const void *src, size_t size)
         uint64_t *to = (uint64_t *)(void *)dst;
         uint64_t word;
 
+        for (; size >= 32; size -= 32, from += 32, to += 4) {
+                uint64_t words[4];
+
+                memcpy(words, from, 32);
+                word_set(to, words[0]);
+                word_set(to + 1, words[1]);
+                word_set(to + 2, words[2]);
+                word_set(to + 3, words[3]);
+        }
         for (; size >= 8; size -= 8, from += 8) {
                 memcpy(&word, from, 8);
                 word_set(to++, word);

@@ -16,7 +16,10 @@ static inline void log_note(struct arena *arena, struct log_shm *log, const void
         uint64_t *to = (uint64_t *)(arena->base + log->off + log->used);
         size_t n = round8(size) / 8;
 
-        words_out(to, p, size);
+        if (n == 1)
+                to[0] = word_get(p);
+        else
+                words_out(to, p, size);
         to[n] = arena_off(arena, p) << 16 | n;
         order_for_death();
         log->used += (n + 1) * 8;

@@ -13,17 +13,6 @@
 #include "sync/wait.h"
 #include "txn/log.h"
 
-void txn_begin(struct lane *lane, uint32_t operation) {
-        struct lane_shm *shm = lane->shm;
-
-        half_set(&shm->operation, operation);
-        shm->log.used = 0;
-        lane->starved = false;
-        order_for_death();
-        word_set(&shm->log.state, TXN_ACTIVE);
-        order_for_death();
-}
-
 /*
  * Moves the log to a chunk. Everything is copied before the offset changes, in one store, and the capacity is only
  * raised after it. Chunks that held the log before stay in the lane's list until the end of the operation.
@@ -49,20 +38,6 @@ objd_status txn_reserve(struct lane *lane, size_t size, size_t n) {
         if (log_has_room(&lane->shm->log, need, 0))
                 return OBJD_OK;
         return grow_log(lane, lane->shm->log.used + need);
-}
-
-void txn_note(struct lane *lane, const void *p, size_t size) {
-        if (!log_has_room(&lane->shm->log, round8(size), 1)) {
-                lane->starved = true;
-                return;
-        }
-        log_note(lane->arena, &lane->shm->log, p, size);
-}
-
-void txn_set(struct lane *lane, uint64_t *p, uint64_t value) {
-        txn_note(lane, p, 8);
-        if (!lane->starved)
-                word_set(p, value);
 }
 
 void txn_write(struct lane *lane, void *dst, const void *src, size_t size) {

@@ -15,8 +15,19 @@
 
 #include "sync/lock.h"
 #include "txn/lane.h"
+#include "txn/log.h"
 
-void txn_begin(struct lane *lane, uint32_t operation);
+static inline void txn_begin(struct lane *lane, uint32_t operation)
+{
+        struct lane_shm *shm = lane->shm;
+
+        half_set(&shm->operation, operation);
+        shm->log.used = 0;
+        lane->starved = false;
+        order_for_death();
+        word_set(&shm->log.state, TXN_ACTIVE);
+        order_for_death();
+}
 
 /*
  * Makes room for notes of `size` bytes of old data in all, and `n` notes. Call it before the first change with
@@ -25,10 +36,21 @@ void txn_begin(struct lane *lane, uint32_t operation);
 objd_status txn_reserve(struct lane *lane, size_t size, size_t n);
 
 /* Saves [p, p + size); p is 8-byte aligned, size is rounded up to 8 and at most 512 KiB. */
-void txn_note(struct lane *lane, const void *p, size_t size);
+static inline void txn_note(struct lane *lane, const void *p, size_t size)
+{
+        if (__builtin_expect(!log_has_room(&lane->shm->log, round8(size), 1), 0))
+                lane->starved = true;
+        else
+                log_note(lane->arena, &lane->shm->log, p, size);
+}
 
 /* Changes shared memory after noting it. If the log has no room they change nothing and the commit fails. */
-void txn_set(struct lane *lane, uint64_t *p, uint64_t value);
+static inline void txn_set(struct lane *lane, uint64_t *p, uint64_t value)
+{
+        txn_note(lane, p, 8);
+        if (__builtin_expect(!lane->starved, 1))
+                word_set(p, value);
+}
 void txn_write(struct lane *lane, void *dst, const void *src, size_t size);
 
 /*
