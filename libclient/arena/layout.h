@@ -429,16 +429,24 @@ static_assert(sizeof(struct queue_shm) <= 224, "fits the smallest chunk");
 
 /* ---- Locks (lockobj.c) --------------------------------------------------------------------------------- */
 
-/* Not guarded by the line's lock word but by `state`, see lockobj.c. */
+/*
+ * What an owner writes is guarded by `state`, not by the line's lock word; see lockobj.c. Other kinds never have a number
+ * with the highest bit in root[1], where state is.
+ */
 struct lock_shm {
         uint64_t word;
         uint64_t serial;
         uint64_t config;
-        uint64_t state;   /* anybody, by compare-and-swap */
-        uint64_t owner;   /* owner: its lane_id */
-        uint64_t token;   /* owner: of its take */
+        uint64_t token; /* owner: of its take */
+        uint64_t state; /* anybody, by compare-and-swap: LOCK_STATE_* */
+        uint64_t owner; /* owner: its lane_id */
         uint64_t n_takes; /* owner: how often it has yet to give it */
         uint64_t pad;
 };
+
+/* tag 8 (highest bit, and 7 of the serial) | token 24 | generation 17 | lane 12 | poke | waiters | taken */
+#define LOCK_STATE_TAKEN 1ULL
+#define LOCK_STATE_WAITERS 2ULL
+#define LOCK_STATE_POKE 4ULL /* changes when the object is deleted, so that nobody falls asleep on it */
 
 static_assert(sizeof(struct lock_shm) == LINE_SIZE, "a lock is a line");

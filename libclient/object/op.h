@@ -129,6 +129,7 @@ struct items_builder {
         size_t len, room;
         uint8_t *bytes; /* encoded keys and values, 8-byte aligned; items hold offsets into it until items_finish() */
         size_t used, size;
+        void *whole; /* what items_finish() gives out, if it was allocated ahead */
 };
 
 /*
@@ -144,6 +145,9 @@ objd_status items_add_missing(struct items_builder *builder);
 
 /* Forgets all items but the first len. */
 void items_cut(struct items_builder *builder, size_t len);
+
+/* After this items_finish() needs no memory: for callers that cannot undo what they collected. @return OBJD_OK, OBJD_E_NOMEM */
+objd_status items_prepare(struct items_builder *builder);
 
 /*
  * Hands everything over to *ret_items and empties the builder; after a failure it is only good for items_discard().

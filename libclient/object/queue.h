@@ -35,6 +35,12 @@ struct queue {
         bool alone; /* the only operation, so that it may ask for more lines, and look at leases */
 };
 
+/* The words of an object's line as those of a queue's head; all access goes through word.h. */
+static inline struct queue_head_shm *queue_head_of(struct object_shm *object)
+{
+        return (struct queue_head_shm *)(void *)object;
+}
+
 static inline struct line_shm *queue_head_line(const struct queue *queue)
 {
         return (struct line_shm *)queue->head;
@@ -144,6 +150,7 @@ static inline uint64_t item_size(uint64_t head)
 
 /* Values up to this size share pages; larger ones have a chunk each. */
 #define QUEUE_CELL_MAX 192u
+#define QUEUE_CELL_PAGE 4064u
 extern const uint32_t queue_cell_size[QUEUE_CELL_SIZES];
 
 /* Stores a value, or the encoded bytes of a record of the chain; fills head and place of the item. */
@@ -196,7 +203,7 @@ objd_status queue_get(struct queue *queue, struct op *op);
 objd_status queue_task_done(struct queue *queue);
 
 /* The same as get for one item, which moves to *ret_item instead of being handed out. */
-objd_status queue_take_item(struct queue *queue, struct queue_item_shm *ret_item);
+objd_status queue_take_item(struct queue *queue, struct op *op, struct queue_item_shm *ret_item);
 
 /* Gives encoded bytes to the caller of an operation. */
 objd_status queue_deliver(struct op *op, uint64_t head, const void *bytes);
@@ -242,11 +249,17 @@ objd_status queue_find(struct lane *lane, struct objd_object *object, struct que
 /* With the head locked or frozen: fills in what hangs from it. @return OBJD_OK, OBJD_E_CORRUPT */
 objd_status queue_open(struct lane *lane, struct object_shm *object, struct queue *ret_queue);
 
+/* The same without a lock. @return also OBJD_E_GONE, without a sentence */
+objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial, struct queue *ret_queue);
+
 /* Locks or freezes the head, and the tail if there is one, in their order. */
 objd_status queue_lock(struct queue *queue);
 objd_status queue_freeze(struct queue *queue);
 
-/* Runs one operation on one queue; the lane has been entered and no lock is held. */
+/*
+ * Runs one operation on one queue; the lane has been entered and no lock is held. OBJD_E_EMPTY and OBJD_E_FULL come
+ * without a sentence, and op->hash is what queue_spin() then waits to see change.
+ */
 objd_status queue_run(struct lane *lane, struct op *op);
 
 /* Reads (queue_read.c). */

@@ -14,7 +14,6 @@
 #include "mem/pool.h"
 #include "object/value.h"
 
-#define PAGE_BYTES 4064u
 #define CELL_SHIFT 48
 #define PAGE_MASK ((1ULL << CELL_SHIFT) - 1)
 
@@ -31,7 +30,7 @@ static uint32_t size_index(uint64_t size)
 
 static uint64_t cells_a_page(uint64_t cell)
 {
-        return (PAGE_BYTES - sizeof(struct queue_cells_shm)) / cell;
+        return (QUEUE_CELL_PAGE - sizeof(struct queue_cells_shm)) / cell;
 }
 
 /*
@@ -40,7 +39,7 @@ static uint64_t cells_a_page(uint64_t cell)
  */
 static struct queue_cells_shm *page_at(const struct arena *arena, uint64_t off, uint64_t *ret_cell)
 {
-        struct queue_cells_shm *page = arena_at(arena, off + CHUNK_HEAD, PAGE_BYTES);
+        struct queue_cells_shm *page = arena_at(arena, off + CHUNK_HEAD, QUEUE_CELL_PAGE);
         uint64_t cell = page ? word_get(&page->cell) : 0;
 
         *ret_cell = cell;
@@ -93,7 +92,7 @@ static objd_status page_make(struct queue *queue, uint64_t *list, uint32_t cell)
 {
         struct chunk_shm *chunk;
         struct queue_cells_shm *page;
-        objd_status r = txn_take(queue->lane, queue->object, PAGE_BYTES, &chunk);
+        objd_status r = txn_take(queue->lane, queue->object, QUEUE_CELL_PAGE, &chunk);
 
         if (r)
                 return r;

@@ -113,7 +113,7 @@ objd_status lease_take(struct queue *queue, struct op *op)
 {
         struct queue_item_shm item;
         const void *bytes;
-        objd_status r = queue_take_item(queue, &item);
+        objd_status r = queue_take_item(queue, op, &item);
 
         if (r)
                 return r;
@@ -225,30 +225,21 @@ struct seen_lease {
         uint64_t id, client, deadline_ns;
 };
 
-/* Opens the queue with its lines locked (or the head and tail frozen), and sees that it is still the same. */
-static objd_status open_locked(struct look *look, bool freeze, struct queue *queue)
+/* Begins a transaction with the queue's lines locked, or only its head frozen, and sees that it is still the same queue. */
+static objd_status open_locked(struct look *look, bool freeze, struct queue *ret_queue)
 {
         struct line_shm *line = &look->object->line;
-        objd_status r;
+        objd_status r = queue_open_unlocked(look->lane, look->object, look->serial, ret_queue);
 
-        *queue = (struct queue){ .lane = look->lane, .arena = look->lane->arena, .object = look->object,
-                                 .head = (struct queue_head_shm *)line };
+        if (r)
+                return r;
         txn_begin(look->lane, OP_QUEUE_REAP);
-        if (freeze) {
-                r = lock_freeze(look->lane, line);
-        } else {
-                /* Which tail there is stands in the head; a queue's tail is always the same one. */
-                r = lock_wait_stable(look->lane, line);
-                if (r == OBJD_OK)
-                        r = queue_open(look->lane, look->object, queue);
-                if (r == OBJD_OK)
-                        r = queue_lock(queue);
-        }
+        r = freeze ? lock_freeze(look->lane, line) : queue_lock(ret_queue);
         if (r == OBJD_OK && (word_get(&line->serial) != look->serial || object_kind(word_get(&line->config)) != OBJD_QUEUE))
                 r = OBJD_E_GONE;
         if (r == OBJD_OK)
-                r = queue_open(look->lane, look->object, queue);
-        queue->handle = look->handle;
+                r = queue_open(look->lane, look->object, ret_queue);
+        ret_queue->handle = look->handle;
         if (r)
                 txn_abort(look->lane);
         return r;
@@ -387,7 +378,7 @@ bool lease_look_is_due(const struct queue *queue)
 /* Whether a getter that has found nothing looks now: always if it is quickly done, else if nobody has for a while. */
 static bool empty_look_is_due(struct lane *lane, struct objd_object *object)
 {
-        struct queue_head_shm *head = (struct queue_head_shm *)&object->shm->line;
+        struct queue_head_shm *head = queue_head_of(object->shm);
         struct line_shm *line = &object->shm->line;
         uint64_t version = lock_read_begin(line), ctl = word_get(&head->ctl), n;
         int64_t now = now_ns(), looked;
@@ -440,7 +431,7 @@ objd_status queue_reap(struct lane *lane, struct object_shm *object, uint64_t de
         };
         objd_status r;
 
-        if (!(word_get(&((struct queue_head_shm *)&object->line)->ctl) & QUEUE_LEASED))
+        if (!(word_get(&queue_head_of(object)->ctl) & QUEUE_LEASED))
                 return OBJD_OK;
         r = look_at_all(&look);
         return r == OBJD_E_GONE ? OBJD_OK : r;

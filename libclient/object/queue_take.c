@@ -163,6 +163,8 @@ objd_status queue_put(struct queue *queue, struct op *op)
         r = txn_reserve(queue->lane, 128, 16);
         if (r == OBJD_OK)
                 r = check_room(queue, pushed, op->n);
+        if (r == OBJD_E_FULL)
+                op->hash = word_get(&queue->head->popped);
         if (r)
                 return r;
         r = queue->tail ? chain_put(queue, op->value, op->n) : put_items(queue, op, pushed);
@@ -264,9 +266,11 @@ static objd_status get_from_chain(struct queue *queue, struct op *op)
         return r;
 }
 
-static objd_status refuse_get(struct queue *queue, uint64_t config)
+/* op->hash: what a getter that waits has to see change. */
+static objd_status refuse_get(const struct queue *queue, struct op *op)
 {
-        if (config & QUEUE_CLOSED)
+        op->hash = word_get(&queue->head->pushed);
+        if (word_get(&queue->head->config) & QUEUE_CLOSED)
                 return fail(OBJD_E_CLOSED, "queue %s is closed, and nothing is left in it", queue_label(queue));
         return queue->alone ? OBJD_E_EMPTY : fail(OBJD_E_EMPTY, "queue %s is empty", queue_label(queue));
 }
@@ -299,7 +303,7 @@ objd_status queue_get(struct queue *queue, struct op *op)
         if (n && (r == OBJD_E_EMPTY || r == QUEUE_NEEDS_BOTH))
                 r = OBJD_OK;
         if (r == OBJD_E_EMPTY)
-                return refuse_get(queue, word_get(&queue->head->config));
+                return refuse_get(queue, op);
         if (r == OBJD_OK)
                 queue_made_room(queue, n);
         return r;
@@ -330,7 +334,7 @@ static objd_status move_from_chain(struct queue *queue, struct queue_item_shm *r
         return OBJD_OK;
 }
 
-objd_status queue_take_item(struct queue *queue, struct queue_item_shm *ret_item)
+objd_status queue_take_item(struct queue *queue, struct op *op, struct queue_item_shm *ret_item)
 {
         bool in_chain;
         objd_status r = may_take(queue);
@@ -338,7 +342,7 @@ objd_status queue_take_item(struct queue *queue, struct queue_item_shm *ret_item
         if (r == OBJD_OK)
                 r = find_item(queue, &in_chain);
         if (r == OBJD_E_EMPTY)
-                return refuse_get(queue, word_get(&queue->head->config));
+                return refuse_get(queue, op);
         if (r)
                 return r;
         return in_chain ? move_from_chain(queue, ret_item) : pop_item(queue, ret_item);
