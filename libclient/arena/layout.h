@@ -213,7 +213,7 @@ struct lane_shm {
         uint64_t pad3[2];
 
         uint64_t locks[LANE_LOCKS];      /* line_off, written before the lock is taken */
-        uint64_t wakes[LANE_WAKES];      /* offset of a futex word */
+        uint64_t wakes[LANE_WAKES];      /* offset of a futex word | 1: one sleeper, 0: all */
         uint64_t new_slots[LANE_SLOTS];  /* slot_off | SLOT_IS_GROUP: freed if the operation is undone */
         uint64_t dead_slots[LANE_SLOTS]; /* the same: freed once it has committed */
         uint64_t pins[LANE_PINS];        /* chunk_off of a pinned value; read by whoever frees chunks */
@@ -360,3 +360,139 @@ struct list_node_shm {
 
 static_assert(sizeof(struct list_node_shm) <= 2048, "a node fills a chunk of 2 KiB");
 static_assert(offsetof(struct list_leaf_shm, table) == (size_t)LEAF_TABLE * 8, "the table is found by words");
+
+/* ---- Queues (queue.c) ---------------------------------------------------------------------------------- */
+
+/*
+ * A queue's own line, the getters' end. `sequence` of its slot is the bound (constant), and so is that of the tail's.
+ * A wake word counts sleepers: calls that have slept on it so far 32 (the futex) | sleepers nobody has woken 32.
+ */
+struct queue_head_shm {
+        uint64_t word;
+        uint64_t serial;
+        uint64_t config;
+        uint64_t popped; /* items taken so far; FIFO: off the chain, so that it is also the next one's number */
+        union {
+                uint64_t pos;     /* FIFO: where the next item is, or will be */
+                uint64_t getters; /* others: wake word of those who wait for an item */
+        };
+        uint64_t pushed;  /* items put so far; FIFO: as far as this end has heard */
+        uint64_t putters; /* wake word of those who wait for room */
+        uint64_t ctl;     /* chunk of a queue_shm | QUEUE_RETURNED | QUEUE_LEASED */
+};
+
+#define QUEUE_RETURNED 1ULL /* FIFO: there are items that came back */
+#define QUEUE_LEASED 2ULL   /* there are items under a lease */
+#define QUEUE_FLAGS 63ULL
+
+/*
+ * FIFO: the line of a second slot, the putters' end. Its serial is the queue's; the kind in its config is 0, so that nobody
+ * takes the slot for an object. Closed and poisoned stand in both lines.
+ */
+struct queue_tail_shm {
+        uint64_t word;
+        uint64_t serial;
+        uint64_t config;
+        uint64_t pushed;  /* items put so far */
+        uint64_t pos;     /* where the next item goes */
+        uint64_t end;     /* where the room for items in this chunk ends */
+        uint64_t getters; /* wake word of those who wait for an item */
+        uint64_t ctl;     /* the same chunk, no flags */
+};
+
+/* An item that is not in the chain: in a heap, a stack, or under a lease. Guarded like the table it is in. */
+struct queue_item_shm {
+        uint64_t head;  /* type 8 | enum queue_place 8 | size of the encoded value 48 */
+        uint64_t place; /* the value itself, a cell (number 16 | page 48), or a chunk */
+        int64_t priority;
+        uint64_t sequence; /* the number of its put: older is smaller */
+};
+
+enum queue_place {
+        QUEUE_HERE = 1,  /* in place, or, in the chain, right behind the head */
+        QUEUE_CELL = 2,  /* in a cell (queue_cells.c) */
+        QUEUE_CHUNK = 3, /* in a chunk of its own, VALUE_CHUNK_DATA behind its start; in the chain, the next word is its offset */
+        QUEUE_LINK = 4   /* only in the chain: next word is the next chunk, the one after that this chunk */
+};
+
+/* A row of equal entries in pages of QUEUE_PAGE bytes (the first may be smaller), found through a directory chunk. */
+struct queue_table_shm {
+        uint64_t n;     /* entries in use; leases: ever used */
+        uint64_t dir;   /* chunk of page offsets */
+        uint64_t pages; /* how many there are */
+};
+
+#define QUEUE_PAGE 8160u
+
+struct queue_lease_shm {
+        uint64_t id; /* number 44 | index in the table 20; 0 is free */
+        uint64_t client;
+        uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX is never */
+        uint64_t next_free;   /* index + 1 */
+        struct queue_item_shm item;
+};
+
+/* A page of cells of one size, the start of a chunk's data; the cells follow. */
+struct queue_cells_shm {
+        uint64_t cell;  /* bytes of each */
+        uint64_t n;     /* cells in use 32 | ever used 32 */
+        uint64_t free;  /* number + 1 of the first that is free again; each holds the next one's in its first word */
+        uint64_t next;  /* page with room of the same size */
+        uint64_t prev;
+};
+
+#define QUEUE_CELL_SIZES 6u
+
+/* What does not fit the lines: the data of a chunk that lives as long as the queue. */
+struct queue_shm {
+        uint64_t bound; /* constant; 0 is none */
+        uint64_t tail;  /* constant: slot_off of the tail; 0 if the queue is not FIFO */
+        uint64_t pad[2];
+
+        /* the head's line */
+        uint64_t done;    /* unfinished tasks that have been finished */
+        uint64_t joiners; /* wake word */
+        uint64_t n_leases;
+        uint64_t look_ns; /* when getters look at the leases next, though there are items */
+        uint64_t next_lease;
+        uint64_t free_lease; /* index + 1 */
+        struct queue_table_shm leases;
+        struct queue_table_shm items;      /* PRIORITY: heap; LIFO: stack; FIFO: heap of what came back */
+        uint64_t cells[QUEUE_CELL_SIZES]; /* first page with room for each size */
+
+        /* the tail's line */
+        uint64_t chunk;   /* the last of the chain */
+        uint64_t removed; /* items that are no longer in the queue, as far as this end has heard */
+
+        uint64_t looked_ns; /* anybody, atomic: when somebody has last looked at the leases because there was nothing else */
+};
+
+static_assert(sizeof(struct queue_head_shm) == LINE_SIZE, "the head is a line");
+static_assert(sizeof(struct queue_tail_shm) == LINE_SIZE, "the tail is a line");
+static_assert(sizeof(struct queue_item_shm) == 32, "items are packed");
+static_assert(sizeof(struct queue_lease_shm) == 64, "leases are packed");
+static_assert(sizeof(struct queue_shm) <= 224, "fits the smallest chunk");
+
+/* ---- Locks (lockobj.c) --------------------------------------------------------------------------------- */
+
+/*
+ * What an owner writes is guarded by `state`, not by the line's lock word; see lockobj.c. Other kinds never have a number
+ * with the highest bit in root[1], where state is.
+ */
+struct lock_shm {
+        uint64_t word;
+        uint64_t serial;
+        uint64_t config;
+        uint64_t token; /* owner: of its take */
+        uint64_t state; /* anybody, by compare-and-swap: LOCK_STATE_* */
+        uint64_t owner; /* owner: its lane_id */
+        uint64_t n_takes; /* owner: how often it has yet to give it */
+        uint64_t pad;
+};
+
+/* tag 8 (highest bit, and 7 of the serial) | token 24 | generation 17 | lane 12 | poke | waiters | taken */
+#define LOCK_STATE_TAKEN 1ULL
+#define LOCK_STATE_WAITERS 2ULL
+#define LOCK_STATE_POKE 4ULL /* changes when the object is deleted, so that nobody falls asleep on it */
+
+static_assert(sizeof(struct lock_shm) == LINE_SIZE, "a lock is a line");

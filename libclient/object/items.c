@@ -136,10 +136,17 @@ static objd_status resolve(const struct items_builder *builder, objd_value *valu
         return value_decode(value->type, builder->bytes + (uintptr_t)value->data, value->size, value);
 }
 
+objd_status items_prepare(struct items_builder *builder)
+{
+        if (!builder->whole)
+                builder->whole = sys.alloc(sizeof(struct items));
+        return builder->whole ? OBJD_OK : no_memory();
+}
+
 objd_status items_finish(struct items_builder *builder, objd_items **ret_items)
 {
-        struct items *items = sys.alloc(sizeof(*items));
-        objd_status r = items ? OBJD_OK : no_memory();
+        struct items *items;
+        objd_status r = items_prepare(builder);
 
         for (size_t i = 0; !r && i < builder->len; i++) {
                 objd_item *item = &builder->item[i];
@@ -151,10 +158,9 @@ objd_status items_finish(struct items_builder *builder, objd_items **ret_items)
                 if (!r)
                         r = resolve(builder, &item->value);
         }
-        if (r) {
-                free(items);
+        if (r)
                 return r;
-        }
+        items = builder->whole;
         *items = (struct items){ .items = { builder->item, builder->len }, .bytes = builder->bytes };
         *builder = (struct items_builder){ 0 };
         *ret_items = &items->items;
@@ -165,6 +171,7 @@ void items_discard(struct items_builder *builder)
 {
         free(builder->item);
         free(builder->bytes);
+        free(builder->whole);
         *builder = (struct items_builder){ 0 };
 }
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const struct kind *const kinds[] = { &dict_kind, &list_kind };
+static const struct kind *const kinds[] = { &dict_kind, &list_kind, &queue_kind, &lock_kind };
 
 const struct kind *kind_of(objd_kind kind)
 {

@@ -87,7 +87,8 @@ struct op {
         /* From plan to apply. */
         struct key made;       /* of a dict: the key, checked and hashed */
         struct line_shm *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
-        void *scratch;   /* the kind's own; freed with free() after the run */
+        uint64_t seen;         /* of a queue: what a refused operation saw of the line that it would wait on */
+        void *scratch;         /* the kind's own; freed with free() after the run */
 
         /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
         objd_buf *buf;
@@ -142,6 +143,7 @@ struct items_builder {
         size_t len, room;
         uint8_t *bytes; /* encoded keys and values, 8-byte aligned; items hold offsets into it until items_finish() */
         size_t used, size;
+        void *whole; /* what items_finish() gives out, if it was allocated ahead */
 };
 
 /*
@@ -157,6 +159,9 @@ objd_status items_add_missing(struct items_builder *builder);
 
 /* Forgets all items but the first len. */
 void items_cut(struct items_builder *builder, size_t len);
+
+/* After this items_finish() needs no memory: for callers that cannot undo what they collected. @return OBJD_OK, OBJD_E_NOMEM */
+objd_status items_prepare(struct items_builder *builder);
 
 /*
  * Hands everything over to *ret_items and empties the builder; after a failure it is only good for items_discard().

@@ -92,19 +92,36 @@ objd_status txn_free_group(struct lane *lane, struct line_shm *lines) {
         return doom_slot(lane, arena_off(lane->arena, lines) | SLOT_IS_GROUP);
 }
 
-objd_status txn_wake(struct lane *lane, const uint32_t *futex) {
+/* An entry of lane.wakes is the futex's offset, a multiple of 4, and one of these. */
+#define WAKE_ALL 0ULL
+#define WAKE_ONE 1ULL
+
+static objd_status owe_wake(struct lane *lane, const uint32_t *futex, uint64_t how_many)
+{
         struct lane_shm *shm = lane->shm;
         uint64_t off = arena_off(lane->arena, futex);
 
         for (uint32_t i = 0; i < shm->n_wakes; i++)
-                if (shm->wakes[i] == off)
+                if ((shm->wakes[i] & ~WAKE_ONE) == off) {
+                        word_set(&shm->wakes[i], off | WAKE_ALL);
                         return OBJD_OK;
+                }
         if (shm->n_wakes >= LANE_WAKES)
                 return fail(OBJD_E_LIMIT, "one operation cannot wake the sleepers of more than %u objects", LANE_WAKES);
-        shm->wakes[shm->n_wakes] = off;
+        shm->wakes[shm->n_wakes] = off | how_many;
         order_for_death();
         half_set(&shm->n_wakes, shm->n_wakes + 1);
         return OBJD_OK;
+}
+
+objd_status txn_wake(struct lane *lane, const uint32_t *futex)
+{
+        return owe_wake(lane, futex, WAKE_ALL);
+}
+
+objd_status txn_wake_one(struct lane *lane, const uint32_t *futex)
+{
+        return owe_wake(lane, futex, WAKE_ONE);
 }
 
 /* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
@@ -200,7 +217,8 @@ objd_status txn_complete(struct lane *lane) {
                 return r;
         txn_unlock(lane);
         for (uint32_t i = 0; i < shm->n_wakes; i++)
-                wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + shm->wakes[i]), INT_MAX);
+                wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + (shm->wakes[i] & ~WAKE_ONE)),
+                          shm->wakes[i] & WAKE_ONE ? 1 : INT_MAX);
         r = give_slots(lane, shm->dead_slots, &shm->n_dead_slots);
         return r ? r : end(lane);
 }

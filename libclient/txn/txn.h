@@ -80,6 +80,9 @@ objd_status txn_free_group(struct lane *lane, struct line_shm *lines);
  */
 objd_status txn_wake(struct lane *lane, const uint32_t *futex);
 
+/* The same to one sleeper only; owed twice on the same word, to everybody. */
+objd_status txn_wake_one(struct lane *lane, const uint32_t *futex);
+
 /* Commits, frees what is to be freed, gives all locks back, wakes. @return OBJD_OK, OBJD_E_NOMEM (undone) */
 objd_status txn_commit(struct lane *lane);
 
