@@ -52,9 +52,9 @@ const struct verb verb_check = {
         .name = "check",
         .args = "",
         .summary = "looks for damage in the whole store",
-        .help = "Finishes what dead processes left, then walks every structure of the store, and says what is wrong, one\n"
-                "fault a line. The store may be in use; each object is kept from changing while it is looked at.\n"
-                "The exit status is 1 if there is a fault.\n",
+        .help = "Finishes what dead processes left, then walks every structure of the store, and says\n"
+                "what is wrong, one fault a line. The store may be in use; each object is kept from\n"
+                "changing while it is looked at. The exit status is 1 if there is a fault.\n",
         .example = "  $ objctl check\n"
                    "  no faults\n",
         .options = "",

@@ -64,8 +64,8 @@ static void print_json(const struct client *c)
 {
         printf("{\"number\":%u,\"pid\":%" PRId64 ",\"uid\":%u,\"comm\":", c->number, c->pid, c->uid);
         json_write_text(stdout, c->comm);
-        printf(",\"since_ns\":%" PRId64 ",\"alive\":%s,\"lanes\":%u,\"anonymous\":%" PRIu64 "}\n", c->since_ns,
-               c->alive ? "true" : "false", c->n_lanes, c->n_anonymous);
+        printf(",\"since_ns\":%" PRId64 ",\"alive\":%s,\"lanes\":%u,\"anonymous\":%" PRIu64 "}\n",
+               c->since_ns, c->alive ? "true" : "false", c->n_lanes, c->n_anonymous);
 }
 
 /* comm comes from a stranger; a cell of a table has no control characters. */
@@ -121,9 +121,9 @@ const struct verb verb_clients = {
         .name = "clients",
         .args = "",
         .summary = "the processes that use the store",
-        .help = "Lists the processes that have used the store and not left it: pids as the processes themselves see them,\n"
-                "whether the kernel says that they live, and how many of their threads have used it. A process that has only\n"
-                "connected is not among them.\n",
+        .help = "Lists the processes that have used the store and not left it: pids as the processes\n"
+                "themselves see them, whether the kernel says that they live, and how many of their\n"
+                "threads have used it. A process that has only connected is not among them.\n",
         .example = "  $ objctl clients\n"
                    "  CLIENT    PID   UID  COMMAND    SINCE                STATE  THREADS\n"
                    "       1  40513  1000  objd       2026-01-31 12:00:00  alive        1\n"

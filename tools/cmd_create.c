@@ -43,7 +43,8 @@ const struct verb verb_create = {
         .name = "create",
         .args = "KIND NAME",
         .summary = "makes a new object",
-        .help = "Makes an object. KIND is dict, list, queue or lock. Options that do not concern the kind are refused.\n",
+        .help = "Makes an object. KIND is dict, list, queue or lock. Options that do not concern the\n"
+                "kind are refused.\n",
         .example = "  $ objctl create dict ages --key-type str --value-type int\n"
                    "  $ objctl create queue urgent --order priority --bound 100\n",
         .options = "kvobRO",

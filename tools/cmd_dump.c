@@ -3,8 +3,8 @@
 /*
  * cmd_dump.c -- objctl dump: what is in the store
  *
- * Entries are printed as the kind's walk hands them over, so a dump holds no more of an object than one entry. A dump of
- * everything first shows the objects that have names, by name, then the others.
+ * Entries are printed as the kind's walk hands them over, so a dump holds no more of an object than one
+ * entry. A dump of everything first shows the objects that have names, by name, then the others.
  */
 
 #include <inttypes.h>
@@ -212,10 +212,11 @@ const struct verb verb_dump = {
         .name = "dump",
         .args = "[NAME]",
         .summary = "what is in the store, or in one object",
-        .help = "Prints an object, or all of them, with its entries. NAME may be #PLACE.SERIAL, as a dump shows it, for an\n"
-                "object that has no name. With --json, one object a line, with all that is needed to make it again:\n"
-                "{\"name\",\"ref\",\"kind\",\"config\",\"len\",\"memory\",\"items\"}; the items of a dict are [key, value] pairs, those of\n"
-                "a priority queue [priority, value].\n",
+        .help = "Prints an object, or all of them, with its entries. NAME may be #PLACE.SERIAL, as a\n"
+                "dump shows it, for an object that has no name. With --json, one object a line, with\n"
+                "all that is needed to make it again:\n"
+                "{\"name\",\"ref\",\"kind\",\"config\",\"len\",\"memory\",\"items\"}; the items of a\n"
+                "dict are [key, value] pairs, those of a priority queue [priority, value].\n",
         .example = "  $ objctl dump wordcount.counts --limit 2\n"
                    "  wordcount.counts  dict  197334 entries  24.4 MiB  #4259904.3\n"
                    "    \"the\": 1304433\n"

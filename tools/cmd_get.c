@@ -61,7 +61,8 @@ static int get_from_lock(const struct request *request, objd_object *lock)
         if (r)
                 return answer(r);
         if (request->json)
-                printf("{\"taken\":%s,\"pid\":%" PRId64 ",\"token\":%" PRIu64 "}\n", taken ? "true" : "false", pid, token);
+                printf("{\"taken\":%s,\"pid\":%" PRId64 ",\"token\":%" PRIu64 "}\n", taken ? "true" : "false",
+                       pid, token);
         else if (!taken)
                 printf("free, last token %" PRIu64 "\n", token);
         else if (!pid)
@@ -104,9 +105,9 @@ const struct verb verb_get = {
         .name = "get",
         .args = "NAME [KEY|INDEX]",
         .summary = "one value",
-        .help = "Prints the value of a dict's KEY, or the item at a list's INDEX (negative: from its end). Without KEY or\n"
-                "INDEX: how many entries a dict or list has, the item that is next in a queue, who has a lock.\n"
-                "A str is printed as it is, bytes as 0x and hex digits.\n",
+        .help = "Prints the value of a dict's KEY, or the item at a list's INDEX (negative: from its\n"
+                "end). Without KEY or INDEX: how many entries a dict or list has, the item that is next\n"
+                "in a queue, who has a lock. A str is printed as it is, bytes as 0x and hex digits.\n",
         .example = "  $ objctl get wordcount.counts the\n"
                    "  1304433\n"
                    "  $ objctl get jobs -1 --json\n"

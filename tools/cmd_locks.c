@@ -3,9 +3,9 @@
 /*
  * cmd_locks.c -- objctl locks: who holds what
  *
- * Two kinds of lock: the objects of kind lock that somebody has taken, for as long as he likes; and the lines that an
- * operation is changing right now, which are held for microseconds unless their holder has been stopped. The second are read
- * from the lanes, without a lock: what is shown was so a moment ago.
+ * Two kinds of lock: the objects of kind lock that somebody has taken, for as long as he likes; and the
+ * lines that an operation is changing right now, which are held for microseconds unless their holder has
+ * been stopped. The second are read from the lanes, without a lock: what is shown was so a moment ago.
  */
 
 #include <inttypes.h>
@@ -20,7 +20,10 @@
 #include "objects.h"
 #include "text.h"
 
-/* ---- Objects of kind lock ----------------------------------------------------------------------------------- */
+/*
+ * ---- Objects of kind lock
+ * -----------------------------------------------------------------------------------
+ */
 
 static void print_taken(const struct request *request, const objd_info *info, int64_t pid, uint64_t token)
 {
@@ -79,7 +82,10 @@ static int show_locks(const struct request *request, objd_conn *conn)
         return code;
 }
 
-/* ---- Lines -------------------------------------------------------------------------------------------------- */
+/*
+ * ---- Lines
+ * --------------------------------------------------------------------------------------------------
+ */
 
 struct held {
         uint64_t line; /* offset */
@@ -92,7 +98,9 @@ static bool has_line(const struct arena *arena, uint64_t off)
         return arena_at(arena, off, LINE_SIZE) || off == arena_off(arena, &arena->header->pool.line);
 }
 
-/* The object that a line belongs to: large dicts have lines besides their object's, and all say its serial. */
+/*
+ * The object that a line belongs to: large dicts have lines besides their object's, and all say its serial.
+ */
 static objd_ref owner_of(objd_conn *conn, uint64_t off)
 {
         const struct line_shm *line = (const struct line_shm *)(conn->arena->base + off);
@@ -126,8 +134,8 @@ static void name_line(objd_conn *conn, uint64_t off, char ret_name[OBJD_NAME_MAX
                 return;
         }
         ref = owner_of(conn, off);
-        if (objd_open_ref(conn, ref, OBJD_KIND_ANY, &object) == OBJD_OK && objd_info_get(object, &info) == OBJD_OK &&
-            *info.name)
+        if (objd_open_ref(conn, ref, OBJD_KIND_ANY, &object) == OBJD_OK &&
+            objd_info_get(object, &info) == OBJD_OK && *info.name)
                 strcpy(ret_name, info.name);
         else
                 snprintf(ret_name, OBJD_NAME_MAX + 1, "%s", text_ref(text, ref));
@@ -169,7 +177,8 @@ static void print_line(const struct request *request, objd_conn *conn, const str
         if (request->json) {
                 fputs("{\"line\":", stdout);
                 json_write_text(stdout, name);
-                printf(",\"offset\":%" PRIu64 ",\"pid\":%" PRId64 ",\"tid\":%" PRId64 ",\"writing\":%s,\"operation\":\"%s\"",
+                printf(",\"offset\":%" PRIu64 ",\"pid\":%" PRId64 ",\"tid\":%" PRId64
+                       ",\"writing\":%s,\"operation\":\"%s\"",
                        held->line, lane->pid, lane->tid, writing ? "true" : "false", operation_name(lane));
                 fputs(",\"waiting\":[", stdout);
                 print_waiters(request, conn->arena, held->line);
@@ -178,7 +187,8 @@ static void print_line(const struct request *request, objd_conn *conn, const str
         }
         fputs("line of ", stdout);
         text_write_escaped(stdout, name, strlen(name));
-        printf(": %s by process %" PRId64 " (%s)", writing ? "locked" : "frozen", lane->pid, operation_name(lane));
+        printf(": %s by process %" PRId64 " (%s)", writing ? "locked" : "frozen", lane->pid,
+               operation_name(lane));
         print_waiters(request, conn->arena, held->line);
         fputc('\n', stdout);
 }
@@ -232,9 +242,10 @@ const struct verb verb_locks = {
         .name = "locks",
         .args = "",
         .summary = "who holds what, and who waits for it",
-        .help = "Lists the lock objects that are taken, with their owners and tokens, and the lines of objects that an\n"
-                "operation has locked at this moment, with their holders and who waits for them. The second are held for\n"
-                "microseconds, unless the holder has been stopped. Pids are as the processes themselves see them.\n",
+        .help = "Lists the lock objects that are taken, with their owners and tokens, and the lines of\n"
+                "objects that an operation has locked at this moment, with their holders and who waits\n"
+                "for them. The second are held for microseconds, unless the holder has been stopped.\n"
+                "Pids are as the processes themselves see them.\n",
         .example = "  $ objctl locks\n"
                    "  lock printer: taken by process 40519, token 17\n"
                    "  line of jobs: locked by process 40520 (list_append); waiting: process 40521\n",

@@ -51,8 +51,8 @@ const struct verb verb_ls = {
         .name = "ls",
         .args = "[PREFIX]",
         .summary = "the objects that have a name",
-        .help = "Lists the objects whose names begin with PREFIX: name, kind, how many entries or items, memory, and how it\n"
-                "was made. With --json, one object a line.\n",
+        .help = "Lists the objects whose names begin with PREFIX: name, kind, how many entries or\n"
+                "items, memory, and how it was made. With --json, one object a line.\n",
         .example = "  $ objctl ls word\n"
                    "  wordcount.counts  dict   197334  24.4 MiB\n"
                    "  wordcount.files   queue       0    256 B\n",

@@ -23,7 +23,8 @@ static int run(const struct request *request, objd_conn *conn)
         code = parse_value(request->args[1], request->type, info.config.value_type, &value);
         if (code)
                 return code;
-        return answer(request->front ? objd_list_prepend(list, &value.value) : objd_list_append(list, &value.value));
+        return answer(request->front ? objd_list_prepend(list, &value.value)
+                                     : objd_list_append(list, &value.value));
 }
 
 const struct verb verb_push = {

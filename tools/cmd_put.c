@@ -34,7 +34,8 @@ const struct verb verb_put = {
         .name = "put",
         .args = "QUEUE VALUE",
         .summary = "puts an item into a queue",
-        .help = "Puts VALUE into the queue. If it is full and stays full for --timeout, the exit status is 1.\n\n" PARSE_HELP,
+        .help = "Puts VALUE into the queue. If it is full and stays full for --timeout, the exit status\n"
+                "is 1.\n\n" PARSE_HELP,
         .example = "  $ objctl put urgent 'call home' --priority -5\n",
         .options = "tpw",
         .min_args = 2,

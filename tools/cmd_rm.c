@@ -33,8 +33,8 @@ const struct verb verb_rm = {
         .name = "rm",
         .args = "NAME...",
         .summary = "deletes objects",
-        .help = "Deletes the objects with all that is in them. Those that are there are deleted also if others are not;\n"
-                "then the exit status is 1.\n",
+        .help = "Deletes the objects with all that is in them. Those that are there are deleted also if\n"
+                "others are not; then the exit status is 1.\n",
         .example = "  $ objctl rm ages urgent\n",
         .options = "",
         .min_args = 1,

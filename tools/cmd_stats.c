@@ -58,7 +58,8 @@ static void print_text(const objd_conn *conn, const objd_stats *s)
         text_write_escaped(stdout, conn->name, strlen(conn->name));
         printf("\n");
         print_daemon(conn);
-        printf("made        %s, %s ago\n", text_time(a, created_ns), text_duration(b, wall_ns() - created_ns));
+        printf("made        %s, %s ago\n", text_time(a, created_ns),
+               text_duration(b, wall_ns() - created_ns));
         printf("objects     %" PRIu64 "\n", s->n_objects);
         printf("in use      %s\n", text_size(a, s->arena_used));
         printf("memory      %s of the system's\n", text_size(a, s->arena_resident));
@@ -88,8 +89,9 @@ const struct verb verb_stats = {
         .name = "stats",
         .args = "",
         .summary = "what the store holds and costs",
-        .help = "Prints sizes and counters of the store. \"in use\" is what objects and the engine have; \"memory\" is what the\n"
-                "system has given for it; \"left\" is what can still be taken.\n",
+        .help = "Prints sizes and counters of the store. \"in use\" is what objects and the engine\n"
+                "have; \"memory\" is what the system has given for it; \"left\" is what can still be\n"
+                "taken.\n",
         .example = "  $ objctl stats --json | jq .arena_resident\n"
                    "  26083328\n",
         .options = "",

@@ -24,8 +24,8 @@ const struct verb verb_take = {
         .name = "take",
         .args = "QUEUE",
         .summary = "takes the next item of a queue",
-        .help = "Takes the next item out of the queue and prints it. If there is none, and none comes within --timeout, the\n"
-                "exit status is 1.\n",
+        .help = "Takes the next item out of the queue and prints it. If there is none, and none comes\n"
+                "within --timeout, the exit status is 1.\n",
         .example = "  $ objctl take urgent --timeout 2.5\n"
                    "  call home\n",
         .options = "wr",

@@ -3,8 +3,8 @@
 /*
  * json.c -- values as JSON, and back
  *
- * json-c writes strings and reads everything. Large strings and bytes are handed to it, or to libsodium's base64, in
- * pieces, so that a value of a gigabyte needs no second and third gigabyte here.
+ * json-c writes strings and reads everything. Large strings and bytes are handed to it, or to libsodium's
+ * base64, in pieces, so that a value of a gigabyte needs no second and third gigabyte here.
  */
 
 #include "json.h"
@@ -32,7 +32,10 @@ void given_free(struct given *given)
         *given = (struct given){ 0 };
 }
 
-/* ---- Writing ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- Writing
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* The inside of a JSON string. */
 static void write_escaped(FILE *f, const char *text, size_t size)
@@ -43,7 +46,8 @@ static void write_escaped(FILE *f, const char *text, size_t size)
 
         if (!piece)
                 return;
-        quoted = json_object_to_json_string_length(piece, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+        quoted = json_object_to_json_string_length(
+                piece, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
         if (quoted && length >= 2)
                 fwrite(quoted + 1, 1, length - 2, f);
         json_object_put(piece);
@@ -187,11 +191,16 @@ void json_write_text(FILE *f, const char *text)
 
 void json_write_line(FILE *f, struct json_object *object)
 {
-        fprintf(f, "%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        fprintf(f, "%s\n",
+                json_object_to_json_string_ext(object,
+                                               JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
         json_object_put(object);
 }
 
-/* ---- Reading ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- Reading
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* The whole text as one JSON value; false if it is none. null gives a NULL object and true. */
 static bool parse(const char *text, struct json_object **ret_object)
@@ -241,8 +250,8 @@ static bool read_base64(struct json_object *object, struct given *given, const c
                 *ret_why = "there is no memory for it";
                 return false;
         }
-        if (sodium_base642bin(given->memory, size / 4 * 3 + 1, json_object_get_string(object), size, NULL, &n, &end,
-                              BASE64) ||
+        if (sodium_base642bin(given->memory, size / 4 * 3 + 1, json_object_get_string(object), size, NULL, &n,
+                              &end, BASE64) ||
             end != json_object_get_string(object) + size)
                 return false;
         given->value.data = given->memory;
@@ -308,8 +317,8 @@ static bool read_message(struct json_object *object, struct given *given, const 
         struct json_object *name, *data;
 
         *ret_why = "a message has a \"name\" and \"data\"";
-        if (!json_object_object_get_ex(object, "name", &name) || !json_object_object_get_ex(object, "data", &data) ||
-            !json_object_is_type(name, json_type_string))
+        if (!json_object_object_get_ex(object, "name", &name) ||
+            !json_object_object_get_ex(object, "data", &data) || !json_object_is_type(name, json_type_string))
                 return false;
         if (!read_base64(data, given, ret_why))
                 return false;
@@ -348,8 +357,10 @@ static bool read_array(struct json_object *object, struct given *given, const ch
         *ret_why = "an array has a \"dtype\", a \"shape\" and \"data\"";
         if (!json_object_object_get_ex(object, "dtype", &dtype_text) ||
             !json_object_object_get_ex(object, "shape", &shape_list) ||
-            !json_object_object_get_ex(object, "data", &data) || !json_object_is_type(dtype_text, json_type_string) ||
-            !dtype_by_name(json_object_get_string(dtype_text), &dtype) || !read_shape(shape_list, shape, &ndim))
+            !json_object_object_get_ex(object, "data", &data) ||
+            !json_object_is_type(dtype_text, json_type_string) ||
+            !dtype_by_name(json_object_get_string(dtype_text), &dtype) ||
+            !read_shape(shape_list, shape, &ndim))
                 return false;
         if (!read_base64(data, given, ret_why))
                 return false;
@@ -365,13 +376,14 @@ static bool read_tagged(struct json_object *object, struct given *given, const c
                 const char *tag;
                 bool (*read)(struct json_object *object, struct given *given, const char **ret_why);
         } tags[] = {
-                { "bytes", read_bytes }, { "array", read_array },       { "message", read_message },
+                { "bytes", read_bytes }, { "array", read_array },        { "message", read_message },
                 { "ref", read_ref },     { "float", read_tagged_float }, { "str", read_tagged_str },
         };
         struct json_object *inside;
 
-        *ret_why = "an object stands for a value only as {\"bytes\":...}, {\"array\":...}, {\"message\":...}, "
-                   "{\"ref\":...} or {\"float\":...}";
+        *ret_why =
+                "an object stands for a value only as {\"bytes\":...}, {\"array\":...}, {\"message\":...}, "
+                "{\"ref\":...} or {\"float\":...}";
         if (json_object_object_length(object) != 1)
                 return false;
         for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
@@ -411,7 +423,8 @@ static bool read_parsed(const char *text, struct given *given, const char **ret_
                 given->value = objd_float(json_object_get_double(object));
                 return true;
         case json_type_string:
-                given->value = objd_str(json_object_get_string(object), (size_t)json_object_get_string_len(object));
+                given->value =
+                        objd_str(json_object_get_string(object), (size_t)json_object_get_string_len(object));
                 return true;
         case json_type_object:
                 return read_tagged(object, given, ret_why);

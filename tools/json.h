@@ -5,9 +5,9 @@
  * json.h -- values as JSON, and back, without loss
  *
  *     nil          null                        bool   true, false
- *     int          1                           float  1.0  2.5e-300   (all 17 digits; never an integer's form)
+ *     int          1                           float  1.0  2.5e-300 (17 digits, never an integer's form)
  *     str          "text"
- *     a float that is no number                {"float":"inf"} "-inf" "nan", other NaNs by bits: "0x7ff8000000000001"
+ *     a float that is no number                {"float":"inf"} "-inf" "nan", or "0x" and 16 digits
  *     bytes        {"bytes":"<base64>"}
  *     array        {"array":{"dtype":"f64","shape":[2,3],"data":"<base64>"}}     (little-endian)
  *     message      {"message":{"name":"package.Name","data":"<base64>"}}
@@ -41,8 +41,8 @@ void json_write_text(FILE *f, const char *text);
 void json_write_line(FILE *f, struct json_object *object);
 
 /*
- * Makes a value of JSON text in one of the forms above. On failure *ret_why is why not. Numbers that are integers beyond
- * 64 bits are refused.
+ * Makes a value of JSON text in one of the forms above. On failure *ret_why is why not. Numbers that are
+ * integers beyond 64 bits are refused.
  */
 bool json_read_value(const char *text, struct given *ret_given, const char **ret_why);
 

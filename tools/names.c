@@ -12,8 +12,8 @@
 #include "object/kind.h"
 
 static const char *const type_names[] = {
-        [OBJD_ANY] = "any",     [OBJD_NIL] = "nil",     [OBJD_BOOL] = "bool",   [OBJD_INT] = "int",
-        [OBJD_FLOAT] = "float", [OBJD_STR] = "str",     [OBJD_BYTES] = "bytes", [OBJD_ARRAY] = "array",
+        [OBJD_ANY] = "any",         [OBJD_NIL] = "nil", [OBJD_BOOL] = "bool",   [OBJD_INT] = "int",
+        [OBJD_FLOAT] = "float",     [OBJD_STR] = "str", [OBJD_BYTES] = "bytes", [OBJD_ARRAY] = "array",
         [OBJD_MESSAGE] = "message", [OBJD_REF] = "ref",
 };
 

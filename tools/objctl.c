@@ -17,8 +17,8 @@
 #include "reach.h"
 
 const struct verb *const verbs[] = {
-        &verb_ls,   &verb_dump, &verb_get,    &verb_set, &verb_del,   &verb_push,    &verb_pop,   &verb_put,
-        &verb_take, &verb_create, &verb_rm, &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
+        &verb_ls,   &verb_dump,   &verb_get, &verb_set,   &verb_del,     &verb_push,  &verb_pop,   &verb_put,
+        &verb_take, &verb_create, &verb_rm,  &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
 };
 
 void complain(const char *format, ...)
@@ -54,12 +54,13 @@ int bad_usage(const struct request *request, const char *format, ...)
 }
 
 /*
- * Somebody has cut the arena's file short, or its file system has lost a page. There is nothing to go on with; whatever this
- * process was in the middle of is undone by whoever comes next.
+ * Somebody has cut the arena's file short, or its file system has lost a page. There is nothing to go on
+ * with; whatever this process was in the middle of is undone by whoever comes next.
  */
 static void on_bus_error(int signal_number)
 {
-        static const char sentence[] = "objctl: the arena's file is shorter than it was, or its memory is gone\n";
+        static const char sentence[] =
+                "objctl: the arena's file is shorter than it was, or its memory is gone\n";
 
         (void)signal_number;
         if (write(STDERR_FILENO, sentence, sizeof(sentence) - 1) < 0)
@@ -74,7 +75,9 @@ static void set_signals(void)
 
         /* Neither can fail with these arguments. */
         (void)sigaction(SIGBUS, &bus, NULL);
-        /* "objctl dump | head": the dump ends at the first write that fails, and leaves the store properly. */
+        /*
+         * "objctl dump | head": the dump ends at the first write that fails, and leaves the store properly.
+         */
         (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 

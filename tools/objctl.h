@@ -4,8 +4,8 @@
 /*
  * objctl.h -- what the frame and the verbs of objctl have in common
  *
- * A verb is one file, cmd_NAME.c, with one struct verb; objctl.c has the table of them, options.c reads the command
- * line into a struct request.
+ * A verb is one file, cmd_NAME.c, with one struct verb; objctl.c has the table of them, options.c reads the
+ * command line into a struct request.
  */
 
 #include <stdbool.h>
@@ -56,8 +56,8 @@ struct verb {
         int (*run)(const struct request *request, objd_conn *conn); /* gives an enum exit_code */
 };
 
-extern const struct verb verb_ls, verb_dump, verb_get, verb_set, verb_del, verb_push, verb_pop, verb_put, verb_take,
-        verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check;
+extern const struct verb verb_ls, verb_dump, verb_get, verb_set, verb_del, verb_push, verb_pop, verb_put,
+        verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check;
 
 /* All of them, in the order of the help; ends with NULL. */
 extern const struct verb *const verbs[];

@@ -3,8 +3,9 @@
 /*
  * objects.c -- the objects of a store, also those without a name
  *
- * The block table says which blocks hold objects, and each such block which of its slots are in use. Both are read without a
- * lock, inside an epoch, so that the blocks' memory stays; what is read may be out of date, and so may be what is found.
+ * The block table says which blocks hold objects, and each such block which of its slots are in use. Both
+ * are read without a lock, inside an epoch, so that the blocks' memory stays; what is read may be out of
+ * date, and so may be what is found.
  */
 
 #include "objects.h"
@@ -38,7 +39,7 @@ static objd_status add_ref(struct refs *list, objd_ref ref)
 
 static objd_status add_block(const struct arena *arena, uint64_t block, struct refs *list)
 {
-        const uint64_t start = arena->header->blocks_off + (block << BLOCK_SHIFT);
+        const uint64_t start = arena->data_off + (block << BLOCK_SHIFT);
         const struct slot_block_shm *head = arena_at(arena, start, BLOCK_SIZE);
 
         for (uint32_t i = 1; head && i < SLOTS_PER_BLOCK; i++) {
@@ -47,7 +48,8 @@ static objd_status add_block(const struct arena *arena, uint64_t block, struct r
                 objd_ref ref = { .place = place, .serial = word_get(&object->line.serial) };
                 objd_status r;
 
-                if (!(word_get(&head->used[i / 64]) >> i % 64 & 1) || !ref.serial || place == arena->header->names)
+                if (!(word_get(&head->used[i / 64]) >> i % 64 & 1) || !ref.serial ||
+                    place == arena->header->names)
                         continue;
                 r = add_ref(list, ref);
                 if (r)

@@ -3,8 +3,9 @@
 /*
  * options.c -- objctl's command line
  *
- * Options may stand anywhere, also before the verb. A word that begins with a minus and a digit is an argument and no
- * option ("get jobs -1"): getopt_long() is told of options named by digits, and they are put back together.
+ * Options may stand anywhere, also before the verb. A word that begins with a minus and a digit is an
+ * argument and no option ("get jobs -1"): getopt_long() is told of options named by digits, and they are
+ * put back together.
  */
 
 #include "options.h"
@@ -25,13 +26,15 @@ struct option_help {
 };
 
 static const struct option_help option_table[] = {
-        { OPT_URL, "url", "URL", "which store: shm:NAME or shm:/DIR/NAME (default: $OBJD_URL, else shm:default)" },
+        { OPT_URL, "url", "URL",
+          "which store: shm:NAME or shm:/DIR/NAME (default: $OBJD_URL, else shm:default)" },
         { OPT_JSON, "json", NULL, "answer in JSON" },
         { OPT_HELP, "help", NULL, "this text" },
         { OPT_VERSION, "version", NULL, "which version this is" },
         { OPT_TYPE, "type", "TYPE", "how to read VALUE: nil bool int float str bytes json" },
         { OPT_KEY_TYPE, "key-type", "TYPE", "of a dict's keys: int str bytes" },
-        { OPT_VALUE_TYPE, "value-type", "TYPE", "nil bool int float str bytes array message ref; default any" },
+        { OPT_VALUE_TYPE, "value-type", "TYPE",
+          "nil bool int float str bytes array message ref; default any" },
         { OPT_ORDER, "order", "ORDER", "of a queue: fifo (default), lifo, priority" },
         { OPT_BOUND, "bound", "N", "how many items a queue holds at most; default no bound" },
         { OPT_LIMIT, "limit", "N", "show at most N entries of an object" },
@@ -58,8 +61,10 @@ static void print_option(const struct option_help *o)
         char left[40];
 
         snprintf(left, sizeof(left), "%s--%s%s%s",
-                 o->letter == OPT_URL ? "-u, " : o->letter == OPT_HELP ? "-h, " : "    ", o->name,
-                 o->meta ? " " : "", o->meta ? o->meta : "");
+                 o->letter == OPT_URL    ? "-u, "
+                 : o->letter == OPT_HELP ? "-h, "
+                                         : "    ",
+                 o->name, o->meta ? " " : "", o->meta ? o->meta : "");
         printf("  %-22s  %s\n", left, o->help);
 }
 
@@ -76,13 +81,15 @@ static void print_help(void)
                 if (is_global(option_table[i].letter))
                         print_option(&option_table[i]);
         printf("\n"
-               "\"objctl VERB --help\" says more of each. Exit status: 0 done, 1 the store's answer is no (not found,\n"
-               "empty, faults found), 2 the command line makes no sense, 3 the store cannot be reached.\n");
+               "\"objctl VERB --help\" says more of each. Exit status: 0 done, 1 the store's answer is\n"
+               "no (not found, empty, faults found), 2 the command line makes no sense, 3 the store\n"
+               "cannot be reached.\n");
 }
 
 static void print_verb_help(const struct verb *verb)
 {
-        printf("usage: objctl %s%s%s [OPTION]...\n\n%s\n", verb->name, *verb->args ? " " : "", verb->args, verb->help);
+        printf("usage: objctl %s%s%s [OPTION]...\n\n%s\n", verb->name, *verb->args ? " " : "", verb->args,
+               verb->help);
         for (size_t i = 0; i < N_OPTIONS; i++)
                 if (strchr(verb->options, (int)option_table[i].letter))
                         print_option(&option_table[i]);
@@ -207,7 +214,10 @@ static const struct option_help *find_option(int letter)
         return NULL;
 }
 
-/* An argument: the verb, or one of the verb's. They are kept at the front of argv, which getopt has done with. */
+/*
+ * An argument: the verb, or one of the verb's. They are kept at the front of argv, which getopt has done
+ * with.
+ */
 static void take_argument(struct request *request, char **argv, char *text, const char **verb_name)
 {
         if (!*verb_name) {
@@ -253,7 +263,8 @@ static int read_words(int argc, char **argv, struct request *request, const char
                         return unknown_option(request, argv);
                 } else {
                         if (!take_option(o->letter, optarg, request))
-                                return bad_usage(request, "--%s takes %s, not \"%s\"", o->name, o->meta, optarg);
+                                return bad_usage(request, "--%s takes %s, not \"%s\"", o->name, o->meta,
+                                                 optarg);
                         if (!memchr(seen, c, n_seen))
                                 seen[n_seen++] = (char)c;
                 }

@@ -30,7 +30,7 @@ enum option_letter {
 };
 
 /*
- * Reads the command line. Answers --help and --version itself. Returns -1 if there is a request to run, else the exit
- * code. args of the request are moved to the front of argv.
+ * Reads the command line. Answers --help and --version itself. Returns -1 if there is a request to run,
+ * else the exit code. args of the request are moved to the front of argv.
  */
 int options_parse(int argc, char **argv, struct request *ret_request);

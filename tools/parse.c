@@ -147,7 +147,8 @@ int parse_value(const char *text, const char *type, objd_type declared, struct g
         if (type && strcmp(type, "json") == 0) {
                 code = parse_json(text, &given);
         } else if (type && !type_by_name(type, &as)) {
-                complain("there is no type \"%s\"; there are nil, bool, int, float, str, bytes and json", type);
+                complain("there is no type \"%s\"; there are nil, bool, int, float, str, bytes and json",
+                         type);
                 code = EXIT_USAGE;
         } else {
                 code = parse_as(text, as, &given);
@@ -168,7 +169,7 @@ int parse_index(const char *text, int64_t *ret_index)
         errno = 0;
         index = strtoll(text, &end, 10);
         if (errno || end == text || *end) {
-                complain("\"%.80s\" is no index: a list is indexed by whole numbers, negative ones from its end", text);
+                complain("\"%.80s\" is no index: those are whole numbers, negative ones from the end", text);
                 return EXIT_USAGE;
         }
         *ret_index = index;

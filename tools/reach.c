@@ -3,8 +3,8 @@
 /*
  * reach.c -- a connection to a store, also to one whose daemon is dead
  *
- * The arena of a named store is a file that outlives the daemon. Its owner may open it by path: nobody else could hand it
- * out, and what is to be seen in it may be just why the daemon died.
+ * The arena of a named store is a file that outlives the daemon. Its owner may open it by path: nobody else
+ * could hand it out, and what is to be seen in it may be just why the daemon died.
  */
 
 #include "reach.h"
@@ -37,12 +37,15 @@ static objd_status no_daemon(const struct url *url)
 
         url_default_directory(geteuid(), own);
         if (url->own_directory && strcmp(url->name, STORE_NAME_DEFAULT) == 0)
-                return fail(OBJD_E_NODAEMON, "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd",
+                return fail(OBJD_E_NODAEMON,
+                            "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd",
                             url->directory, url->name);
         if (url->own_directory)
-                return fail(OBJD_E_NODAEMON, "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd --name %s",
+                return fail(OBJD_E_NODAEMON,
+                            "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd --name %s",
                             url->directory, url->name, url->name);
-        return fail(OBJD_E_NODAEMON, "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd --dir %s --name %s",
+        return fail(OBJD_E_NODAEMON,
+                    "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd --dir %s --name %s",
                     url->directory, url->name, url->directory, url->name);
 }
 
@@ -61,7 +64,8 @@ static objd_status open_file(const struct url *url, int *ret_fd)
                 return fail_errno("no daemon answers, and %s cannot be opened", path);
         if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid()) {
                 (void)close(fd); /* nothing was written */
-                return fail(OBJD_E_ACCESS, "no daemon answers, and %s is no file of uid %u", path, (unsigned)geteuid());
+                return fail(OBJD_E_ACCESS, "no daemon answers, and %s is no file of uid %u", path,
+                            (unsigned)geteuid());
         }
         *ret_fd = fd;
         return OBJD_OK;
@@ -100,8 +104,8 @@ static objd_status reach_file(const char *text, const struct url *url, objd_conn
         r = arena_attach(fd, &arena);
         if (r) {
                 (void)close(fd); /* nothing was written */
-                return fail(r, "no daemon answers, and %s/%s" STORE_ARENA " is of no use: %s", url->directory, url->name,
-                            objd_last_error());
+                return fail(r, "no daemon answers, and %s/%s" STORE_ARENA " is of no use: %s", url->directory,
+                            url->name, objd_last_error());
         }
         r = make_conn(arena, text, ret_conn);
         if (r)
@@ -120,7 +124,8 @@ objd_status reach(const char *url, objd_conn **ret_conn)
         if (r)
                 return r;
         if (parsed.embedded)
-                return fail(OBJD_E_INVAL, "an embedded store (\"%s\") is only seen by the processes that share it", text);
+                return fail(OBJD_E_INVAL,
+                            "an embedded store (\"%s\") is only seen by the processes that share it", text);
         r = objd_connect(text, &conn);
         if (r == OBJD_E_NODAEMON)
                 r = reach_file(text, &parsed, &conn);

@@ -4,8 +4,8 @@
 /*
  * text.h -- what objctl prints for people: values, sizes, times, aligned columns
  *
- * Whatever comes out of a store may be damaged or meant to fool a terminal, so control characters are never printed as they
- * are, except by --raw and into a pipe.
+ * Whatever comes out of a store may be damaged or meant to fool a terminal, so control characters are never
+ * printed as they are, except by --raw and into a pipe.
  */
 
 #include <stdio.h>
@@ -14,8 +14,8 @@
 #include "objctl.h"
 
 /*
- * Writes a value as in "dump": a str in quotes, bytes as hex. At most max bytes of content are shown, and then how many there
- * are.
+ * Writes a value as in "dump": a str in quotes, bytes as hex. At most max bytes of content are shown, and
+ * then how many there are.
  */
 void text_write_value(FILE *f, const objd_value *value, size_t max);
 

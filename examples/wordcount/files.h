@@ -15,8 +15,9 @@ struct files {
 };
 
 /*
- * Adds every regular file below the folder that is text: not empty, and without a NUL byte in its first 8 KiB. Symbolic links
- * are not followed; files that cannot be read are left out. False, with errno, if the folder cannot be read.
+ * Adds every regular file below the folder that is text: not empty, and without a NUL byte in its first 8
+ * KiB. Symbolic links are not followed; files that cannot be read are left out. False, with errno, if the
+ * folder cannot be read.
  */
 bool files_add_folder(struct files *files, const char *folder);
 

@@ -17,7 +17,10 @@
 #define TOP 10
 #define TOP_WORD_MAX 64
 
-/* ---- Progress ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- Progress
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static int64_t clock_ns(void)
 {
@@ -63,8 +66,8 @@ void progress_show(struct progress *progress, int64_t n_files, int64_t n_words)
         if (tenths <= progress->shown)
                 return;
         progress->shown = tenths;
-        printf("%3" PRId64 "%%  %" PRId64 " files  %" PRId64 " words  %.1f million words/s\n", tenths * 10, n_files,
-               n_words, words_per_second / 1e6);
+        printf("%3" PRId64 "%%  %" PRId64 " files  %" PRId64 " words  %.1f million words/s\n", tenths * 10,
+               n_files, n_words, words_per_second / 1e6);
         fflush(stdout);
 }
 
@@ -74,7 +77,10 @@ void progress_end(struct progress *progress)
                 putchar('\n');
 }
 
-/* ---- The result --------------------------------------------------------------------------------------------- */
+/*
+ * ---- The result
+ * ---------------------------------------------------------------------------------------------
+ */
 
 struct top_word {
         char text[TOP_WORD_MAX + 1];
@@ -117,7 +123,8 @@ static objd_status add_up(struct store *store, FILE *f, struct sum *sum)
                 sum->n_words += count.u.integer;
                 offer(sum, &word, count.u.integer);
                 if (f)
-                        fprintf(f, "%.*s %" PRId64 "\n", (int)word.size, (const char *)word.data, count.u.integer);
+                        fprintf(f, "%.*s %" PRId64 "\n", (int)word.size, (const char *)word.data,
+                                count.u.integer);
         }
         objd_cursor_free(cursor);
         return r == OBJD_E_NOTFOUND ? OBJD_OK : r;
@@ -132,15 +139,16 @@ static int print(struct store *store, const struct progress *progress, const str
                 fprintf(stderr, "wordcount: %s\n", objd_last_error());
                 return 1;
         }
-        printf("%" PRId64 " files, %" PRId64 " words, %" PRId64 " different ones, in %.1f s\n", n_files, n_words,
-               sum->n_distinct, seconds_since(progress->start_ns));
+        printf("%" PRId64 " files, %" PRId64 " words, %" PRId64 " different ones, in %.1f s\n", n_files,
+               n_words, sum->n_distinct, seconds_since(progress->start_ns));
         if (n_skipped)
                 printf("%" PRId64 " files could not be read\n", n_skipped);
         for (int i = 0; i < TOP && sum->top[i].count; i++)
                 printf("%10" PRId64 "  %s\n", sum->top[i].count, sum->top[i].text);
         if (sum->n_words == n_words)
                 return 0;
-        fprintf(stderr, "wordcount: the counts add up to %" PRId64 " words, but the workers have seen %" PRId64 "\n",
+        fprintf(stderr,
+                "wordcount: the counts add up to %" PRId64 " words, but the workers have seen %" PRId64 "\n",
                 sum->n_words, n_words);
         return 1;
 }

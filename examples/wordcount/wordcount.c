@@ -3,8 +3,8 @@
 /*
  * wordcount.c -- counts the words of all text below some folders, in several processes at once
  *
- * The parent lists the files, puts them into a queue, starts workers and watches: a worker that dies is replaced. The
- * counts are right all the same, since a file's counts and its end are one batch (worker.c).
+ * The parent lists the files, puts them into a queue, starts workers and watches: a worker that dies is
+ * replaced. The counts are right all the same, since a file's counts and its end are one batch (worker.c).
  */
 
 #include <errno.h>
@@ -62,7 +62,10 @@ static int say_last_error(void)
         return 1;
 }
 
-/* ---- Workers ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- Workers
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* In the child: it goes on with the parent's connection and handles, as a client of its own. */
 static void be_worker(struct store *store, pid_t parent)
@@ -110,7 +113,10 @@ static int count_workers(const struct crew *crew)
         return n;
 }
 
-/* Looks at who has ended; whoever did so before his time is replaced. False if that makes no sense any more. */
+/*
+ * Looks at who has ended; whoever did so before his time is replaced. False if that makes no sense any
+ * more.
+ */
 static bool replace_the_dead(struct crew *crew)
 {
         pid_t pid;
@@ -153,7 +159,10 @@ static void kill_all(struct crew *crew)
                 }
 }
 
-/* ---- Watching ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- Watching
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* Sleeps until a worker ends, but no longer than a tick, or until the next kill is due. */
 static void sleep_a_tick(int64_t until_ns)
@@ -187,7 +196,8 @@ static int watch(struct crew *crew, const struct options *options, struct progre
                 }
                 if (!replace_the_dead(crew))
                         return 1;
-                if (store_total(crew->store, "files", &n_files) || store_total(crew->store, "words", &n_words))
+                if (store_total(crew->store, "files", &n_files) ||
+                    store_total(crew->store, "words", &n_words))
                         return say_last_error();
                 progress_show(progress, n_files, n_words);
                 if (n_files == progress->n_files && count_workers(crew) == 0)
@@ -224,18 +234,22 @@ static int count(const struct options *options, const struct files *files, struc
         if (status)
                 return status;
         if (crew.n_restarts)
-                printf("%d workers were started again; %d of them had been killed on purpose\n", crew.n_restarts, crew.n_kills);
+                printf("%d workers were started again; %d of them had been killed on purpose\n",
+                       crew.n_restarts, crew.n_kills);
         return report(store, &progress, options->counts);
 }
 
-/* ---- Options ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- Options
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void print_help(void)
 {
         printf("usage: wordcount [OPTION]... FOLDER...\n"
                "\n"
-               "Counts the words of all text files below the folders, in several processes that share a store of objd.\n"
-               "A word is a maximal run of ASCII letters; case does not matter.\n"
+               "Counts the words of all text files below the folders, in several processes that share a\n"
+               "store of objd. A word is a maximal run of ASCII letters; case does not matter.\n"
                "\n"
                "  --workers N       how many processes (default: as many as there are processors)\n"
                "  --url URL         which store (default: $OBJD_URL, else shm:default)\n"
@@ -306,10 +320,14 @@ static bool take_option(int letter, struct options *options)
 static int parse_options(int argc, char **argv, struct options *options)
 {
         static const struct option long_options[] = {
-                { "workers", required_argument, NULL, 'w' }, { "url", required_argument, NULL, 'u' },
-                { "list", required_argument, NULL, 'l' },    { "counts", required_argument, NULL, 'c' },
-                { "kill-every", required_argument, NULL, 'k' }, { "seed", required_argument, NULL, 's' },
-                { "help", no_argument, NULL, 'h' },          { 0 },
+                { "workers", required_argument, NULL, 'w' },
+                { "url", required_argument, NULL, 'u' },
+                { "list", required_argument, NULL, 'l' },
+                { "counts", required_argument, NULL, 'c' },
+                { "kill-every", required_argument, NULL, 'k' },
+                { "seed", required_argument, NULL, 's' },
+                { "help", no_argument, NULL, 'h' },
+                { 0 },
         };
         int letter;
 

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define ROOM_FIRST 1024
-#define ROOM_KEPT 16384 /* clearing a larger table for each small file would cost more than making a new one */
+#define ROOM_KEPT \
+        16384 /* clearing a larger table for each small file would cost more than making a new one */
 
 /* The letter in lower case, or 0. */
 static char letter(char c)
@@ -35,7 +36,8 @@ static struct word *find(const struct words *words, const char *letters, size_t 
         for (size_t i = hash & (words->room - 1);; i = (i + 1) & (words->room - 1)) {
                 struct word *word = &words->word[i];
 
-                if (!word->letters || (word->hash == hash && word->size == size && !memcmp(word->letters, letters, size)))
+                if (!word->letters ||
+                    (word->hash == hash && word->size == size && !memcmp(word->letters, letters, size)))
                         return word;
         }
 }

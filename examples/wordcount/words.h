@@ -19,7 +19,9 @@ struct word {
         int64_t count;
 };
 
-/* Start from all zeros; words_clear() makes it ready for the next file, words_free() gives all memory back. */
+/*
+ * Start from all zeros; words_clear() makes it ready for the next file, words_free() gives all memory back.
+ */
 struct words {
         struct word *word; /* `room` places, of which n_distinct are taken */
         size_t room;
@@ -28,8 +30,8 @@ struct words {
 };
 
 /*
- * Counts the words in data: a word is a maximal run of ASCII letters, and case does not matter. False if there is no
- * memory.
+ * Counts the words in data: a word is a maximal run of ASCII letters, and case does not matter. False if
+ * there is no memory.
  */
 bool words_count(struct words *words, const char *data, size_t size);
 

@@ -24,15 +24,16 @@ static objd_status add_total(struct store *store, objd_batch *batch, const char 
 }
 
 /* Everything that one file changes, in one batch: all of it happens, or nothing. */
-static objd_status commit_file(struct store *store, objd_batch *batch, const struct words *words, bool skipped,
-                               uint64_t lease)
+static objd_status commit_file(struct store *store, objd_batch *batch, const struct words *words,
+                               bool skipped, uint64_t lease)
 {
         objd_status r = OBJD_OK;
 
         objd_batch_clear(batch);
         for (size_t i = 0; i < words->room && !r; i++)
                 if (words->word[i].letters)
-                        r = add(batch, store->counts, words->word[i].letters, words->word[i].size, words->word[i].count);
+                        r = add(batch, store->counts, words->word[i].letters, words->word[i].size,
+                                words->word[i].count);
         if (!r)
                 r = add_total(store, batch, "files", 1);
         if (!r)

@@ -69,7 +69,8 @@ static inline uint64_t arena_off(const struct arena *arena, const void *p) {
 
 /* Whether [off, off + size) lies in blocks that have been in use; what lies beyond has no memory. */
 static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
-        uint64_t end = word_get(&arena->header->pool.frontier) << BLOCK_SHIFT;
+        uint64_t n = word_get(&arena->header->pool.frontier);
+        uint64_t end = (n < arena->n_blocks ? n : arena->n_blocks) << BLOCK_SHIFT; /* it may be damaged */
 
         off -= arena->data_off; /* what lies before the blocks becomes very large */
         return off <= end && size <= end - off;

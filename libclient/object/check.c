@@ -3,9 +3,9 @@
 /*
  * check.c -- checking an arena: objects one by one, lanes, clients
  *
- * The arena may be in use, and it may be damaged. So the work is done in pieces, each a call of its own with its own epoch and
- * deadline; an object is kept from changing by freezing every line that its deletion would need, which lets readers
- * pass. What is found is reported between the pieces, when nothing is held.
+ * The arena may be in use, and it may be damaged. So the work is done in pieces, each a call of its own
+ * with its own epoch and deadline; an object is kept from changing by freezing every line that its deletion
+ * would need, which lets readers pass. What is found is reported between the pieces, when nothing is held.
  */
 
 #include "object/check.h"
@@ -31,7 +31,10 @@
 
 #define SEEN_UNIT 64u
 
-/* ---- Saying what is wrong ----------------------------------------------------------------------------------- */
+/*
+ * ---- Saying what is wrong
+ * -----------------------------------------------------------------------------------
+ */
 
 void check_label(struct check *check, const char *format, ...)
 {
@@ -83,11 +86,14 @@ void check_leave(struct check *check)
         report_faults(check);
 }
 
-/* ---- The chunks of an object -------------------------------------------------------------------------------- */
+/*
+ * ---- The chunks of an object
+ * --------------------------------------------------------------------------------
+ */
 
 static uint64_t seen_bit(const struct arena *arena, uint64_t off)
 {
-        return (off - arena->header->blocks_off) / SEEN_UNIT;
+        return (off - arena->data_off) / SEEN_UNIT;
 }
 
 static bool bit_get(const uint8_t *bits, uint64_t bit)
@@ -123,8 +129,9 @@ bool check_chunk(struct check *check, uint64_t off, uint64_t min_size)
                 return false;
         }
         if (chunk_size(chunk) < min_size) {
-                check_fail(check, "it refers to %" PRIu64 " bytes in the chunk at %#" PRIx64 ", which has %" PRIu64, min_size,
-                           off, chunk_size(chunk));
+                check_fail(check,
+                           "it refers to %" PRIu64 " bytes in the chunk at %#" PRIx64 ", which has %" PRIu64,
+                           min_size, off, chunk_size(chunk));
                 return false;
         }
         if (bit_get(check->seen, seen_bit(check->arena, off))) {
@@ -137,13 +144,14 @@ bool check_chunk(struct check *check, uint64_t off, uint64_t min_size)
 }
 
 /*
- * The list of the object's chunks, after its structure has been walked: each one must have been met. Takes the marks
- * away again: the next object may get these chunks before it is looked at.
+ * The list of the object's chunks, after its structure has been walked: each one must have been met. Takes
+ * the marks away again: the next object may get these chunks before it is looked at.
  */
 static void compare_chunks(struct check *check)
 {
         const struct arena *arena = check->arena;
-        uint64_t place = arena_off(arena, check->object), memory = 0, n = 0, prev = 0, off = check->object->chunks;
+        uint64_t place = arena_off(arena, check->object), memory = 0, n = 0, prev = 0,
+                 off = check->object->chunks;
         const struct chunk_shm *chunk;
 
         for (; off; prev = off, off = chunk->next) {
@@ -155,18 +163,24 @@ static void compare_chunks(struct check *check)
                 if (bit_get(check->seen, seen_bit(arena, off)))
                         n++;
                 else
-                        check_fail(check, "it has the chunk of %" PRIu64 " bytes at %#" PRIx64 ", and no use for it",
+                        check_fail(check,
+                                   "it has the chunk of %" PRIu64 " bytes at %#" PRIx64 ", and no use for it",
                                    chunk_size(chunk), off);
                 bit_clear(check->seen, seen_bit(arena, off));
                 memory += chunk_size(chunk) + CHUNK_HEAD;
         }
         if (memory != check->object->memory)
-                check_fail(check, "it says that it has %" PRIu64 " bytes, but it has %" PRIu64, check->object->memory, memory);
+                check_fail(check, "it says that it has %" PRIu64 " bytes, but it has %" PRIu64,
+                           check->object->memory, memory);
         if (n != check->n_chunks)
-                check_fail(check, "it refers to %" PRIu64 " chunks, but has %" PRIu64 " of them in its list", check->n_chunks, n);
+                check_fail(check, "it refers to %" PRIu64 " chunks, but has %" PRIu64 " of them in its list",
+                           check->n_chunks, n);
 }
 
-/* ---- Objects ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- Objects
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Its name; and that its name is one. With the line frozen. */
 static void look_at_name(struct check *check)
@@ -181,8 +195,10 @@ static void look_at_name(struct check *check)
         }
         check_label(check, "#%" PRIu64 ".%" PRIu64, arena_off(check->arena, object), object->line.serial);
         if (!object->name_size) {
-                if (object->owner && id_number(object->owner) >= word_get(&check->arena->header->clients_high))
-                        check_fail(check, "it belongs to client %u, which there is not", id_number(object->owner));
+                if (object->owner &&
+                    id_number(object->owner) >= word_get(&check->arena->header->clients_high))
+                        check_fail(check, "it belongs to client %u, which there is not",
+                                   id_number(object->owner));
                 return;
         }
         if (object->name_size > OBJD_NAME_MAX) {
@@ -241,7 +257,10 @@ static objd_status freeze_lines(struct check *check, const struct plan *plan)
         return r;
 }
 
-/* Freezes every line of the object; a kind of NULL says that there is no object, or none that can be understood. */
+/*
+ * Freezes every line of the object; a kind of NULL says that there is no object, or none that can be
+ * understood.
+ */
 static objd_status freeze_object(struct check *check, struct plan *plan, const struct kind **ret_kind)
 {
         for (int i = 0; i < PLAN_ATTEMPTS; i++) {
@@ -254,7 +273,8 @@ static objd_status freeze_object(struct check *check, struct plan *plan, const s
                         r = freeze_lines(check, plan);
                 if (r == OBJD_OK && kind == kind_of_slot(check->object))
                         r = plan_lines(check, kind, &again);
-                if (r == OBJD_OK && kind == kind_of_slot(check->object) && plan_is_held(check->lane, &again)) {
+                if (r == OBJD_OK && kind == kind_of_slot(check->object) &&
+                    plan_is_held(check->lane, &again)) {
                         *ret_kind = kind;
                         return OBJD_OK;
                 }
@@ -272,7 +292,7 @@ static void mark_groups(struct check *check, const struct plan *plan)
         const struct arena *arena = check->arena;
 
         for (size_t i = 0; i < plan->n; i++) {
-                uint64_t inside = arena_off(arena, plan->lines[i]) - arena->header->blocks_off;
+                uint64_t inside = arena_off(arena, plan->lines[i]) - arena->data_off;
 
                 if (arena->blocks[inside >> BLOCK_SHIFT].state != BLOCK_GROUPS)
                         continue;
@@ -325,7 +345,9 @@ static objd_status look_at_slot(struct check *check)
         return OBJD_OK;
 }
 
-/* One slot that was in use when its block was looked at. An object that somebody holds is left for the end. */
+/*
+ * One slot that was in use when its block was looked at. An object that somebody holds is left for the end.
+ */
 static objd_status check_slot(struct check *check, uint64_t place, objd_status *held)
 {
         objd_status r = check_enter(check);
@@ -349,7 +371,7 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
 
 static objd_status check_slots_of(struct check *check, uint64_t number, objd_status *held)
 {
-        uint64_t start = check->arena->header->blocks_off + (number << BLOCK_SHIFT);
+        uint64_t start = check->arena->data_off + (number << BLOCK_SHIFT);
         objd_status r = OBJD_OK;
 
         for (uint32_t slot = 1; slot < SLOTS_PER_BLOCK && r == OBJD_OK; slot++)
@@ -370,7 +392,10 @@ static objd_status check_objects(struct check *check, objd_status *held)
         return r;
 }
 
-/* ---- Lanes and clients -------------------------------------------------------------------------------------- */
+/*
+ * ---- Lanes and clients
+ * --------------------------------------------------------------------------------------
+ */
 
 static bool has_leftovers(const struct lane_shm *lane)
 {
@@ -385,13 +410,16 @@ static void look_at_lane(struct check *check, uint32_t number)
 
         check_label(check, "(lane %u)", number);
         if (lane_is_dead(check->arena, lane)) {
-                check_fail(check, "process %" PRId64 " died in it, and what it left could not be finished or undone", lane->pid);
+                check_fail(check,
+                           "process %" PRId64 " died in it, and what it left could not be finished or undone",
+                           lane->pid);
                 return;
         }
         /* A lane that somebody has is none of our business, and one that is claimed meanwhile says so. */
         if (half_get_acquire(&lane->claimed) || !has_leftovers(lane) || half_get_acquire(&lane->claimed))
                 return;
-        check_fail(check, "nobody has it, but an operation of process %" PRId64 " stands unfinished in it", lane->pid);
+        check_fail(check, "nobody has it, but an operation of process %" PRId64 " stands unfinished in it",
+                   lane->pid);
 }
 
 static void look_at_client(struct check *check, uint32_t number)
@@ -402,7 +430,8 @@ static void look_at_client(struct check *check, uint32_t number)
         check_label(check, "(client %u)", number);
         if (half_get_acquire(&client->claimed) && !client_is_alive(check->arena, id) &&
             half_get_acquire(&client->claimed) && id_generation(id) == word_get(&client->generation))
-                check_fail(check, "process %" PRId64 " is dead, and what it owned could not be deleted", client->pid);
+                check_fail(check, "process %" PRId64 " is dead, and what it owned could not be deleted",
+                           client->pid);
 }
 
 static objd_status check_lanes(struct check *check)
@@ -436,7 +465,10 @@ static objd_status recover_dead(struct check *check)
         return OBJD_OK;
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------------------- */
+/*
+ * ---- All of it
+ * ----------------------------------------------------------------------------------------------
+ */
 
 static objd_status check_all(struct check *check)
 {
@@ -470,7 +502,8 @@ objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *co
         objd_status r;
 
         check.seen = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
-        check.groups = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / (GROUP_SLOTS * SLOT_SIZE)) / 8 + 1));
+        check.groups =
+                sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / (GROUP_SLOTS * SLOT_SIZE)) / 8 + 1));
         check.faults = sys.alloc(CHECK_FAULTS * sizeof(*check.faults));
         if (!check.seen || !check.groups || !check.faults)
                 r = fail(OBJD_E_NOMEM, "no memory to check the arena");

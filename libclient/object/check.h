@@ -9,7 +9,10 @@
 
 #include "object/kind.h"
 
-/* Gets each fault: the object that it is of ("(blocks)" and the like for what belongs to no object), and a sentence. */
+/*
+ * Gets each fault: the object that it is of ("(blocks)" and the like for what belongs to no object), and a
+ * sentence.
+ */
 typedef void (*check_report_fn)(void *context, const char *object, const char *sentence);
 
 /* Faults of one piece of the work; more are only counted. */
@@ -28,7 +31,7 @@ struct check {
         char label[OBJD_NAME_MAX + 1];
         uint64_t n_chunks; /* of this object: met while walking its structure */
         uint64_t n_errors;
-        uint8_t *seen;   /* a bit for every 64 bytes of the arena: chunk heads that this object's structure refers to */
+        uint8_t *seen;   /* a bit for every 64 bytes of the arena: chunk heads that this object refers to */
         uint8_t *groups; /* a bit for every 4 KiB of the arena: groups that an object's plan names */
         check_report_fn report;
         void *context;
@@ -42,21 +45,26 @@ struct check {
 void check_fail(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * A kind calls this for each chunk that its structure refers to. False (and a report) if there is no chunk of this object
- * with that many bytes behind its head at this offset, or if it was met before.
+ * A kind calls this for each chunk that its structure refers to. False (and a report) if there is no chunk
+ * of this object with that many bytes behind its head at this offset, or if it was met before.
  */
 bool check_chunk(struct check *check, uint64_t off, uint64_t min_size);
 
 /*
- * Checks the whole arena: blocks and bins, slabs, slots, lanes, names, each object by its kind; every chunk must belong to
- * one structure, once. Recovers the dead first. Objects are locked one at a time. @return OBJD_OK, with the
- * number of faults in *ret_errors; OBJD_E_BUSY, OBJD_E_NOMEM
+ * Checks the whole arena: blocks and bins, slabs, slots, lanes, names, each object by its kind; every chunk
+ * must belong to one structure, once. Recovers the dead first. Objects are locked one at a time. @return
+ * OBJD_OK, with the number of faults in *ret_errors; OBJD_E_BUSY, OBJD_E_NOMEM
  */
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors);
 
-/* ---- Between the checker's own files -------------------------------------------------------------------- */
+/*
+ * ---- Between the checker's own files --------------------------------------------------------------------
+ */
 
-/* Around each piece of the work: a call of its own, so that no piece waits, or keeps memory from being given back, for all. */
+/*
+ * Around each piece of the work: a call of its own, so that no piece waits, or keeps memory from being
+ * given back, for all.
+ */
 objd_status check_enter(struct check *check);
 
 /* Ends the piece, and reports what it has found. */
@@ -66,8 +74,8 @@ void check_leave(struct check *check);
 void check_label(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * The chunk whose head is at off, if the block table says that a chunk may begin there and its head says the same; else NULL.
- * Asks nothing of the lists.
+ * The chunk whose head is at off, if the block table says that a chunk may begin there and its head says
+ * the same; else NULL. Asks nothing of the lists.
  */
 struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off);
 
@@ -78,7 +86,10 @@ bool check_slot_is_used(const struct arena *arena, uint64_t place);
 objd_status check_blocks(struct check *check);
 objd_status check_chunks(struct check *check);
 
-/* Whether anything is missing: slots and groups that are given out and belong to nobody, memory in no list (check_leaks.c). */
+/*
+ * Whether anything is missing: slots and groups that are given out and belong to nobody, memory in no list
+ * (check_leaks.c).
+ */
 objd_status check_unnamed_slot(struct check *check, uint64_t place); /* with the lane entered */
 objd_status check_groups(struct check *check);
 objd_status check_sum(struct check *check);

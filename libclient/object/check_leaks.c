@@ -27,12 +27,18 @@ static uint64_t n_blocks_used(const struct arena *arena)
 
 static uint64_t block_off(const struct arena *arena, uint64_t number)
 {
-        return arena->header->blocks_off + (number << BLOCK_SHIFT);
+        return arena->data_off + (number << BLOCK_SHIFT);
 }
 
-/* ---- Slots and groups --------------------------------------------------------------------------------------- */
+/*
+ * ---- Slots and groups
+ * ---------------------------------------------------------------------------------------
+ */
 
-/* Whether an operation under way has taken this slot or group, or is about to free it. Under the pool's lock. */
+/*
+ * Whether an operation under way has taken this slot or group, or is about to free it. Under the pool's
+ * lock.
+ */
 static bool is_in_a_lane(const struct arena *arena, uint64_t entry)
 {
         for (uint32_t number = 1; number < N_LANES; number++) {
@@ -57,7 +63,8 @@ objd_status check_unnamed_slot(struct check *check, uint64_t place)
 
         if (r)
                 return r;
-        if (check_slot_is_used(check->arena, place) && !word_get(&object->line.serial) && !is_in_a_lane(check->arena, place))
+        if (check_slot_is_used(check->arena, place) && !word_get(&object->line.serial) &&
+            !is_in_a_lane(check->arena, place))
                 check_fail(check, "the slot is given out, but there is no object in it");
         return pool_end(check->lane, OBJD_OK);
 }
@@ -81,11 +88,13 @@ static bool has_object(const struct arena *arena, uint64_t serial)
 
 static bool group_is_used(const struct arena *arena, uint64_t off)
 {
-        uint64_t number = (off - arena->header->blocks_off) >> BLOCK_SHIFT;
-        const struct slot_block_shm *head = (const struct slot_block_shm *)(arena->base + block_off(arena, number));
+        uint64_t number = (off - arena->data_off) >> BLOCK_SHIFT;
+        const struct slot_block_shm *head =
+                (const struct slot_block_shm *)(arena->base + block_off(arena, number));
         uint64_t slot = (off - block_off(arena, number)) / SLOT_SIZE;
 
-        return arena->blocks[number].state == BLOCK_GROUPS && (word_get(&head->used[slot / 64]) >> slot % 64 & 1);
+        return arena->blocks[number].state == BLOCK_GROUPS &&
+               (word_get(&head->used[slot / 64]) >> slot % 64 & 1);
 }
 
 /* A group that no object named: its object may have taken it after it was looked at, or be gone with it. */
@@ -119,9 +128,10 @@ objd_status check_groups(struct check *check)
         for (uint64_t number = 0; number < n_blocks_used(arena) && r == OBJD_OK; number++) {
                 if (arena->blocks[number].state != BLOCK_GROUPS)
                         continue;
-                for (uint32_t slot = GROUP_SLOTS; slot < SLOTS_PER_BLOCK && r == OBJD_OK; slot += GROUP_SLOTS) {
+                for (uint32_t slot = GROUP_SLOTS; slot < SLOTS_PER_BLOCK && r == OBJD_OK;
+                     slot += GROUP_SLOTS) {
                         uint64_t off = block_off(arena, number) + slot * SLOT_SIZE;
-                        uint64_t bit = (off - arena->header->blocks_off) / (GROUP_SLOTS * SLOT_SIZE);
+                        uint64_t bit = (off - arena->data_off) / (GROUP_SLOTS * SLOT_SIZE);
 
                         if ((check->groups[bit / 8] >> bit % 8 & 1) || !group_is_used(arena, off))
                                 continue;
@@ -133,7 +143,10 @@ objd_status check_groups(struct check *check)
         return r;
 }
 
-/* ---- The sum ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- The sum
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes of the chunks in a list that belongs to no object. It is as long as there are chunks, at most. */
 static uint64_t sum_list(const struct arena *arena, uint64_t off)
@@ -159,14 +172,16 @@ static uint64_t sum_slots(const struct arena *arena, uint64_t number)
                 uint64_t place = block_off(arena, number) + slot * SLOT_SIZE;
 
                 if (check_slot_is_used(arena, place))
-                        sum += SLOT_SIZE + word_get(&((const struct object_shm *)(arena->base + place))->memory);
+                        sum += SLOT_SIZE +
+                               word_get(&((const struct object_shm *)(arena->base + place))->memory);
         }
         return sum;
 }
 
 static uint64_t sum_groups(const struct arena *arena, uint64_t number)
 {
-        const struct slot_block_shm *head = (const struct slot_block_shm *)(arena->base + block_off(arena, number));
+        const struct slot_block_shm *head =
+                (const struct slot_block_shm *)(arena->base + block_off(arena, number));
 
         return word_get(&head->n_used) * GROUP_SLOTS * SLOT_SIZE;
 }
@@ -185,15 +200,16 @@ static uint64_t sum_all(const struct arena *arena)
                 const struct lane_shm *lane = arena_lane(arena, i);
 
                 if (arena_has_lane(arena, i))
-                        sum += sum_list(arena, word_get(&lane->taken)) + sum_list(arena, word_get(&lane->doomed)) +
+                        sum += sum_list(arena, word_get(&lane->taken)) +
+                               sum_list(arena, word_get(&lane->doomed)) +
                                sum_list(arena, word_get(&lane->log_chunk));
         }
         return sum;
 }
 
 /*
- * What is given out must be what its owners have. The sum is read without a lock, and counts only if the pool has not
- * changed meanwhile; in a store that is never quiet for so long, it is left out.
+ * What is given out must be what its owners have. The sum is read without a lock, and counts only if the
+ * pool has not changed meanwhile; in a store that is never quiet for so long, it is left out.
  */
 objd_status check_sum(struct check *check)
 {
@@ -210,7 +226,8 @@ objd_status check_sum(struct check *check)
                 if (!lock_version_is_stable(version) || !lock_read_valid(&pool->line, version))
                         continue;
                 if (sum != used)
-                        check_fail(check, "%" PRIu64 " bytes are given out, but their owners have %" PRIu64, used, sum);
+                        check_fail(check, "%" PRIu64 " bytes are given out, but their owners have %" PRIu64,
+                                   used, sum);
                 break;
         }
         check_leave(check);

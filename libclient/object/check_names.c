@@ -3,8 +3,8 @@
 /*
  * check_names.c -- checking that names and objects belong to one another
  *
- * An object and its entry in the dict of names change in one step, but they are read in two. So whatever does not fit is
- * looked at again, and is a fault only if neither has changed in between.
+ * An object and its entry in the dict of names change in one step, but they are read in two. So whatever
+ * does not fit is looked at again, and is a fault only if neither has changed in between.
  */
 
 #include "object/check.h"
@@ -21,7 +21,10 @@
 /* A pair that does not fit is looked at this often. */
 #define ATTEMPTS 20
 
-/* ---- From names to objects ---------------------------------------------------------------------------------- */
+/*
+ * ---- From names to objects
+ * ----------------------------------------------------------------------------------
+ */
 
 /* What the dict of names has under a name: a ref, or serial 0. */
 static objd_status look_up(struct check *check, const char *name, size_t size, objd_ref *ret_ref)
@@ -75,12 +78,18 @@ static objd_status check_name(void *context, const objd_value *key, const objd_v
         }
         check_label(check, "(names)");
         if (r == OBJD_OK && !yes && now.serial == ref.serial)
-                check_fail(check, "\"%.*s\" stands for #%" PRIu64 ".%" PRIu64 ", but there is no object of that name",
-                           (int)(key->size < 100 ? key->size : 100), (const char *)key->data, ref.place, ref.serial);
+                check_fail(check,
+                           "\"%.*s\" stands for #%" PRIu64 ".%" PRIu64
+                           ", but there is no object of that name",
+                           (int)(key->size < 100 ? key->size : 100), (const char *)key->data, ref.place,
+                           ref.serial);
         return r;
 }
 
-/* ---- From objects to names ---------------------------------------------------------------------------------- */
+/*
+ * ---- From objects to names
+ * ----------------------------------------------------------------------------------
+ */
 
 /* Whether the object still has this name, and the dict of names still says otherwise. */
 static objd_status check_entry(struct check *check, objd_ref ref, const char *name)
@@ -125,9 +134,12 @@ static objd_status check_slot_names(struct check *check)
         const struct arena *arena = check->arena;
         objd_status r = OBJD_OK;
 
-        for (uint64_t number = 0; number < arena->n_blocks && number < word_get(&arena->header->pool.frontier); number++)
-                for (uint32_t slot = 1; slot < SLOTS_PER_BLOCK && arena->blocks[number].state == BLOCK_SLOTS; slot++) {
-                        r = check_slot_name(check, arena->header->blocks_off + (number << BLOCK_SHIFT) + slot * SLOT_SIZE);
+        for (uint64_t number = 0;
+             number < arena->n_blocks && number < word_get(&arena->header->pool.frontier); number++)
+                for (uint32_t slot = 1; slot < SLOTS_PER_BLOCK && arena->blocks[number].state == BLOCK_SLOTS;
+                     slot++) {
+                        r = check_slot_name(check,
+                                            arena->data_off + (number << BLOCK_SHIFT) + slot * SLOT_SIZE);
                         if (r)
                                 return r;
                 }

@@ -3,9 +3,10 @@
 /*
  * check_pool.c -- checking the pool's books: blocks, their lists, chunks, slots
  *
- * The block table is looked at in one go under the pool's lock: 32 bytes a block, so a gigabyte takes some hundred
- * microseconds. The chunks are many more; they are looked at a few blocks at a time. Nothing that is read is believed: each
- * number is checked before it is used as an index or an offset, and each list ends after as many steps as there are blocks.
+ * The block table is looked at in one go under the pool's lock: 32 bytes a block, so a gigabyte takes some
+ * hundred microseconds. The chunks are many more; they are looked at a few blocks at a time. Nothing that
+ * is read is believed: each number is checked before it is used as an index or an offset, and each list
+ * ends after as many steps as there are blocks.
  */
 
 #include "object/check.h"
@@ -55,7 +56,7 @@ static uint64_t frontier(const struct arena *arena)
 
 static uint64_t block_off(const struct arena *arena, uint64_t number)
 {
-        return arena->header->blocks_off + (number << BLOCK_SHIFT);
+        return arena->data_off + (number << BLOCK_SHIFT);
 }
 
 static uint32_t slab_room(uint32_t size_class)
@@ -63,7 +64,10 @@ static uint32_t slab_room(uint32_t size_class)
         return BLOCK_SIZE / pool_class_size[size_class];
 }
 
-/* ---- Chunks and slots by their place ------------------------------------------------------------------------ */
+/*
+ * ---- Chunks and slots by their place
+ * ------------------------------------------------------------------------
+ */
 
 static bool is_slab_chunk(const struct block_shm *block, uint32_t inside)
 {
@@ -82,7 +86,7 @@ struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off)
 
         if (!chunk)
                 return NULL;
-        number = (off - arena->header->blocks_off) >> BLOCK_SHIFT;
+        number = (off - arena->data_off) >> BLOCK_SHIFT;
         if (number >= arena->n_blocks)
                 return NULL;
         block = &arena->blocks[number];
@@ -93,7 +97,8 @@ struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off)
                         return NULL;
                 return chunk;
         }
-        if (block->state != BLOCK_RUN || off != block_off(arena, number) || size != (uint64_t)block->run << BLOCK_SHIFT)
+        if (block->state != BLOCK_RUN || off != block_off(arena, number) ||
+            size != (uint64_t)block->run << BLOCK_SHIFT)
                 return NULL;
         return arena_has(arena, off, size) ? chunk : NULL;
 }
@@ -105,7 +110,7 @@ bool check_slot_is_used(const struct arena *arena, uint64_t place)
 
         if (!arena_at(arena, place, SLOT_SIZE) || place % SLOT_SIZE)
                 return false;
-        number = (place - arena->header->blocks_off) >> BLOCK_SHIFT;
+        number = (place - arena->data_off) >> BLOCK_SHIFT;
         if (number >= arena->n_blocks || arena->blocks[number].state != BLOCK_SLOTS)
                 return false;
         head = (const struct slot_block_shm *)(arena->base + block_off(arena, number));
@@ -118,7 +123,10 @@ static enum chunk_list list_of(const struct chunk_shm *chunk)
         return (enum chunk_list)(chunk->info >> 40 & 0x7f);
 }
 
-/* ---- The block table ---------------------------------------------------------------------------------------- */
+/*
+ * ---- The block table
+ * ----------------------------------------------------------------------------------------
+ */
 
 /* Follows one list of blocks and notes who is in it. */
 static void walk_list(struct check *check, struct books *books, uint32_t head, uint8_t list)
@@ -128,7 +136,8 @@ static void walk_list(struct check *check, struct books *books, uint32_t head, u
 
         for (uint32_t next = head; next; next = check->arena->blocks[prev - 1].next) {
                 if (next - 1 >= n) {
-                        check_fail(check, "a list of blocks leads to block %u, which has never been used", next - 1);
+                        check_fail(check, "a list of blocks leads to block %u, which has never been used",
+                                   next - 1);
                         return;
                 }
                 if (books->lists[next - 1]) {
@@ -178,10 +187,11 @@ static uint32_t run_length(struct check *check, uint64_t number)
                 return 0;
         }
         if (n > 1 && blocks[number + n - 1].state != inner)
-                check_fail(check, "the run of %u blocks from block %" PRIu64 " does not end as it began", n, number);
+                check_fail(check, "the run of %u blocks from block %" PRIu64 " does not end as it began", n,
+                           number);
         if (n > 1 && inner == BLOCK_FREE_IN && blocks[number + n - 1].run != n)
-                check_fail(check, "the free run of %u blocks from block %" PRIu64 " says %u at its end", n, number,
-                           blocks[number + n - 1].run);
+                check_fail(check, "the free run of %u blocks from block %" PRIu64 " says %u at its end", n,
+                           number, blocks[number + n - 1].run);
         return n;
 }
 
@@ -193,7 +203,8 @@ static uint64_t look_at_free_run(struct check *check, struct books *books, uint6
                 return 1;
         expect_list(check, books, number, LIST_BIN(31 - (uint32_t)__builtin_clz(n)));
         if (number + n < frontier(check->arena) && check->arena->blocks[number + n].state == BLOCK_FREE)
-                check_fail(check, "the free runs at blocks %" PRIu64 " and %" PRIu64 " are not joined", number, number + n);
+                check_fail(check, "the free runs at blocks %" PRIu64 " and %" PRIu64 " are not joined",
+                           number, number + n);
         return n;
 }
 
@@ -214,13 +225,15 @@ static void look_at_slab(struct check *check, struct books *books, uint64_t numb
 
         books->n_used_blocks++;
         if (block->size_class >= N_CLASSES) {
-                check_fail(check, "block %" PRIu64 " is a slab of class %u, which there is not", number, block->size_class);
+                check_fail(check, "block %" PRIu64 " is a slab of class %u, which there is not", number,
+                           block->size_class);
                 return;
         }
         room = slab_room(block->size_class);
         if (!block->n_used || block->n_used > block->carved || block->carved > room)
-                check_fail(check, "block %" PRIu64 " is a slab of %u chunks, of which it has cut %u and given %u", number,
-                           room, block->carved, block->n_used);
+                check_fail(check,
+                           "block %" PRIu64 " is a slab of %u chunks, of which it has cut %u and given %u",
+                           number, room, block->carved, block->n_used);
         expect_list(check, books, number, block->n_used < room ? LIST_SLAB(block->size_class) : 0);
         books->used += (uint64_t)block->n_used * pool_class_size[block->size_class];
 }
@@ -228,7 +241,8 @@ static void look_at_slab(struct check *check, struct books *books, uint64_t numb
 /* Slots in use by the bitmap, without the head; groups are counted as such. */
 static uint32_t count_used(struct check *check, uint64_t number, bool groups)
 {
-        const struct slot_block_shm *head = (const struct slot_block_shm *)(check->arena->base + block_off(check->arena, number));
+        const struct slot_block_shm *head =
+                (const struct slot_block_shm *)(check->arena->base + block_off(check->arena, number));
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < 8; i++) {
@@ -243,7 +257,8 @@ static uint32_t count_used(struct check *check, uint64_t number, bool groups)
 
                         n += mask != 0;
                         if (mask && mask != UINT32_MAX)
-                                check_fail(check, "block %" PRIu64 ": group %u is in use in part", number, 2 * i + half);
+                                check_fail(check, "block %" PRIu64 ": group %u is in use in part", number,
+                                           2 * i + half);
                 }
         }
         if (!(head->used[0] & 1))
@@ -253,13 +268,14 @@ static uint32_t count_used(struct check *check, uint64_t number, bool groups)
 
 static void look_at_slots(struct check *check, struct books *books, uint64_t number, bool groups)
 {
-        const struct slot_block_shm *head = (const struct slot_block_shm *)(check->arena->base + block_off(check->arena, number));
+        const struct slot_block_shm *head =
+                (const struct slot_block_shm *)(check->arena->base + block_off(check->arena, number));
         uint32_t room = groups ? SLOTS_PER_BLOCK / GROUP_SLOTS - 1 : SLOTS_PER_BLOCK - 1;
         uint32_t n = count_used(check, number, groups);
 
         if (!n || head->n_used != n)
-                check_fail(check, "block %" PRIu64 " of %s says that %" PRIu64 " are in use, but they are %u", number,
-                           groups ? "groups" : "objects", head->n_used, n);
+                check_fail(check, "block %" PRIu64 " of %s says that %" PRIu64 " are in use, but they are %u",
+                           number, groups ? "groups" : "objects", head->n_used, n);
         expect_list(check, books, number, n == room ? 0 : groups ? LIST_GROUPS : LIST_SLOTS);
         books->n_used_blocks++;
         books->used += (uint64_t)n * (groups ? GROUP_SLOTS : 1) * SLOT_SIZE;
@@ -298,25 +314,28 @@ static void look_at_table(struct check *check, struct books *books)
         uint64_t n = frontier(check->arena);
 
         if (pool->frontier > check->arena->n_blocks || pool->n_blocks != check->arena->n_blocks)
-                check_fail(check, "the pool says that %" PRIu64 " of %" PRIu64 " blocks have been used, the arena has %" PRIu64,
+                check_fail(check,
+                           "the pool says that %" PRIu64 " of %" PRIu64
+                           " blocks have been used, the arena has %" PRIu64,
                            pool->frontier, pool->n_blocks, check->arena->n_blocks);
         if (pool->table_ready < n)
-                check_fail(check, "only %" PRIu64 " of %" PRIu64 " entries of the block table have memory", pool->table_ready, n);
+                check_fail(check, "only %" PRIu64 " of %" PRIu64 " entries of the block table have memory",
+                           pool->table_ready, n);
         walk_lists(check, books);
         for (uint64_t number = 0; number < n;)
                 number += look_at_block(check, books, number);
         if (books->n_listed != books->n_expected)
-                check_fail(check, "%" PRIu64 " blocks are in lists, but %" PRIu64 " belong there", books->n_listed,
-                           books->n_expected);
+                check_fail(check, "%" PRIu64 " blocks are in lists, but %" PRIu64 " belong there",
+                           books->n_listed, books->n_expected);
         if (books->n_used_blocks != pool->n_used_blocks)
                 check_fail(check, "the pool says that %" PRIu64 " blocks are in use, but they are %" PRIu64,
                            pool->n_used_blocks, books->n_used_blocks);
         if (books->used != pool->used)
-                check_fail(check, "the pool says that %" PRIu64 " bytes are in use, but they are %" PRIu64, pool->used,
-                           books->used);
+                check_fail(check, "the pool says that %" PRIu64 " bytes are in use, but they are %" PRIu64,
+                           pool->used, books->used);
         if (books->n_objects != pool->n_objects)
-                check_fail(check, "the pool says that there are %" PRIu64 " objects, but there are %" PRIu64, pool->n_objects,
-                           books->n_objects);
+                check_fail(check, "the pool says that there are %" PRIu64 " objects, but there are %" PRIu64,
+                           pool->n_objects, books->n_objects);
 }
 
 objd_status check_blocks(struct check *check)
@@ -340,7 +359,10 @@ objd_status check_blocks(struct check *check)
         return r;
 }
 
-/* ---- The chunks of each block ------------------------------------------------------------------------------- */
+/*
+ * ---- The chunks of each block
+ * -------------------------------------------------------------------------------
+ */
 
 /* Whether some lane's list of this kind begins with the chunk. */
 static bool begins_lane_list(const struct arena *arena, enum chunk_list list, uint64_t off)
@@ -351,7 +373,9 @@ static bool begins_lane_list(const struct arena *arena, enum chunk_list list, ui
                 if (!arena_has_lane(arena, i))
                         continue;
                 lane = arena_lane(arena, i);
-                if (word_get(list == CHUNK_TAKEN ? &lane->taken : list == CHUNK_DOOMED ? &lane->doomed : &lane->log_chunk) == off)
+                if (word_get(list == CHUNK_TAKEN    ? &lane->taken
+                             : list == CHUNK_DOOMED ? &lane->doomed
+                                                    : &lane->log_chunk) == off)
                         return true;
         }
         return false;
@@ -387,17 +411,21 @@ static void look_at_links(struct check *check, const struct chunk_shm *chunk, ui
                 return;
         }
         if (list_of(chunk) != CHUNK_OF_LOG && !check_slot_is_used(arena, chunk->owner))
-                check_fail(check, "the chunk at %#" PRIx64 " says that it belongs to an object at %#" PRIx64
-                           ", where there is none", off, chunk->owner);
+                check_fail(check,
+                           "the chunk at %#" PRIx64 " says that it belongs to an object at %#" PRIx64
+                           ", where there is none",
+                           off, chunk->owner);
         if (chunk->next && (!next || next->prev != off))
-                check_fail(check, "the chunk at %#" PRIx64 " is followed by %#" PRIx64 ", which does not know it", off,
-                           chunk->next);
+                check_fail(check,
+                           "the chunk at %#" PRIx64 " is followed by %#" PRIx64 ", which does not know it",
+                           off, chunk->next);
         if (chunk->prev ? !prev || prev->next != off : !begins_its_list(arena, chunk, off))
                 check_fail(check, "the chunk at %#" PRIx64 " is in no list", off);
 }
 
 /* Marks the free chunks of a slab. False if the list of them is damaged. */
-static bool mark_free(struct check *check, uint64_t number, uint8_t free_chunks[SLAB_ROOM_MAX], uint32_t *ret_n)
+static bool mark_free(struct check *check, uint64_t number, uint8_t free_chunks[SLAB_ROOM_MAX],
+                      uint32_t *ret_n)
 {
         const struct block_shm *block = &check->arena->blocks[number];
         const uint8_t *data = check->arena->base + block_off(check->arena, number);
@@ -430,10 +458,11 @@ static void look_at_slab_chunks(struct check *check, uint64_t number)
                 return;
         }
         if (block->carved - n_free != block->n_used)
-                check_fail(check, "block %" PRIu64 " says that %u chunks are given out, but %u are", number, block->n_used,
-                           block->carved - n_free);
+                check_fail(check, "block %" PRIu64 " says that %u chunks are given out, but %u are", number,
+                           block->n_used, block->carved - n_free);
         for (uint32_t i = 0; i < block->carved; i++) {
-                uint64_t off = block_off(check->arena, number) + (uint64_t)i * pool_class_size[block->size_class];
+                uint64_t off =
+                        block_off(check->arena, number) + (uint64_t)i * pool_class_size[block->size_class];
                 const struct chunk_shm *chunk = check_chunk_at(check->arena, off);
 
                 if (free_chunks[i])

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * test_check.c -- object/check*.c: a sound arena has no faults, each damage is found, and none makes the checker crash or hang
+ * test_check.c -- object/check*.c: a sound arena has no faults, each damage is found, and none makes the
+ * checker crash or hang
  *
  * Damage is done in a child to an arena of its own. The random part prints its seed; run it again with
  * "test-check SEED".
@@ -29,7 +30,10 @@
 
 static uint64_t seed;
 
-/* ---- An arena with something of everything ------------------------------------------------------------------ */
+/*
+ * ---- An arena with something of everything
+ * ------------------------------------------------------------------
+ */
 
 static void fill_dict(objd_object *dict, int n)
 {
@@ -37,7 +41,8 @@ static void fill_dict(objd_object *dict, int n)
 
         memset(text, 'x', sizeof(text));
         for (int i = 0; i < n; i++) {
-                objd_value key = objd_int(i), value = objd_str(text, i % 100 ? (size_t)(i % 50) : sizeof(text));
+                objd_value key = objd_int(i),
+                           value = objd_str(text, i % 100 ? (size_t)(i % 50) : sizeof(text));
 
                 child_ok(objd_dict_set(dict, &key, &value));
         }
@@ -117,7 +122,10 @@ static objd_conn *make_arena(void)
         return conn;
 }
 
-/* ---- What the checker says ---------------------------------------------------------------------------------- */
+/*
+ * ---- What the checker says
+ * ----------------------------------------------------------------------------------
+ */
 
 struct faults {
         uint64_t n;
@@ -143,7 +151,10 @@ static struct objd_object *open_named(objd_conn *conn, const char *name)
         return object;
 }
 
-/* ---- A sound arena ------------------------------------------------------------------------------------------ */
+/*
+ * ---- A sound arena
+ * ------------------------------------------------------------------------------------------
+ */
 
 static int check_sound_arena(void *context)
 {
@@ -184,7 +195,10 @@ static void empty_arena_has_no_faults(void **state)
         child_expect_success(child_start(check_empty_arena, NULL));
 }
 
-/* ---- Damage of each kind ------------------------------------------------------------------------------------ */
+/*
+ * ---- Damage of each kind
+ * ------------------------------------------------------------------------------------
+ */
 
 static struct block_shm *find_block(const struct arena *arena, uint8_t block_state)
 {
@@ -361,7 +375,8 @@ static int check_damage(void *context)
         damage->fn(conn);
         r = check_arena(conn, note_fault, &faults, &n);
         if (!faults.n) {
-                fprintf(stderr, "damage \"%s\": %s, and no fault was found\n", damage->name, objd_strerror(r));
+                fprintf(stderr, "damage \"%s\": %s, and no fault was found\n", damage->name,
+                        objd_strerror(r));
                 return 1;
         }
         printf("%s -> %s\n", damage->name, faults.first);
@@ -379,7 +394,10 @@ static void each_damage_is_found(void **state)
         }
 }
 
-/* ---- Damage at random --------------------------------------------------------------------------------------- */
+/*
+ * ---- Damage at random
+ * ---------------------------------------------------------------------------------------
+ */
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -391,7 +409,10 @@ static uint64_t next_random(uint64_t *state)
         return z ^ z >> 31;
 }
 
-/* A word somewhere in the books, the objects or their memory. Constants of the header are what attaching looks at. */
+/*
+ * A word somewhere in the books, the objects or their memory. Constants of the header are what attaching
+ * looks at.
+ */
 static uint64_t *some_word(const struct arena *arena, uint64_t *random)
 {
         uint64_t n_blocks = arena->header->pool.frontier, n;
@@ -409,7 +430,8 @@ static uint64_t *some_word(const struct arena *arena, uint64_t *random)
                         uint8_t block_state = arena->blocks[block].state;
 
                         /* Free blocks may have no memory, and none is taken for nothing. */
-                        if (block_state == BLOCK_SLAB || block_state == BLOCK_SLOTS || block_state == BLOCK_GROUPS)
+                        if (block_state == BLOCK_SLAB || block_state == BLOCK_SLOTS ||
+                            block_state == BLOCK_GROUPS)
                                 return (uint64_t *)(arena->data + (block << BLOCK_SHIFT)) +
                                        next_random(random) % (BLOCK_SIZE / 8);
                 }
@@ -456,7 +478,8 @@ static void random_damage_never_crashes_the_checker(void **state)
                 int status = child_wait(child_start(check_random_damage, &own));
 
                 if (status)
-                        fail_msg("the checker ended with wait status %#x; again with: test-check %" PRIu64, status, own);
+                        fail_msg("the checker ended with wait status %#x; again with: test-check %" PRIu64,
+                                 status, own);
         }
 }
 
