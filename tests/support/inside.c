@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * inside.c -- for tests that link the engine: an arena of the test's own, with the checker at its end
+ */
+
+#include "support/inside.h"
+
+#include <stdio.h>
+
+#include "object/check.h"
+#include "support/test.h"
+
+static void print_fault(void *context, const char *object, const char *sentence)
+{
+        (void)context;
+        fprintf(stderr, "checker: %s: %s\n", object, sentence);
+}
+
+uint64_t inside_faults(objd_conn *conn)
+{
+        uint64_t n = 0;
+        objd_status r = check_arena(conn, print_fault, NULL, &n);
+
+        if (r)
+                fprintf(stderr, "checker: %s: %s\n", objd_strerror(r), objd_last_error());
+        return r ? UINT64_MAX : n;
+}
+
+void inside_check(objd_conn *conn)
+{
+        assert_int_equal(inside_faults(conn), 0);
+}
+
+int inside_setup(void **state)
+{
+        objd_conn *conn = NULL;
+
+        assert_ok(objd_connect("embedded:2G", &conn));
+        *state = conn;
+        return 0;
+}
+
+int inside_teardown(void **state)
+{
+        inside_check(*state);
+        objd_close(*state);
+        return 0;
+}
+
+uint64_t inside_used(objd_conn *conn)
+{
+        objd_stats stats;
+
+        assert_ok(objd_stats_get(conn, &stats));
+        return stats.arena_used;
+}
+
+uint64_t inside_memory(objd_object *object)
+{
+        objd_info info;
+
+        assert_ok(objd_info_get(object, &info));
+        return info.memory;
+}
+
+objd_object *inside_dict(objd_conn *conn, const char *name)
+{
+        objd_object *dict = NULL;
+
+        assert_ok(objd_create(conn, name, OBJD_DICT, NULL, &dict));
+        return dict;
+}

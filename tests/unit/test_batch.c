@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_batch.c -- client/batch.c and object/op.c: several operations as one, or none of them
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "object/object.h"
+#include "support/inside.h"
+#include "support/test.h"
+
+#define N_LARGE 3000 /* operations of a batch whose log outgrows the lane */
+
+static uint8_t bytes[40000];
+
+static objd_batch *batch_of(objd_conn *conn)
+{
+        objd_batch *batch = NULL;
+
+        assert_ok(objd_batch_new(conn, &batch));
+        return batch;
+}
+
+static void add_set(objd_batch *batch, objd_object *dict, int64_t key, objd_value value)
+{
+        objd_value k = objd_int(key);
+
+        assert_ok(objd_batch_dict_set(batch, dict, &k, &value));
+}
+
+static void add_del(objd_batch *batch, objd_object *dict, int64_t key)
+{
+        objd_value k = objd_int(key);
+
+        assert_ok(objd_batch_dict_del(batch, dict, &k));
+}
+
+static uint64_t len_of(objd_object *dict)
+{
+        uint64_t len = UINT64_MAX;
+
+        assert_ok(objd_dict_len(dict, &len));
+        return len;
+}
+
+static void assert_value(objd_object *dict, int64_t key, objd_value expected)
+{
+        objd_value k = objd_int(key), value;
+        objd_buf buf = OBJD_BUF_INIT;
+
+        assert_ok(objd_dict_get(dict, &k, &value, &buf));
+        assert_true(objd_value_equal(&value, &expected));
+        objd_buf_free(&buf);
+}
+
+static void assert_result(const objd_batch *batch, size_t place, objd_value expected)
+{
+        objd_value value;
+
+        assert_ok(objd_batch_result(batch, place, &value));
+        assert_true(objd_value_equal(&value, &expected));
+}
+
+static void all_operations_happen_and_give_their_results(void **state)
+{
+        objd_object *a = inside_dict(*state, "a"), *b = inside_dict(*state, "b");
+        objd_batch *batch = batch_of(*state);
+        objd_value k1 = objd_int(1), k2 = objd_int(2), text = objd_cstr("text"), other = objd_cstr("other");
+        size_t failed = 77;
+
+        add_set(batch, a, 1, text);                                  /* 0 */
+        assert_ok(objd_batch_dict_get(batch, a, &k1));               /* 1 */
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 5));        /* 2 */
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 6));        /* 3 */
+        assert_ok(objd_batch_dict_cas(batch, a, &k1, &text, &other)); /* 4 */
+        assert_ok(objd_batch_dict_pop(batch, a, &k1));               /* 5 */
+        assert_ok(objd_batch_dict_set_new(batch, a, &k1, &k2));      /* 6 */
+        assert_ok(objd_batch_dict_add_float(batch, b, &k2, 0.5));    /* 7 */
+        assert_ok(objd_batch_dict_cas(batch, b, &k2, NULL, &k2));    /* 8 */
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_MISMATCH);
+        assert_int_equal(failed, 8);
+        assert_int_equal(len_of(a) + len_of(b), 0);
+        assert_status(objd_batch_result(batch, 0, &text), OBJD_E_INVAL);
+
+        objd_batch_clear(batch);
+        add_set(batch, a, 1, text);
+        assert_ok(objd_batch_dict_get(batch, a, &k1));
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 5));
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 6));
+        assert_ok(objd_batch_dict_cas(batch, a, &k1, &text, &other));
+        assert_ok(objd_batch_dict_pop(batch, a, &k1));
+        assert_ok(objd_batch_dict_set_new(batch, a, &k1, &k2));
+        assert_ok(objd_batch_dict_add_float(batch, b, &k2, 0.5));
+        assert_ok(objd_batch_commit(batch, &failed));
+        assert_result(batch, 0, objd_nil());
+        assert_result(batch, 1, text);
+        assert_result(batch, 2, objd_int(5));
+        assert_result(batch, 3, objd_int(11));
+        assert_result(batch, 4, objd_nil());
+        assert_result(batch, 5, other);
+        assert_result(batch, 6, objd_nil());
+        assert_result(batch, 7, objd_float(0.5));
+        assert_status(objd_batch_result(batch, 8, &text), OBJD_E_RANGE);
+        assert_value(a, 1, k2);
+        assert_value(b, 1, objd_int(11));
+        assert_value(b, 2, objd_float(0.5));
+        objd_batch_free(batch);
+        objd_release(a);
+        objd_release(b);
+}
+
+static void a_committed_batch_must_be_cleared_first(void **state)
+{
+        objd_object *dict = inside_dict(*state, "d");
+        objd_batch *batch = batch_of(*state);
+        objd_value key = objd_int(1);
+
+        assert_ok(objd_batch_commit(batch, NULL)); /* of nothing */
+        objd_batch_clear(batch);
+        add_set(batch, dict, 1, key);
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_status(objd_batch_commit(batch, NULL), OBJD_E_INVAL);
+        assert_status(objd_batch_dict_set(batch, dict, &key, &key), OBJD_E_INVAL);
+        objd_batch_clear(batch);
+        add_del(batch, dict, 1);
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_int_equal(len_of(dict), 0);
+        objd_batch_free(batch);
+        objd_release(dict);
+}
+
+static void arguments_are_copied(void **state)
+{
+        objd_object *dict = inside_dict(*state, "d");
+        objd_batch *batch = batch_of(*state);
+        char key_bytes[] = "key", value_bytes[5000];
+        uint64_t shape[1] = { 2 };
+        objd_value key = objd_str(key_bytes, 3), value = objd_bytes(value_bytes, sizeof(value_bytes)), got;
+        objd_value array = objd_array(OBJD_U8, 1, shape, value_bytes), message = objd_message(key_bytes, value_bytes, 9);
+        objd_buf buf = OBJD_BUF_INIT;
+
+        memset(value_bytes, 'v', sizeof(value_bytes));
+        assert_ok(objd_batch_dict_set(batch, dict, &key, &value));
+        add_set(batch, dict, 1, array);
+        add_set(batch, dict, 2, message);
+        add_set(batch, dict, 3, objd_nil());
+        memset(key_bytes, 'x', 3);
+        memset(value_bytes, 'w', sizeof(value_bytes));
+        shape[0] = 1000000;
+        memset(&value, 0xff, sizeof(value));
+        assert_ok(objd_batch_commit(batch, NULL));
+
+        key = objd_cstr("key");
+        assert_ok(objd_dict_get(dict, &key, &got, &buf));
+        assert_int_equal(got.size, sizeof(value_bytes));
+        assert_int_equal(((const char *)got.data)[4999], 'v');
+        assert_value(dict, 1, objd_array(OBJD_U8, 1, (uint64_t[]){ 2 }, "vv"));
+        assert_value(dict, 2, objd_message("key", "vvvvvvvvv", 9));
+        assert_value(dict, 3, objd_nil());
+        objd_buf_free(&buf);
+        objd_batch_free(batch);
+        objd_release(dict);
+}
+
+static void a_bad_argument_adds_nothing(void **state)
+{
+        objd_object *dict = inside_dict(*state, "d");
+        objd_batch *batch = batch_of(*state);
+        objd_value key = objd_int(1), bad = objd_str("\xff", 1);
+
+        assert_status(objd_batch_dict_set(batch, dict, &key, &bad), OBJD_E_INVAL);
+        assert_status(objd_batch_dict_set(batch, dict, NULL, &key), OBJD_E_INVAL);
+        assert_status(objd_batch_dict_set(batch, dict, &key, NULL), OBJD_E_INVAL);
+        assert_status(objd_batch_dict_set(batch, NULL, &key, &key), OBJD_E_INVAL);
+        assert_status(objd_batch_dict_set(NULL, dict, &key, &key), OBJD_E_INVAL);
+        assert_status(objd_batch_new(NULL, &batch), OBJD_E_INVAL);
+        assert_status(objd_batch_commit(NULL, NULL), OBJD_E_INVAL);
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_int_equal(len_of(dict), 0);
+        objd_batch_free(NULL);
+        objd_batch_clear(NULL);
+        objd_batch_free(batch);
+        objd_release(dict);
+}
+
+/* One that cannot succeed at each place in turn: it is named, and nothing has happened. */
+static void the_operation_that_failed_is_named(void **state)
+{
+        enum { N = 12 };
+        objd_object *dicts[3] = { inside_dict(*state, "a"), inside_dict(*state, "b"), inside_dict(*state, "c") };
+        uint64_t used = inside_used(*state);
+        objd_batch *batch = batch_of(*state);
+
+        for (size_t bad = 0; bad < N; bad++) {
+                size_t failed = 77;
+
+                for (size_t i = 0; i < N; i++)
+                        if (i == bad)
+                                add_del(batch, dicts[i % 3], 1000);
+                        else
+                                add_set(batch, dicts[i % 3], (int64_t)i, objd_bytes(bytes, i * 1000));
+                assert_status(objd_batch_commit(batch, &failed), OBJD_E_NOTFOUND);
+                assert_int_equal(failed, bad);
+                for (int i = 0; i < 3; i++)
+                        assert_int_equal(len_of(dicts[i]), 0);
+                assert_int_equal(inside_used(*state), used);
+                objd_batch_clear(batch);
+        }
+        objd_batch_free(batch);
+        for (int i = 0; i < 3; i++)
+                objd_release(dicts[i]);
+}
+
+static void a_batch_that_failed_can_be_committed_again(void **state)
+{
+        objd_object *a = inside_dict(*state, "a"), *b = inside_dict(*state, "b");
+        objd_batch *batch = batch_of(*state);
+        objd_value key = objd_int(9);
+        size_t failed = 77;
+
+        add_set(batch, a, 1, objd_int(10));
+        assert_ok(objd_batch_dict_pop(batch, b, &key));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_NOTFOUND);
+        assert_int_equal(failed, 1);
+        assert_int_equal(len_of(a), 0);
+        assert_ok(objd_dict_set(b, &key, &key));
+        assert_ok(objd_batch_commit(batch, &failed));
+        assert_result(batch, 1, key);
+        assert_value(a, 1, objd_int(10));
+        assert_int_equal(len_of(b), 0);
+        objd_batch_free(batch);
+        objd_release(a);
+        objd_release(b);
+}
+
+static void a_deleted_object_or_a_wrong_type_fails_the_batch(void **state)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_object *a = inside_dict(*state, "a"), *gone = inside_dict(*state, "gone"), *ints;
+        objd_batch *batch = batch_of(*state);
+        objd_conn *conn = NULL;
+        objd_object *stranger;
+        objd_value key = objd_int(1), text = objd_cstr("t");
+        size_t failed = 77;
+
+        config.value_type = OBJD_INT;
+        assert_ok(objd_create(*state, "ints", OBJD_DICT, &config, &ints));
+        add_set(batch, a, 1, key);
+        assert_ok(objd_batch_dict_set(batch, ints, &key, &text));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_TYPE);
+        assert_int_equal(failed, 1);
+
+        objd_batch_clear(batch);
+        assert_ok(objd_destroy(gone));
+        add_set(batch, a, 1, key);
+        add_set(batch, a, 2, key);
+        add_set(batch, gone, 1, key);
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_GONE);
+        assert_int_equal(failed, 2);
+
+        objd_batch_clear(batch);
+        assert_ok(objd_connect("embedded:1M", &conn));
+        stranger = inside_dict(conn, "d");
+        add_set(batch, a, 1, key);
+        add_set(batch, stranger, 1, key);
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_INVAL);
+        assert_int_equal(failed, 1);
+        assert_int_equal(len_of(stranger), 0);
+        assert_int_equal(len_of(a), 0);
+        objd_batch_free(batch);
+        objd_release(stranger);
+        objd_close(conn);
+        objd_release(a);
+        objd_release(gone);
+        objd_release(ints);
+}
+
+/* Thousands of operations with values of 4 KiB in place: the undo log moves to ever larger chunks. */
+static void a_large_batch_grows_its_log(void **state)
+{
+        objd_object *a = inside_dict(*state, "a"), *b = inside_dict(*state, "b");
+        objd_batch *batch = batch_of(*state);
+        uint64_t used = inside_used(*state), filled;
+        size_t failed = 77;
+
+        for (int64_t i = 0; i < N_LARGE; i++)
+                add_set(batch, i % 2 ? a : b, i, objd_bytes(bytes, 4096));
+        assert_ok(objd_batch_commit(batch, NULL));
+        inside_check(*state);
+        filled = inside_used(*state);
+
+        for (int fails = 1; fails >= 0; fails--) {
+                objd_batch_clear(batch);
+                for (int64_t i = 0; i < N_LARGE; i++)
+                        add_set(batch, i % 2 ? a : b, i, objd_bytes(bytes + 1 + i, 4096));
+                if (fails) {
+                        add_del(batch, a, -1);
+                        assert_status(objd_batch_commit(batch, &failed), OBJD_E_NOTFOUND);
+                        assert_int_equal(failed, N_LARGE);
+                } else {
+                        assert_ok(objd_batch_commit(batch, &failed));
+                }
+                assert_int_equal(inside_used(*state), filled);
+                for (int64_t i = 0; i < N_LARGE; i++)
+                        assert_value(i % 2 ? a : b, i, objd_bytes(fails ? bytes : bytes + 1 + i, 4096));
+                inside_check(*state);
+        }
+        objd_batch_clear(batch);
+        for (int64_t i = 0; i < N_LARGE; i++)
+                add_del(batch, i % 2 ? a : b, i);
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_int_equal(inside_used(*state) - used <= 2 * GROUP_SLOTS * SLOT_SIZE, true);
+        objd_batch_free(batch);
+        objd_release(a);
+        objd_release(b);
+}
+
+/* Everything that growing does, in one batch that is then undone. */
+static void growth_inside_a_batch_is_undone(void **state)
+{
+        static const int64_t before[] = { 0, 3, 500, 4000 }, after[] = { 1, 300, 700, 6000, 40000 };
+        objd_batch *batch = batch_of(*state);
+
+        for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++)
+                for (size_t k = 0; k < sizeof(after) / sizeof(*after); k++) {
+                        objd_object *dict = inside_dict(*state, "d");
+                        uint64_t used, memory;
+                        size_t failed = 77;
+
+                        for (int64_t key = 0; key < before[i]; key++) {
+                                objd_value v = objd_int(key);
+
+                                assert_ok(objd_dict_set(dict, &v, &v));
+                        }
+                        used = inside_used(*state);
+                        memory = inside_memory(dict);
+                        for (int64_t key = 0; key < before[i]; key += 2)
+                                add_del(batch, dict, key);
+                        for (int64_t key = before[i]; key < after[k]; key++)
+                                add_set(batch, dict, key, objd_bytes(bytes, key % 50 ? 8 : 6000));
+                        for (int64_t key = before[i]; key < after[k]; key += 3)
+                                add_del(batch, dict, key);
+                        add_del(batch, dict, -1);
+                        assert_status(objd_batch_commit(batch, &failed), OBJD_E_NOTFOUND);
+                        assert_int_equal(inside_used(*state), used);
+                        assert_int_equal(inside_memory(dict), memory);
+                        assert_int_equal(len_of(dict), (uint64_t)before[i]);
+                        for (int64_t key = 0; key < before[i]; key++)
+                                assert_value(dict, key, objd_int(key));
+                        inside_check(*state);
+                        objd_batch_clear(batch);
+                        assert_ok(objd_destroy(dict));
+                        objd_release(dict);
+                }
+        objd_batch_free(batch);
+}
+
+/* A batch that finds no memory in the middle: nothing has happened, and there is as much as before. */
+static void a_batch_that_finds_no_memory_is_undone(void **state)
+{
+        objd_conn *conn = NULL;
+        objd_object *a, *b;
+        objd_batch *batch;
+        uint64_t used;
+
+        (void)state;
+        assert_ok(objd_connect("embedded:4M", &conn));
+        a = inside_dict(conn, "a");
+        b = inside_dict(conn, "b");
+        batch = batch_of(conn);
+        used = inside_used(conn);
+        for (int64_t i = 0; i < 2000; i++)
+                add_set(batch, i % 2 ? a : b, i, objd_bytes(bytes, i % 10 ? 3000 : 30000));
+        assert_status(objd_batch_commit(batch, NULL), OBJD_E_NOMEM);
+        assert_int_equal(inside_used(conn), used);
+        assert_int_equal(len_of(a) + len_of(b), 0);
+        inside_check(conn);
+        objd_batch_clear(batch);
+        for (int64_t i = 0; i < 100; i++)
+                add_set(batch, i % 2 ? a : b, i, objd_bytes(bytes, i % 10 ? 3000 : 30000));
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_int_equal(len_of(a) + len_of(b), 100);
+        inside_check(conn);
+        objd_batch_free(batch);
+        objd_release(a);
+        objd_release(b);
+        objd_close(conn);
+}
+
+static void a_batch_over_very_many_places_is_refused(void **state)
+{
+        enum { N = 300 };
+        static objd_object *dicts[N];
+        objd_batch *batch = batch_of(*state);
+
+        for (int i = 0; i < N; i++) {
+                dicts[i] = inside_dict(*state, NULL);
+                add_set(batch, dicts[i], 1, objd_int(i));
+        }
+        assert_status(objd_batch_commit(batch, NULL), OBJD_E_LIMIT);
+        for (int i = 0; i < N; i++)
+                assert_int_equal(len_of(dicts[i]), 0);
+        objd_batch_clear(batch);
+        for (int i = 0; i < 200; i++)
+                add_set(batch, dicts[199 - i], 1, objd_int(i));
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_value(dicts[0], 1, objd_int(199));
+        objd_batch_free(batch);
+        for (int i = 0; i < N; i++)
+                objd_release(dicts[i]);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(all_operations_happen_and_give_their_results),
+                INSIDE_TEST(a_committed_batch_must_be_cleared_first),
+                INSIDE_TEST(arguments_are_copied),
+                INSIDE_TEST(a_bad_argument_adds_nothing),
+                INSIDE_TEST(the_operation_that_failed_is_named),
+                INSIDE_TEST(a_batch_that_failed_can_be_committed_again),
+                INSIDE_TEST(a_deleted_object_or_a_wrong_type_fails_the_batch),
+                INSIDE_TEST(a_large_batch_grows_its_log),
+                INSIDE_TEST(growth_inside_a_batch_is_undone),
+                INSIDE_TEST(a_batch_that_finds_no_memory_is_undone),
+                INSIDE_TEST(a_batch_over_very_many_places_is_refused),
+        };
+
+        for (size_t i = 0; i < sizeof(bytes); i++)
+                bytes[i] = (uint8_t)(i * 37 >> 3);
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
