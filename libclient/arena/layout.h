@@ -355,10 +355,11 @@ struct list_entry_shm {
 struct list_node_shm {
         struct chunk_shm chunk;
         uint64_t state; /* children 16 | level 16 | 25 | mark 7 */
+        uint64_t scale; /* children an item, as a fraction of 2^32: where to begin a search; may be outdated */
         struct list_entry_shm entry[NODE_MAX];
 };
 
-static_assert(sizeof(struct list_node_shm) <= 2048, "a node fills a chunk of 2 KiB");
+static_assert(sizeof(struct list_node_shm) == 2048, "a node fills a chunk of 2 KiB");
 static_assert(offsetof(struct list_leaf_shm, table) == (size_t)LEAF_TABLE * 8, "the table is found by words");
 
 /* ---- Queues (queue.c) ---------------------------------------------------------------------------------- */

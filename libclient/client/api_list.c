@@ -5,6 +5,8 @@
 
 #include "object/list.h"
 
+#include <string.h>
+
 static objd_status check_list(const objd_object *list)
 {
         if (!list)
@@ -31,6 +33,15 @@ static objd_status check_pointer(const objd_object *list, const void *p, const c
         return p ? OBJD_OK : fail(OBJD_E_INVAL, "list %s: %s is NULL", object_label(list), name);
 }
 
+/* An operation without arguments. What it will give is left alone: zeroing it costs as much as a short operation. */
+static void op_begin(struct op *op, enum op_code code, objd_object *list)
+{
+        memset(op, 0, offsetof(struct op, result_key));
+        memset((char *)op + offsetof(struct op, buf), 0, sizeof(*op) - offsetof(struct op, buf));
+        op->code = code;
+        op->object = list;
+}
+
 static objd_status run(struct op *op)
 {
         return op_run(op->object->conn, op, 1, NULL);
@@ -38,10 +49,15 @@ static objd_status run(struct op *op)
 
 static objd_status run_value(enum op_code code, objd_object *list, int64_t index, const objd_value *value)
 {
-        struct op op = { .code = code, .object = list, .index = index, .value = value };
+        struct op op;
         objd_status r = check_value(list, value);
 
-        return r ? r : run(&op);
+        if (r)
+                return r;
+        op_begin(&op, code, list);
+        op.index = index;
+        op.value = value;
+        return run(&op);
 }
 
 static objd_status run_index(enum op_code code, objd_object *list, int64_t index, int64_t stop)
@@ -96,11 +112,15 @@ objd_status objd_list_del(objd_object *list, int64_t index)
 
 objd_status objd_list_pop(objd_object *list, int64_t index, objd_value *ret_value, objd_buf *buf)
 {
-        struct op op = { .code = OP_LIST_POP, .object = list, .index = index, .buf = buf };
+        struct op op;
         objd_status r = check_pointer(list, ret_value && buf ? buf : NULL, ret_value ? "buf" : "ret_value");
 
-        if (r == OBJD_OK)
-                r = run(&op);
+        if (r)
+                return r;
+        op_begin(&op, OP_LIST_POP, list);
+        op.index = index;
+        op.buf = buf;
+        r = run(&op);
         if (r == OBJD_OK)
                 *ret_value = op.result;
         return r;

@@ -149,18 +149,24 @@ static inline uint32_t node_n(uint64_t state, uint32_t level)
         return state == node_state(level, n) && n <= NODE_MAX ? n : 0;
 }
 
+/* The scale of a node whose last child starts `span` items behind the first. Rounded up: a guess may be one too far. */
+static inline uint64_t node_scale(uint32_t n, uint64_t span)
+{
+        return n > 1 && span ? ((uint64_t)(n - 1) << 32) / span + 1 : 0;
+}
+
 /*
- * The child under which item `index` of a node is: a guess as if all children had the same number of items, which is
- * nearly right in a list that has been appended to, and a search from there. `count` is the number of items in the node.
+ * The child under which item `index` of a node is: a guess as if all children had the same number of items,
+ * which is nearly right in a list that has been appended to, and a search from there.
  */
-static inline uint32_t node_search(const struct list_node_shm *node, uint32_t n, uint64_t count,
-                                   uint64_t index)
+static inline uint32_t node_search(const struct list_node_shm *node, uint32_t n, uint64_t index)
 {
         uint64_t target = index + word_get(&node->entry[0].start);
-        uint32_t at = (uint32_t)((double)(int64_t)index * n / (double)(int64_t)count), low, high;
+        uint64_t guess = index * word_get(&node->scale) >> 32;
+        uint32_t at = guess < n ? (uint32_t)guess : n - 1, low, high;
 
-        if (at >= n)
-                at = n - 1;
+        if (at && (int64_t)(target - word_get(&node->entry[at].start)) < 0)
+                at--;
         if ((int64_t)(target - word_get(&node->entry[at].start)) >= 0) {
                 for (uint32_t i = 0; i < 3; i++, at++)
                         if (at + 1 == n || (int64_t)(target - word_get(&node->entry[at + 1].start)) < 0)
@@ -251,11 +257,18 @@ objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf,
 /* Whether a value of that many words fits as it is. */
 bool leaf_has_room(const struct leaf_shape *shape, uint32_t words);
 
-/* Change a leaf in place. Each brings shape up to date. leaf_insert() needs leaf_has_room(). */
+/*
+ * Change a leaf in place. Each brings shape up to date. leaf_insert() needs leaf_has_room().
+ */
 objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
                         uint32_t k, const struct new_item *item);
 objd_status leaf_remove(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
                         uint32_t k, uint32_t n);
+
+/* Appends to the list's last leaf, if that has room behind its table: no node knows how many items it has. */
+objd_status leaf_append(struct list *list, const objd_value *value, bool *ret_done);
+
+/* The same with as many of n values as there is room for, without the list's length. */
 objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
                             const objd_value *values, size_t n, size_t *ret_done);
 

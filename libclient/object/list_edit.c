@@ -215,34 +215,17 @@ static objd_status insert_inside(struct list *list, uint64_t index, uint64_t len
         return rebuild(list, &path, &mix, index, len);
 }
 
-/* The common append: the last leaf has room behind its table, and no node knows how many items it has. */
-static objd_status append_fast(const struct list *list, const struct new_item *item, bool *ret_done)
-{
-        uint64_t last = word_get(&list->root[LIST_LAST]);
-        struct leaf_shape shape;
-        struct list_leaf_shm *leaf;
-        objd_status r;
-
-        *ret_done = false;
-        if (!last)
-                return OBJD_OK;
-        r = leaf_at(list, last, &leaf, &shape);
-        if (r || shape.reversed || leaf_gap(&shape) <= item->words)
-                return r;
-        *ret_done = true;
-        return leaf_insert(list, leaf, &shape, shape.n, item);
-}
-
 objd_status list_insert(struct list *list, uint64_t index, const objd_value *value)
 {
         uint64_t len = word_get(&list->root[LIST_LEN]);
         struct new_item item;
         bool done = false;
-        objd_status r = new_item_init(&item, list, value);
+        objd_status r = index == len ? leaf_append(list, value, &done) : OBJD_OK;
 
-        if (r == OBJD_OK && index == len)
-                r = append_fast(list, &item, &done);
-        if (r == OBJD_OK && !done)
+        if (r || done)
+                return r;
+        r = new_item_init(&item, list, value);
+        if (r == OBJD_OK)
                 r = word_get(&list->root[LIST_TREE]) ? insert_inside(list, index, len, &item)
                                                      : plant(list, &item);
         return r ? r : set_len(list, len + 1);

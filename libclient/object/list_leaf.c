@@ -22,7 +22,7 @@
  * A chunk of this list that has at least so many bytes, with its head; NULL if there is none at this offset. One that the
  * operation has freed already is none any more, so a damaged tree in which two ways lead to it is noticed.
  */
-static struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_t size)
+static inline struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_t size)
 {
         struct chunk_shm *chunk = arena_at(list->arena, off, size);
         enum chunk_list in;
@@ -33,8 +33,8 @@ static struct chunk_shm *chunk_at(const struct list *list, uint64_t off, uint64_
         return in == CHUNK_OF_OBJECT || in == CHUNK_TAKEN ? chunk : NULL;
 }
 
-objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf,
-                    struct leaf_shape *ret_shape)
+static inline objd_status load_leaf(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf,
+                                    struct leaf_shape *ret_shape)
 {
         struct list_leaf_shm *leaf = (struct list_leaf_shm *)chunk_at(list, off, LEAF_WORDS_MIN * 8);
 
@@ -43,6 +43,12 @@ objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm 
                 return list_corrupt(list, "a leaf");
         *ret_leaf = leaf;
         return OBJD_OK;
+}
+
+objd_status leaf_at(const struct list *list, uint64_t off, struct list_leaf_shm **ret_leaf,
+                    struct leaf_shape *ret_shape)
+{
+        return load_leaf(list, off, ret_leaf, ret_shape);
 }
 
 objd_status node_at(const struct list *list, uint64_t off, uint32_t level, struct list_node_shm **ret_node,
@@ -71,7 +77,7 @@ objd_status leaf_item(const struct list *list, const struct list_leaf_shm *leaf,
 
 /* ---- New values -------------------------------------------------------------------------------------- */
 
-static objd_status measure(struct new_item *item, const struct list *list, const objd_value *value)
+static inline objd_status measure(struct new_item *item, const struct list *list, const objd_value *value)
 {
         objd_status r = value_check_type(value, object_value_type(list->object->config), "value");
 
@@ -84,7 +90,7 @@ static objd_status measure(struct new_item *item, const struct list *list, const
 }
 
 /* Gives a big value its chunk. From here on the item must get into the list, or the operation fail. */
-static objd_status settle(struct new_item *item, const struct list *list)
+static inline objd_status settle(struct new_item *item, const struct list *list)
 {
         uint64_t size = round8(item_size(item->item));
         struct chunk_shm *chunk;
@@ -109,7 +115,7 @@ objd_status new_item_init(struct new_item *item, const struct list *list, const 
 }
 
 /* Into words that nobody can reach. */
-static void store_value(const struct new_item *item, uint64_t *to)
+static inline void store_value(const struct new_item *item, uint64_t *to)
 {
         if (item->big)
                 word_set(to, item->big);
@@ -142,7 +148,7 @@ objd_status leaf_new(const struct list *list, uint32_t words, struct list_leaf_s
 }
 
 /* Room for a value below the others. An empty one stands at the end, where no later change of `low` reaches it. */
-static uint64_t place_value(struct leaf_shape *shape, uint64_t item)
+static inline uint64_t place_value(struct leaf_shape *shape, uint64_t item)
 {
         uint32_t words = item_words(item);
 
@@ -265,11 +271,54 @@ objd_status leaf_insert(const struct list *list, struct list_leaf_shm *leaf, str
         return OBJD_OK;
 }
 
+/* Puts an item behind all others, where it is not yet reachable. */
+static inline void fill_gap(const struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
+                            const struct new_item *item)
+{
+        note_gap(list, leaf_words(leaf, shape->low - item->words), item->words);
+        note_gap(list, &leaf->table[shape->first + shape->n], 1);
+        leaf_put_new(leaf, shape, item);
+}
+
+static inline objd_status reserve_gap(const struct list *list, uint32_t words)
+{
+        return txn_reserve(list->lane, (list->gap_is_fresh ? 0 : words * 8) + SPARE_BYTES, SPARE_NOTES);
+}
+
+/* In one function, for this is what most calls on most lists do. */
+objd_status leaf_append(struct list *list, const objd_value *value, bool *ret_done)
+{
+        uint64_t last = word_get(&list->root[LIST_LAST]);
+        struct list_leaf_shm *leaf = NULL;
+        struct leaf_shape shape;
+        struct new_item item;
+        objd_status r;
+
+        *ret_done = false;
+        if (!last)
+                return OBJD_OK;
+        r = measure(&item, list, value);
+        if (r == OBJD_OK)
+                r = load_leaf(list, last, &leaf, &shape);
+        if (r || shape.reversed || leaf_gap(&shape) <= item.words)
+                return r;
+        r = settle(&item, list);
+        if (r == OBJD_OK)
+                r = reserve_gap(list, item.words);
+        if (r)
+                return r;
+        fill_gap(list, leaf, &shape, &item);
+        txn_set(list->lane, &leaf->state, leaf_state(&shape));
+        txn_set(list->lane, &list->root[LIST_LEN], word_get(&list->root[LIST_LEN]) + 1);
+        *ret_done = true;
+        return OBJD_OK;
+}
+
 objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struct leaf_shape *shape,
                             const objd_value *values, size_t n, size_t *ret_done)
 {
         size_t done = 0;
-        objd_status r = txn_reserve(list->lane, SPARE_BYTES, SPARE_NOTES);
+        objd_status r = reserve_gap(list, 0);
 
         for (; r == OBJD_OK && done < n && !shape->reversed; done++) {
                 struct new_item item;
@@ -279,12 +328,10 @@ objd_status leaf_append_run(struct list *list, struct list_leaf_shm *leaf, struc
                         break;
                 r = settle(&item, list);
                 if (r == OBJD_OK && !list->gap_is_fresh)
-                        r = txn_reserve(list->lane, item.words * 8 + SPARE_BYTES, SPARE_NOTES);
+                        r = reserve_gap(list, item.words);
                 if (r)
                         break;
-                note_gap(list, leaf_words(leaf, shape->low - item.words), item.words);
-                note_gap(list, &leaf->table[shape->first + shape->n], 1);
-                leaf_put_new(leaf, shape, &item);
+                fill_gap(list, leaf, shape, &item);
         }
         if (r)
                 return r;

@@ -21,6 +21,9 @@
 #define LONG_READ 256
 #define LONG_READ_TRIES 2
 
+/* What a get is made of is compiled as one function: calls and what they keep in memory cost as much as the rest. */
+#define HOT inline __attribute__((always_inline))
+
 /* How much a walk takes out of the list at once. */
 #define WALK_ITEMS 128
 #define WALK_BYTES (256u << 10)
@@ -51,7 +54,7 @@ static uint64_t load_len(const struct read *read)
 }
 
 /* Makes the leaf at `off` believed, or not. */
-static objd_status load_leaf(const struct read *read, uint64_t off, struct spot *spot)
+static HOT objd_status load_leaf(const struct read *read, uint64_t off, struct spot *spot)
 {
         const struct list_leaf_shm *leaf = arena_at(read->arena, off, LEAF_WORDS_MIN * 8);
 
@@ -63,7 +66,7 @@ static objd_status load_leaf(const struct read *read, uint64_t off, struct spot 
 }
 
 /* The leaf that has item `index` of `len`. */
-static inline objd_status find_leaf(const struct read *read, uint64_t len, uint64_t index, struct spot *spot)
+static HOT objd_status find_leaf(const struct read *read, uint64_t len, uint64_t index, struct spot *spot)
 {
         uint64_t off = word_get(&read->line->root[LIST_TREE]),
                  level = word_get(&read->line->root[LIST_HEIGHT]);
@@ -80,7 +83,7 @@ static inline objd_status find_leaf(const struct read *read, uint64_t len, uint6
 
                 if (!n)
                         return OBJD_E_CORRUPT;
-                at = node_search(node, n, count, rest);
+                at = node_search(node, n, rest);
                 zero = word_get(&node->entry[0].start);
                 from = word_get(&node->entry[at].start) - zero;
                 to = at + 1 < n ? word_get(&node->entry[at + 1].start) - zero : count;
@@ -98,8 +101,8 @@ static inline objd_status find_leaf(const struct read *read, uint64_t len, uint6
 }
 
 /* Where the leaf's k-th item has its bytes. They lie in the leaf, or in a chunk that is the value's as of this version. */
-static inline objd_status find_item(const struct read *read, const struct spot *spot, uint32_t k,
-                                    struct list_place *ret_place)
+static HOT objd_status find_item(const struct read *read, const struct spot *spot, uint32_t k,
+                                 struct list_place *ret_place)
 {
         uint64_t item = word_get(&spot->leaf->table[leaf_slot(&spot->shape, k)]), chunk;
         const uint64_t *words;
@@ -121,8 +124,8 @@ static inline objd_status find_item(const struct read *read, const struct spot *
         return OBJD_OK;
 }
 
-static inline objd_status find_index(const struct read *read, uint64_t len, uint64_t index,
-                                     struct list_place *ret_place)
+static HOT objd_status find_index(const struct read *read, uint64_t len, uint64_t index,
+                                  struct list_place *ret_place)
 {
         struct spot spot;
         objd_status r = find_leaf(read, len, index, &spot);
@@ -147,7 +150,7 @@ static inline bool is_scalar(objd_type type)
         return type <= OBJD_FLOAT || type == OBJD_REF;
 }
 
-static inline objd_status copy_out(const struct list_place *place, struct copy *copy)
+static HOT objd_status copy_out(const struct list_place *place, struct copy *copy)
 {
         copy->type = place->type;
         copy->size = place->size;

@@ -50,7 +50,7 @@ objd_status tree_find(const struct list *list, uint64_t index, struct path *ret_
                 r = node_at(list, off, (uint32_t)height - i, &node, &n);
                 if (r)
                         return r;
-                at = node_search(node, n, count, index);
+                at = node_search(node, n, index);
                 child_range(node, n, at, count, &from, &to);
                 if (index < from || index >= to || to > count)
                         return list_corrupt(list, "the counts of a node");
@@ -141,9 +141,9 @@ static objd_status image_store(const struct list *list, struct list_node_shm *no
                                const struct image *image)
 {
         struct list_entry_shm entry[NODE_MAX];
-        uint64_t start = word_get(&node->entry[0].start);
+        uint64_t start = word_get(&node->entry[0].start), scale;
         uint32_t from = image->n, to = 0;
-        objd_status r = txn_reserve(list->lane, NODE_NOTES, 2);
+        objd_status r = txn_reserve(list->lane, NODE_NOTES, 3);
 
         if (r)
                 return r;
@@ -160,6 +160,9 @@ static objd_status image_store(const struct list *list, struct list_node_shm *no
                 txn_write(list->lane, &node->entry[from], entry + from, (to - from) * sizeof(*entry));
         if (word_get(&node->state) != node_state(level, image->n))
                 txn_set(list->lane, &node->state, node_state(level, image->n));
+        scale = node_scale(image->n, entry[image->n - 1].start - entry[0].start);
+        if (word_get(&node->scale) != scale)
+                txn_set(list->lane, &node->scale, scale);
         return OBJD_OK;
 }
 
@@ -180,6 +183,7 @@ static objd_status node_new(const struct list *list, uint32_t level, const struc
                 word_set(&node->entry[i].child, child[i].off);
                 start += child[i].count;
         }
+        word_set(&node->scale, node_scale(n, start - child[n - 1].count));
         word_set(&node->state, node_state(level, n));
         *ret_off = arena_off(list->arena, chunk);
         return OBJD_OK;
