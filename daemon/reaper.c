@@ -32,7 +32,7 @@ void reaper_run(struct reaper *reaper)
         objd_status r = recover_lanes(reaper->arena, &n);
 
         /* A client can be reaped once none of its lanes is left, so this comes second. */
-        n += recover_clients(reaper->arena);
+        n += recover_clients_in_turn(reaper->arena);
         if (n)
                 log_info("cleaned up after the dead: %u lanes and clients", n);
         if (r && r != reaper->last)

@@ -357,7 +357,10 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
         check_label(check, "#%" PRIu64, place);
         if (check_slot_is_used(check->arena, place)) {
                 check->object = (struct object_shm *)(check->arena->base + place);
-                r = look_at_slot(check);
+                if (word_get(&check->object->line.serial) && !object_kind(word_get(&check->object->line.config)))
+                        r = check_part_slot(check, place); /* a further slot of an object, as a queue's tail */
+                else
+                        r = look_at_slot(check);
                 if (r == OBJD_OK && !check->object->line.serial)
                         r = check_unnamed_slot(check, place);
         }
@@ -460,8 +463,9 @@ static objd_status recover_dead(struct check *check)
                 n = recover_all(check->arena, check->lane);
                 check_leave(check);
                 if (!n)
-                        return OBJD_OK;
+                        break;
         }
+        (void)recover_clients(check->arena);
         return OBJD_OK;
 }
 

@@ -33,6 +33,7 @@ struct check {
         uint64_t n_errors;
         uint8_t *seen;   /* a bit for every 64 bytes of the arena: chunk heads that this object refers to */
         uint8_t *groups; /* a bit for every 4 KiB of the arena: groups that an object's plan names */
+        uint32_t n_looked_up; /* slots and groups whose object was looked for among all objects */
         check_report_fn report;
         void *context;
 
@@ -91,6 +92,7 @@ objd_status check_chunks(struct check *check);
  * (check_leaks.c).
  */
 objd_status check_unnamed_slot(struct check *check, uint64_t place); /* with the lane entered */
+objd_status check_part_slot(struct check *check, uint64_t place);
 objd_status check_groups(struct check *check);
 objd_status check_sum(struct check *check);
 

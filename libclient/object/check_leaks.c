@@ -13,7 +13,7 @@
 #include "mem/pool.h"
 
 /* Groups that nobody has named are looked up among all objects, which takes a while for each. */
-#define GROUPS_LOOKED_UP 16
+#define LOOKED_UP 16
 
 /* How often the sum is tried before the store counts as too busy for it. */
 #define SUM_ATTEMPTS 5
@@ -79,11 +79,30 @@ static bool has_object(const struct arena *arena, uint64_t serial)
                         uint64_t place = block_off(arena, number) + slot * SLOT_SIZE;
                         const struct object_shm *object = (const struct object_shm *)(arena->base + place);
 
-                        if (check_slot_is_used(arena, place) && word_get(&object->line.serial) == serial)
+                        if (check_slot_is_used(arena, place) && word_get(&object->line.serial) == serial &&
+                            object_kind(word_get(&object->line.config)))
                                 return true;
                 }
         }
         return false;
+}
+
+objd_status check_part_slot(struct check *check, uint64_t place)
+{
+        const struct object_shm *part = (const struct object_shm *)(check->arena->base + place);
+        uint64_t serial;
+        objd_status r;
+
+        if (check->n_looked_up++ >= LOOKED_UP)
+                return OBJD_OK;
+        r = pool_begin(check->lane);
+        if (r)
+                return r;
+        serial = word_get(&part->line.serial);
+        if (check_slot_is_used(check->arena, place) && serial && !is_in_a_lane(check->arena, place) &&
+            !has_object(check->arena, serial))
+                check_fail(check, "the slot is part of an object that is not there");
+        return pool_end(check->lane, OBJD_OK);
 }
 
 static bool group_is_used(const struct arena *arena, uint64_t off)
@@ -122,7 +141,6 @@ static objd_status look_at_group(struct check *check, uint64_t off)
 objd_status check_groups(struct check *check)
 {
         const struct arena *arena = check->arena;
-        int n_looked_up = 0;
         objd_status r = OBJD_OK;
 
         for (uint64_t number = 0; number < n_blocks_used(arena) && r == OBJD_OK; number++) {
@@ -135,7 +153,7 @@ objd_status check_groups(struct check *check)
 
                         if ((check->groups[bit / 8] >> bit % 8 & 1) || !group_is_used(arena, off))
                                 continue;
-                        if (n_looked_up++ >= GROUPS_LOOKED_UP)
+                        if (check->n_looked_up++ >= LOOKED_UP)
                                 return OBJD_OK;
                         r = look_at_group(check, off);
                 }

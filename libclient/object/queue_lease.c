@@ -90,7 +90,7 @@ static objd_status enter(struct queue *queue, const struct queue_item_shm *item,
         struct queue_shm *shm = queue->shm;
         int64_t now = now_ns();
         struct queue_lease_shm lease = { .client = word_get(&queue->lane->shm->client), .item = *item };
-        uint64_t index, number = word_get(&shm->next_lease) + 1;
+        uint64_t index = 0, number = word_get(&shm->next_lease) + 1;
         objd_status r = new_entry(queue, &index);
 
         if (r)

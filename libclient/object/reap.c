@@ -38,7 +38,7 @@ static void free_client(struct arena *arena, uint32_t number, uint64_t id)
         gate_leave(arena);
 }
 
-static uint32_t reap_clients(struct arena *arena)
+uint32_t recover_clients(struct arena *arena)
 {
         uint64_t high = word_get(&arena->header->clients_high);
         uint32_t n = 0;
@@ -58,7 +58,7 @@ static uint32_t reap_clients(struct arena *arena)
         return n;
 }
 
-uint32_t recover_clients(struct arena *arena)
+uint32_t recover_clients_in_turn(struct arena *arena)
 {
-        return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? reap_clients(arena) : 0;
+        return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? recover_clients(arena) : 0;
 }
