@@ -3,7 +3,7 @@
  * reap.c -- what dead processes owned: their anonymous objects, and their entries in the table of clients
  */
 
-#include <unistd.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "mem/pool.h"
@@ -12,18 +12,21 @@
 
 #define CLIENTS_EVERY_NS 100000000LL
 
-/* Whether a thread of this client still has a lane: then the client is not done with, whatever its process is. */
-static bool has_lane(struct arena *arena, uint64_t client)
+/*
+ * Which clients have a lane: such a client is not done with, whatever its process is. One pass over the lanes spares a
+ * question to the kernel for nearly every client; the kernel looks through all their record locks for each.
+ */
+static void mark_clients_with_lanes(struct arena *arena, bool marked[N_CLIENTS])
 {
         uint64_t high = word_get(&arena->header->lanes_high);
 
-        for (uint32_t i = 1; i < high; i++) {
+        memset(marked, 0, N_CLIENTS * sizeof(*marked));
+        for (uint32_t i = 1; i < high && i < N_LANES; i++) {
                 const struct lane_shm *shm = arena_lane(arena, i);
 
-                if (half_get(&shm->claimed) && word_get(&shm->client) == client)
-                        return true;
+                if (half_get(&shm->claimed))
+                        marked[id_number(word_get(&shm->client))] = true;
         }
-        return false;
 }
 
 /* The slot is free again only after everything that was the client's is gone; inside the gate, so once. */
@@ -41,13 +44,15 @@ static void free_client(struct arena *arena, uint32_t number, uint64_t id)
 uint32_t recover_clients(struct arena *arena)
 {
         uint64_t high = word_get(&arena->header->clients_high);
+        bool has_lane[N_CLIENTS];
         uint32_t n = 0;
 
-        for (uint32_t number = 1; number < high; number++) {
+        mark_clients_with_lanes(arena, has_lane);
+        for (uint32_t number = 1; number < high && number < N_CLIENTS; number++) {
                 const struct client_shm *client = arena_client(arena, number);
                 uint64_t id = id_make(number, word_get(&client->generation));
 
-                if (!half_get_acquire(&client->claimed) || client_is_alive(arena, id) || has_lane(arena, id))
+                if (!half_get_acquire(&client->claimed) || has_lane[number] || client_is_alive(arena, id))
                         continue;
                 /* The daemon's loop must not stand still for somebody who holds a lock: the next look will do. */
                 if (directory_reap_client(arena, id, OBJD_NOWAIT) == OBJD_OK) {
