@@ -58,8 +58,12 @@ static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uin
         if (lane_is_dead(lane->arena, arena_lane(lane->arena, holder)) && recover_lane(lane->arena, holder, lane->self))
                 return OBJD_OK;
         left = lane_deadline(lane) - now_ns();
-        if (left <= 0)
+        if (left <= 0) {
+                /* The one wake that was meant for a sleeper may have come to us: it must not end here. */
+                if (*slept)
+                        wait_wake(lane->arena, sleep_half(line), 1);
                 return busy(lane, holder);
+        }
         if (!(word & LOCK_WAITERS) &&
             !__atomic_compare_exchange_n(&line->word, &word, word | LOCK_WAITERS, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
                 return OBJD_OK;

@@ -132,7 +132,7 @@ static objd_status take_lane(struct lane *lane, uint32_t number) {
         word_set(&shm->client, arena->client);
         shm->pid = getpid();
         shm->tid = gettid();
-        word_set(&shm->recoverer, 0);
+        /* recoverer stays: one who came too late may have won the lane just now, and will look again before it acts. */
         shm->log = (struct log_shm){ .off = arena_off(arena, shm->log_bytes), .capacity = LANE_LOG };
         shm->pool_log = (struct log_shm){ .off = arena_off(arena, shm->pool_log_bytes), .capacity = LANE_POOL_LOG };
         order_for_death();
