@@ -131,7 +131,7 @@ static objd_status cell_fill(struct queue *queue, struct queue_cells_shm *page, 
 static objd_status cell_take(struct queue *queue, const void *bytes, uint64_t size, uint64_t *ret_place)
 {
         uint32_t index = size_index(size);
-        uint64_t *list = &queue->shm->cells[index], number, cell;
+        uint64_t *list = &queue->shm->cells[index], number = 0, cell;
         struct queue_cells_shm *page;
         objd_status r;
 
