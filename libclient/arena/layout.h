@@ -232,12 +232,13 @@ struct client_shm {
         int64_t pid; /* as the client sees it: for people */
         int64_t since_ns; /* CLOCK_REALTIME */
         uint64_t n_anonymous; /* anybody, atomic: objects to look for when it dies; may be too high */
-        uint64_t flags;
+        uint64_t flags;       /* anybody, atomic: CLIENT_* */
         char comm[16];
         uint64_t pad[8];
 };
 
 #define CLIENT_SIZE 128u
+#define CLIENT_HAS_LEASED 1ULL /* items of some queue may be under a lease of it */
 
 /* The first block of the file. Constant after creation, except where it says so. */
 struct header_shm {

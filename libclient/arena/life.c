@@ -88,6 +88,7 @@ static objd_status take_client(struct arena *arena, uint32_t number, uint64_t *r
         client->pid = getpid();
         client->since_ns = wall_ns();
         word_set(&client->n_anonymous, 0);
+        word_set(&client->flags, 0);
         read_comm(client->comm);
         order_for_death();
         half_set(&client->claimed, 1);

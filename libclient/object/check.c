@@ -20,6 +20,7 @@
 #include "base/sys.h"
 #include "base/utf8.h"
 #include "mem/pool.h"
+#include "object/queue.h"
 #include "txn/recover.h"
 #include "txn/txn.h"
 
@@ -335,7 +336,9 @@ static objd_status look_at_slot(struct check *check)
         r = freeze_object(check, &plan, &kind);
         if (r)
                 return r;
-        if (check->object->line.serial) {
+        if (check->object->line.serial && !kind && !object_kind(word_get(&check->object->line.config))) {
+                queue_check_tail(check, check->object);
+        } else if (check->object->line.serial) {
                 mark_groups(check, &plan);
                 look_at_object(check, kind);
         }

@@ -13,6 +13,7 @@
 #include "mem/pool.h"
 #include "object/dict.h"
 #include "object/kind.h"
+#include "object/queue.h"
 #include "object/value.h"
 #include "txn/txn.h"
 
@@ -472,7 +473,8 @@ static size_t refs_in_block(struct objd_conn *conn, uint64_t number, objd_ref *r
                         uint64_t serial = word_get(&slots[slot].line.serial);
 
                         owners[n] = word_get(&slots[slot].owner);
-                        if (serial && word_get(&slots[slot].line.config))
+                        /* Kind 0: the tail of a queue, which is no object of its own. */
+                        if (serial && object_kind(word_get(&slots[slot].line.config)))
                                 refs[n++] = (objd_ref){ arena_off(arena, &slots[slot]), serial };
                 }
         }
@@ -518,14 +520,35 @@ static objd_status reap_object(void *context, objd_ref ref, uint64_t owner)
         return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
 }
 
+static objd_status reap_leases(void *context, objd_ref ref, uint64_t owner)
+{
+        struct reap *reap = context;
+        struct object_shm *object;
+        struct lane *lane;
+        objd_status r = lane_enter(reap->conn->arena, conn_timeout(reap->conn), &lane);
+
+        (void)owner;
+        if (r)
+                return r;
+        r = object_find(reap->conn->arena, ref, &object);
+        if (r == OBJD_OK && object_kind(word_get(&object->line.config)) == OBJD_QUEUE)
+                r = queue_reap(lane, object, reap->client);
+        lane_leave(lane);
+        return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
+}
+
 objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t timeout_ns)
 {
         struct objd_conn conn = { .arena = arena, .timeout_ns = timeout_ns, .control = -1 };
         struct reap reap = { &conn, client };
+        const struct client_shm *shm = arena_client(arena, id_number(client));
+        objd_status r = OBJD_OK;
 
-        if (!word_get(&arena_client(arena, id_number(client))->n_anonymous))
-                return OBJD_OK;
-        return directory_each(&conn, reap_object, &reap);
+        if (word_get(&shm->n_anonymous))
+                r = directory_each(&conn, reap_object, &reap);
+        if (r == OBJD_OK && (word_get(&shm->flags) & CLIENT_HAS_LEASED))
+                r = directory_each(&conn, reap_leases, &reap);
+        return r;
 }
 
 /* ---- A new arena -------------------------------------------------------------------------------------- */

@@ -85,6 +85,15 @@ static void plan_look(struct queue *queue, uint64_t deadline_ns, int64_t now)
                 txn_set(queue->lane, &queue->shm->look_ns, look);
 }
 
+/* Whoever reaps this client has to look through the queues. Before the first lease is there. */
+static void tell_reaper(const struct queue *queue)
+{
+        struct client_shm *client = arena_client(queue->arena, id_number(word_get(&queue->lane->shm->client)));
+
+        if (!(word_get(&client->flags) & CLIENT_HAS_LEASED))
+                (void)__atomic_fetch_or(&client->flags, CLIENT_HAS_LEASED, __ATOMIC_RELAXED);
+}
+
 static objd_status enter(struct queue *queue, const struct queue_item_shm *item, int64_t lease_ns, uint64_t *ret_id)
 {
         struct queue_shm *shm = queue->shm;
@@ -100,6 +109,7 @@ static objd_status enter(struct queue *queue, const struct queue_item_shm *item,
         lease.id = number << INDEX_BITS | index;
         lease.deadline_ns = lease_ns == OBJD_FOREVER || lease_ns > INT64_MAX - now ? NEVER : (uint64_t)(now + lease_ns);
         plan_look(queue, lease.deadline_ns, now);
+        tell_reaper(queue);
         txn_write(queue->lane, lease_at(queue, index), &lease, sizeof(lease));
         txn_set(queue->lane, &shm->next_lease, number);
         txn_set(queue->lane, &shm->n_leases, word_get(&shm->n_leases) + 1);
