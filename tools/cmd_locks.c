@@ -20,10 +20,7 @@
 #include "objects.h"
 #include "text.h"
 
-/*
- * ---- Objects of kind lock
- * -----------------------------------------------------------------------------------
- */
+/* ---- Objects of kind lock ----------------------------------------------------------------------------- */
 
 static void print_taken(const struct request *request, const objd_info *info, int64_t pid, uint64_t token)
 {
@@ -82,10 +79,7 @@ static int show_locks(const struct request *request, objd_conn *conn)
         return code;
 }
 
-/*
- * ---- Lines
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Lines -------------------------------------------------------------------------------------------- */
 
 struct held {
         uint64_t line; /* offset */

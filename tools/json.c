@@ -32,10 +32,7 @@ void given_free(struct given *given)
         *given = (struct given){ 0 };
 }
 
-/*
- * ---- Writing
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Writing ------------------------------------------------------------------------------------------ */
 
 /* The inside of a JSON string. */
 static void write_escaped(FILE *f, const char *text, size_t size)
@@ -197,10 +194,7 @@ void json_write_line(FILE *f, struct json_object *object)
         json_object_put(object);
 }
 
-/*
- * ---- Reading
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Reading ------------------------------------------------------------------------------------------ */
 
 /* The whole text as one JSON value; false if it is none. null gives a NULL object and true. */
 static bool parse(const char *text, struct json_object **ret_object)

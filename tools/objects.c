@@ -49,8 +49,8 @@ static objd_status add_block(const struct arena *arena, uint64_t block, struct r
                 objd_status r;
 
                 if (!(word_get(&head->used[i / 64]) >> i % 64 & 1) || !ref.serial ||
-                    place == arena->header->names)
-                        continue;
+                    place == arena->header->names || !object_kind(word_get(&object->line.config)))
+                        continue; /* free, being made or deleted, the dict of names, or no object of its own */
                 r = add_ref(list, ref);
                 if (r)
                         return r;

@@ -17,10 +17,7 @@
 #include "base/utf8.h"
 #include "names.h"
 
-/*
- * ---- Text
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Text --------------------------------------------------------------------------------------------- */
 
 /* Length of the whole UTF-8 character at text; 0 if there is none. */
 static size_t character_size(const char *text, size_t size)
@@ -80,10 +77,7 @@ void text_write_escaped(FILE *f, const char *text, size_t size)
         write_escaped(f, text, size, false);
 }
 
-/*
- * ---- Values
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Values ------------------------------------------------------------------------------------------- */
 
 /* The shortest text that reads back as the same number. */
 static void write_float(FILE *f, double real)
@@ -254,10 +248,7 @@ void text_write_plain(FILE *f, const objd_value *value)
                 fwrite(value->data, 1, value->size, f);
 }
 
-/*
- * ---- Sizes and times
- * ----------------------------------------------------------------------------------------
- */
+/* ---- Sizes and times ---------------------------------------------------------------------------------- */
 
 const char *text_size(char buf[TEXT_SHORT], uint64_t bytes)
 {
@@ -307,10 +298,7 @@ const char *text_ref(char buf[TEXT_SHORT + 16], objd_ref ref)
         return buf;
 }
 
-/*
- * ---- Tables
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Tables ------------------------------------------------------------------------------------------- */
 
 static bool grow(struct table *table)
 {

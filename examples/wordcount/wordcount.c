@@ -62,10 +62,7 @@ static int say_last_error(void)
         return 1;
 }
 
-/*
- * ---- Workers
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Workers ------------------------------------------------------------------------------------------ */
 
 /* In the child: it goes on with the parent's connection and handles, as a client of its own. */
 static void be_worker(struct store *store, pid_t parent)
@@ -159,10 +156,7 @@ static void kill_all(struct crew *crew)
                 }
 }
 
-/*
- * ---- Watching
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Watching ----------------------------------------------------------------------------------------- */
 
 /* Sleeps until a worker ends, but no longer than a tick, or until the next kill is due. */
 static void sleep_a_tick(int64_t until_ns)
@@ -239,10 +233,7 @@ static int count(const struct options *options, const struct files *files, struc
         return report(store, &progress, options->counts);
 }
 
-/*
- * ---- Options
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Options ------------------------------------------------------------------------------------------ */
 
 static void print_help(void)
 {

@@ -15,12 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/status.h"
 #include "base/sys.h"
 #include "base/utf8.h"
 #include "mem/pool.h"
-#include "object/queue.h"
 #include "txn/recover.h"
 #include "txn/txn.h"
 
@@ -28,14 +28,12 @@
 #define PLAN_ATTEMPTS 100
 
 /* How often the dead are looked for before the walk; what one round finishes may let the next one go on. */
-#define RECOVER_ROUNDS 10
+#define RECOVER_ROUNDS 25
+#define RECOVER_PAUSE_NS 20000000L
 
 #define SEEN_UNIT 64u
 
-/*
- * ---- Saying what is wrong
- * -----------------------------------------------------------------------------------
- */
+/* ---- Saying what is wrong ----------------------------------------------------------------------------- */
 
 void check_label(struct check *check, const char *format, ...)
 {
@@ -87,10 +85,7 @@ void check_leave(struct check *check)
         report_faults(check);
 }
 
-/*
- * ---- The chunks of an object
- * --------------------------------------------------------------------------------
- */
+/* ---- The chunks of an object -------------------------------------------------------------------------- */
 
 static uint64_t seen_bit(const struct arena *arena, uint64_t off)
 {
@@ -178,10 +173,7 @@ static void compare_chunks(struct check *check)
                            check->n_chunks, n);
 }
 
-/*
- * ---- Objects
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Objects ------------------------------------------------------------------------------------------ */
 
 /* Its name; and that its name is one. With the line frozen. */
 static void look_at_name(struct check *check)
@@ -287,17 +279,11 @@ static objd_status freeze_object(struct check *check, struct plan *plan, const s
                     arena_off(check->arena, check->object));
 }
 
-/* The groups that the plan names belong to this object; check_groups() asks about the others. */
-static void mark_groups(struct check *check, const struct plan *plan)
+/* What the plan names belongs to this object; check_further_lines() asks about the rest. */
+static void mark_lines(struct check *check, const struct plan *plan)
 {
-        const struct arena *arena = check->arena;
-
         for (size_t i = 0; i < plan->n; i++) {
-                uint64_t inside = arena_off(arena, plan->lines[i]) - arena->data_off;
-
-                if (arena->blocks[inside >> BLOCK_SHIFT].state != BLOCK_GROUPS)
-                        continue;
-                bit_set(check->groups, inside / (GROUP_SLOTS * SLOT_SIZE));
+                bit_set(check->lines, seen_bit(check->arena, arena_off(check->arena, plan->lines[i])));
                 if (plan->lines[i]->serial != check->object->line.serial)
                         check_fail(check, "a line of it says that it belongs to another object");
         }
@@ -336,11 +322,9 @@ static objd_status look_at_slot(struct check *check)
         r = freeze_object(check, &plan, &kind);
         if (r)
                 return r;
-        if (check->object->line.serial && !kind && !object_kind(word_get(&check->object->line.config))) {
-                queue_check_tail(check, check->object);
-        } else if (check->object->line.serial) {
-                mark_groups(check, &plan);
+        if (check->object->line.serial && !check_is_further_line(check->object)) {
                 look_at_object(check, kind);
+                mark_lines(check, &plan);
         }
         txn_unlock(check->lane);
         if (check->n_errors != faults)
@@ -360,10 +344,7 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
         check_label(check, "#%" PRIu64, place);
         if (check_slot_is_used(check->arena, place)) {
                 check->object = (struct object_shm *)(check->arena->base + place);
-                if (word_get(&check->object->line.serial) && !object_kind(word_get(&check->object->line.config)))
-                        r = check_part_slot(check, place); /* a further slot of an object, as a queue's tail */
-                else
-                        r = look_at_slot(check);
+                r = look_at_slot(check);
                 if (r == OBJD_OK && !check->object->line.serial)
                         r = check_unnamed_slot(check, place);
         }
@@ -398,10 +379,7 @@ static objd_status check_objects(struct check *check, objd_status *held)
         return r;
 }
 
-/*
- * ---- Lanes and clients
- * --------------------------------------------------------------------------------------
- */
+/* ---- Lanes and clients -------------------------------------------------------------------------------- */
 
 static bool has_leftovers(const struct lane_shm *lane)
 {
@@ -455,27 +433,40 @@ static objd_status check_lanes(struct check *check)
         return OBJD_OK;
 }
 
+static bool has_dead(struct arena *arena)
+{
+        for (uint32_t i = 1; i < N_LANES; i++)
+                if (arena_has_lane(arena, i) && lane_is_dead(arena, arena_lane(arena, i)))
+                        return true;
+        for (uint32_t i = 1; i < N_CLIENTS && i < word_get(&arena->header->clients_high); i++) {
+                const struct client_shm *client = arena_client(arena, i);
+
+                if (half_get_acquire(&client->claimed) &&
+                    !client_is_alive(arena, id_make(i, word_get(&client->generation))))
+                        return true;
+        }
+        return false;
+}
+
 static objd_status recover_dead(struct check *check)
 {
         for (int i = 0; i < RECOVER_ROUNDS; i++) {
                 objd_status r = check_enter(check);
-                uint32_t n;
 
                 if (r)
                         return r;
-                n = recover_all(check->arena, check->lane);
+                (void)recover_all(check->arena, check->lane);
                 check_leave(check);
-                if (!n)
+                (void)recover_clients(check->arena);
+                if (!has_dead(check->arena))
                         break;
+                /* Somebody else is at it, or holds what is needed. */
+                nanosleep(&(struct timespec){ .tv_nsec = RECOVER_PAUSE_NS }, NULL);
         }
-        (void)recover_clients(check->arena);
         return OBJD_OK;
 }
 
-/*
- * ---- All of it
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- All of it ---------------------------------------------------------------------------------------- */
 
 static objd_status check_all(struct check *check)
 {
@@ -492,7 +483,7 @@ static objd_status check_all(struct check *check)
         if (held)
                 snprintf(sentence, sizeof(sentence), "%s", objd_last_error());
         if (r == OBJD_OK)
-                r = check_groups(check);
+                r = check_further_lines(check);
         if (r == OBJD_OK)
                 r = check_names(check);
         if (r == OBJD_OK)
@@ -509,17 +500,16 @@ objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *co
         objd_status r;
 
         check.seen = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
-        check.groups =
-                sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / (GROUP_SLOTS * SLOT_SIZE)) / 8 + 1));
+        check.lines = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
         check.faults = sys.alloc(CHECK_FAULTS * sizeof(*check.faults));
-        if (!check.seen || !check.groups || !check.faults)
+        if (!check.seen || !check.lines || !check.faults)
                 r = fail(OBJD_E_NOMEM, "no memory to check the arena");
         else
                 r = check_all(&check);
         if (check.faults)
                 report_faults(&check);
         free(check.seen);
-        free(check.groups);
+        free(check.lines);
         free(check.faults);
         if (r == OBJD_OK)
                 *ret_errors = check.n_errors;

@@ -31,9 +31,8 @@ struct check {
         char label[OBJD_NAME_MAX + 1];
         uint64_t n_chunks; /* of this object: met while walking its structure */
         uint64_t n_errors;
-        uint8_t *seen;   /* a bit for every 64 bytes of the arena: chunk heads that this object refers to */
-        uint8_t *groups; /* a bit for every 4 KiB of the arena: groups that an object's plan names */
-        uint32_t n_looked_up; /* slots and groups whose object was looked for among all objects */
+        uint8_t *seen;  /* a bit for every 64 bytes of the arena: chunk heads that this object refers to */
+        uint8_t *lines; /* the same for lines: those that the plan of an object has named so far */
         check_report_fn report;
         void *context;
 
@@ -58,9 +57,7 @@ bool check_chunk(struct check *check, uint64_t off, uint64_t min_size);
  */
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors);
 
-/*
- * ---- Between the checker's own files --------------------------------------------------------------------
- */
+/* ---- Between the checker's own files ------------------------------------------------------------------ */
 
 /*
  * Around each piece of the work: a call of its own, so that no piece waits, or keeps memory from being
@@ -83,6 +80,9 @@ struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off);
 /* Whether the slot at this place of a block of slots is given out. */
 bool check_slot_is_used(const struct arena *arena, uint64_t place);
 
+/* Whether the slot is no object, but holds further lines of one: then it is of no kind. */
+bool check_is_further_line(const struct object_shm *object);
+
 /* The block table with its lists; the chunks of each block with theirs (check_pool.c). */
 objd_status check_blocks(struct check *check);
 objd_status check_chunks(struct check *check);
@@ -92,8 +92,7 @@ objd_status check_chunks(struct check *check);
  * (check_leaks.c).
  */
 objd_status check_unnamed_slot(struct check *check, uint64_t place); /* with the lane entered */
-objd_status check_part_slot(struct check *check, uint64_t place);
-objd_status check_groups(struct check *check);
+objd_status check_further_lines(struct check *check);
 objd_status check_sum(struct check *check);
 
 /* That names and objects belong to one another (check_names.c). */

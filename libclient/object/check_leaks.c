@@ -12,8 +12,8 @@
 #include "mem/blocks.h"
 #include "mem/pool.h"
 
-/* Groups that nobody has named are looked up among all objects, which takes a while for each. */
-#define LOOKED_UP 16
+/* Lines that nobody has named are looked up among all objects, which takes a while for each. */
+#define LINES_LOOKED_UP 16
 
 /* How often the sum is tried before the store counts as too busy for it. */
 #define SUM_ATTEMPTS 5
@@ -30,10 +30,7 @@ static uint64_t block_off(const struct arena *arena, uint64_t number)
         return arena->data_off + (number << BLOCK_SHIFT);
 }
 
-/*
- * ---- Slots and groups
- * ---------------------------------------------------------------------------------------
- */
+/* ---- Slots and groups --------------------------------------------------------------------------------- */
 
 /*
  * Whether an operation under way has taken this slot or group, or is about to free it. Under the pool's
@@ -69,7 +66,12 @@ objd_status check_unnamed_slot(struct check *check, uint64_t place)
         return pool_end(check->lane, OBJD_OK);
 }
 
-/* The object with this serial, if there is one. */
+bool check_is_further_line(const struct object_shm *object)
+{
+        return !object_kind(word_get(&object->line.config));
+}
+
+/* Whether there is an object with this serial. */
 static bool has_object(const struct arena *arena, uint64_t serial)
 {
         for (uint64_t number = 0; number < n_blocks_used(arena); number++) {
@@ -80,29 +82,11 @@ static bool has_object(const struct arena *arena, uint64_t serial)
                         const struct object_shm *object = (const struct object_shm *)(arena->base + place);
 
                         if (check_slot_is_used(arena, place) && word_get(&object->line.serial) == serial &&
-                            object_kind(word_get(&object->line.config)))
+                            !check_is_further_line(object))
                                 return true;
                 }
         }
         return false;
-}
-
-objd_status check_part_slot(struct check *check, uint64_t place)
-{
-        const struct object_shm *part = (const struct object_shm *)(check->arena->base + place);
-        uint64_t serial;
-        objd_status r;
-
-        if (check->n_looked_up++ >= LOOKED_UP)
-                return OBJD_OK;
-        r = pool_begin(check->lane);
-        if (r)
-                return r;
-        serial = word_get(&part->line.serial);
-        if (check_slot_is_used(check->arena, place) && serial && !is_in_a_lane(check->arena, place) &&
-            !has_object(check->arena, serial))
-                check_fail(check, "the slot is part of an object that is not there");
-        return pool_end(check->lane, OBJD_OK);
 }
 
 static bool group_is_used(const struct arena *arena, uint64_t off)
@@ -116,20 +100,32 @@ static bool group_is_used(const struct arena *arena, uint64_t off)
                (word_get(&head->used[slot / 64]) >> slot % 64 & 1);
 }
 
-/* A group that no object named: its object may have taken it after it was looked at, or be gone with it. */
-static objd_status look_at_group(struct check *check, uint64_t off)
+/* Whether at this place of a block there are further lines of an object, in a slot or (at its first slot) in a group. */
+static bool has_further_lines(const struct arena *arena, uint64_t off, bool group)
+{
+        const struct object_shm *object = (const struct object_shm *)(arena->base + off);
+
+        if (group)
+                return group_is_used(arena, off);
+        return check_slot_is_used(arena, off) && word_get(&object->line.serial) &&
+               check_is_further_line(object);
+}
+
+/* Lines that no object named: their object may have taken them after it was looked at, or be gone with them. */
+static objd_status look_up_owner(struct check *check, uint64_t off, bool group)
 {
         const struct line_shm *lines = (const struct line_shm *)(check->arena->base + off);
         objd_status r = check_enter(check);
 
         if (r)
                 return r;
-        check_label(check, "(group at %#" PRIx64 ")", off);
+        check_label(check, "(%s at %#" PRIx64 ")", group ? "group" : "slot", off);
         r = pool_begin(check->lane);
         if (r == OBJD_OK) {
                 uint64_t serial = word_get(&lines[0].serial);
 
-                if (group_is_used(check->arena, off) && !is_in_a_lane(check->arena, off | SLOT_IS_GROUP) &&
+                if (has_further_lines(check->arena, off, group) &&
+                    !is_in_a_lane(check->arena, off | (group ? SLOT_IS_GROUP : 0)) &&
                     (!serial || !has_object(check->arena, serial)))
                         check_fail(check, "it is given out, but no object has it");
                 r = pool_end(check->lane, OBJD_OK);
@@ -138,33 +134,44 @@ static objd_status look_at_group(struct check *check, uint64_t off)
         return r;
 }
 
-objd_status check_groups(struct check *check)
+static bool is_named(const struct check *check, uint64_t off)
 {
-        const struct arena *arena = check->arena;
+        uint64_t bit = (off - check->arena->data_off) / LINE_SIZE;
+
+        return check->lines[bit / 8] >> bit % 8 & 1;
+}
+
+static objd_status look_at_lines_of(struct check *check, uint64_t number, int *n_looked_up)
+{
+        const bool groups = check->arena->blocks[number].state == BLOCK_GROUPS;
+        const uint32_t step = groups ? GROUP_SLOTS : 1;
         objd_status r = OBJD_OK;
 
-        for (uint64_t number = 0; number < n_blocks_used(arena) && r == OBJD_OK; number++) {
-                if (arena->blocks[number].state != BLOCK_GROUPS)
-                        continue;
-                for (uint32_t slot = GROUP_SLOTS; slot < SLOTS_PER_BLOCK && r == OBJD_OK;
-                     slot += GROUP_SLOTS) {
-                        uint64_t off = block_off(arena, number) + slot * SLOT_SIZE;
-                        uint64_t bit = (off - arena->data_off) / (GROUP_SLOTS * SLOT_SIZE);
+        for (uint32_t slot = step; slot < SLOTS_PER_BLOCK && r == OBJD_OK; slot += step) {
+                uint64_t off = block_off(check->arena, number) + slot * SLOT_SIZE;
 
-                        if ((check->groups[bit / 8] >> bit % 8 & 1) || !group_is_used(arena, off))
-                                continue;
-                        if (check->n_looked_up++ >= LOOKED_UP)
-                                return OBJD_OK;
-                        r = look_at_group(check, off);
-                }
+                if (is_named(check, off) || !has_further_lines(check->arena, off, groups))
+                        continue;
+                if (++*n_looked_up > LINES_LOOKED_UP)
+                        return OBJD_OK;
+                r = look_up_owner(check, off, groups);
         }
         return r;
 }
 
-/*
- * ---- The sum
- * ------------------------------------------------------------------------------------------------
- */
+objd_status check_further_lines(struct check *check)
+{
+        const struct arena *arena = check->arena;
+        int n_looked_up = 0;
+        objd_status r = OBJD_OK;
+
+        for (uint64_t number = 0; number < n_blocks_used(arena) && r == OBJD_OK; number++)
+                if (arena->blocks[number].state == BLOCK_GROUPS || arena->blocks[number].state == BLOCK_SLOTS)
+                        r = look_at_lines_of(check, number, &n_looked_up);
+        return r;
+}
+
+/* ---- The sum ------------------------------------------------------------------------------------------ */
 
 /* Bytes of the chunks in a list that belongs to no object. It is as long as there are chunks, at most. */
 static uint64_t sum_list(const struct arena *arena, uint64_t off)

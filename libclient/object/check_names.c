@@ -21,10 +21,7 @@
 /* A pair that does not fit is looked at this often. */
 #define ATTEMPTS 20
 
-/*
- * ---- From names to objects
- * ----------------------------------------------------------------------------------
- */
+/* ---- From names to objects ---------------------------------------------------------------------------- */
 
 /* What the dict of names has under a name: a ref, or serial 0. */
 static objd_status look_up(struct check *check, const char *name, size_t size, objd_ref *ret_ref)
@@ -86,10 +83,7 @@ static objd_status check_name(void *context, const objd_value *key, const objd_v
         return r;
 }
 
-/*
- * ---- From objects to names
- * ----------------------------------------------------------------------------------
- */
+/* ---- From objects to names ---------------------------------------------------------------------------- */
 
 /* Whether the object still has this name, and the dict of names still says otherwise. */
 static objd_status check_entry(struct check *check, objd_ref ref, const char *name)

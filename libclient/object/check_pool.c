@@ -64,10 +64,7 @@ static uint32_t slab_room(uint32_t size_class)
         return BLOCK_SIZE / pool_class_size[size_class];
 }
 
-/*
- * ---- Chunks and slots by their place
- * ------------------------------------------------------------------------
- */
+/* ---- Chunks and slots by their place ------------------------------------------------------------------ */
 
 static bool is_slab_chunk(const struct block_shm *block, uint32_t inside)
 {
@@ -123,10 +120,7 @@ static enum chunk_list list_of(const struct chunk_shm *chunk)
         return (enum chunk_list)(chunk->info >> 40 & 0x7f);
 }
 
-/*
- * ---- The block table
- * ----------------------------------------------------------------------------------------
- */
+/* ---- The block table ---------------------------------------------------------------------------------- */
 
 /* Follows one list of blocks and notes who is in it. */
 static void walk_list(struct check *check, struct books *books, uint32_t head, uint8_t list)
@@ -359,10 +353,7 @@ objd_status check_blocks(struct check *check)
         return r;
 }
 
-/*
- * ---- The chunks of each block
- * -------------------------------------------------------------------------------
- */
+/* ---- The chunks of each block ------------------------------------------------------------------------- */
 
 /* Whether some lane's list of this kind begins with the chunk. */
 static bool begins_lane_list(const struct arena *arena, enum chunk_list list, uint64_t off)

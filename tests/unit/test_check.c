@@ -30,10 +30,7 @@
 
 static uint64_t seed;
 
-/*
- * ---- An arena with something of everything
- * ------------------------------------------------------------------
- */
+/* ---- An arena with something of everything ------------------------------------------------------------ */
 
 static void fill_dict(objd_object *dict, int n)
 {
@@ -122,10 +119,7 @@ static objd_conn *make_arena(void)
         return conn;
 }
 
-/*
- * ---- What the checker says
- * ----------------------------------------------------------------------------------
- */
+/* ---- What the checker says ---------------------------------------------------------------------------- */
 
 struct faults {
         uint64_t n;
@@ -151,10 +145,7 @@ static struct objd_object *open_named(objd_conn *conn, const char *name)
         return object;
 }
 
-/*
- * ---- A sound arena
- * ------------------------------------------------------------------------------------------
- */
+/* ---- A sound arena ------------------------------------------------------------------------------------ */
 
 static int check_sound_arena(void *context)
 {
@@ -195,10 +186,7 @@ static void empty_arena_has_no_faults(void **state)
         child_expect_success(child_start(check_empty_arena, NULL));
 }
 
-/*
- * ---- Damage of each kind
- * ------------------------------------------------------------------------------------
- */
+/* ---- Damage of each kind ------------------------------------------------------------------------------ */
 
 static struct block_shm *find_block(const struct arena *arena, uint8_t block_state)
 {
@@ -394,10 +382,7 @@ static void each_damage_is_found(void **state)
         }
 }
 
-/*
- * ---- Damage at random
- * ---------------------------------------------------------------------------------------
- */
+/* ---- Damage at random --------------------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *state)
 {
