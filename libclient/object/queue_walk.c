@@ -28,13 +28,17 @@ struct walk {
         struct items_builder items;
 };
 
-static objd_status add(struct walk *walk, const struct queue *queue, uint64_t head, const void *bytes)
+/* The key of an item of a priority queue is its priority. */
+static objd_status add(struct walk *walk, const struct queue *queue, const int64_t *priority, uint64_t head,
+                       const void *bytes)
 {
+        const objd_type key_type = queue->order == OBJD_PRIORITY ? OBJD_INT : OBJD_ANY;
         objd_status r;
 
         if (!bytes)
                 return queue_corrupt(queue, "an item");
-        r = items_add(&walk->items, OBJD_ANY, NULL, 0, item_type(head), bytes, item_size(head));
+        r = items_add(&walk->items, key_type, priority, key_type == OBJD_INT ? 8 : 0, item_type(head), bytes,
+                      item_size(head));
         if (r == OBJD_OK)
                 walk->left--;
         return r;
@@ -48,7 +52,7 @@ static objd_status add_item(struct walk *walk, const struct queue *queue, uint64
         if (!from)
                 return queue_corrupt(queue, "the table of items");
         words_out(&item, from, sizeof(item));
-        return add(walk, queue, item.head, item_bytes(queue->arena, &item));
+        return add(walk, queue, &item.priority, item.head, item_bytes(queue->arena, &item));
 }
 
 static objd_status walk_stack(struct walk *walk, const struct queue *queue)
@@ -157,7 +161,7 @@ static objd_status walk_chain(struct walk *walk, const struct queue *queue)
                 if (!chain_record(queue->arena, walk->pos, &record))
                         return queue_corrupt(queue, "an item");
                 if (item_place(record.head) != QUEUE_LINK) {
-                        r = add(walk, queue, record.head, record.bytes);
+                        r = add(walk, queue, NULL, record.head, record.bytes);
                         walk->index++;
                 }
                 if (r)
@@ -211,13 +215,14 @@ static objd_status next_items(struct walk *walk)
 
 static objd_status hand_out(struct walk *walk, walk_fn fn, void *context)
 {
+        const bool has_keys = object_order(walk->object->config) == OBJD_PRIORITY;
         objd_items *items;
         objd_status r = items_finish(&walk->items, &items);
 
         if (r)
                 return r;
         for (size_t i = 0; i < items->len && r == OBJD_OK; i++)
-                r = fn(context, NULL, &items->item[i].value);
+                r = fn(context, has_keys ? &items->item[i].key : NULL, &items->item[i].value);
         objd_items_free(items);
         return r;
 }

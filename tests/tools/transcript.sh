@@ -4,7 +4,7 @@
 # Runs the commands of a transcript against a private daemon and compares what they say with what the transcript says.
 # In a transcript a line "$ COMMAND" is run; what follows it is its output, stdout and stderr together, and, if it
 # is not 0, its exit status as "[STATUS]". What differs from run to run is replaced: the store's folder by DIR, refs by
-# #REF, the numbers of processes and users by PID and UID.
+# #REF, the numbers of processes and users by PID and UID, amounts of memory by SIZE.
 #
 # usage: transcript.sh FILE            says how the output differs, and ends with 1 if it does
 #        transcript.sh --write FILE    writes the output into the file, to be read before it is committed
@@ -30,7 +30,8 @@ objctl() {
 normalise() {
         sed -E -e '/^\$ /b' -e "s|$dir|DIR|g" -e 's/#[0-9]+\.[0-9]+/#REF/g' -e 's/"ref":"[0-9]+\.[0-9]+"/"ref":"REF"/g' \
                 -e 's/"pid":[0-9]+/"pid":PID/g' -e 's/"uid":[0-9]+/"uid":UID/g' -e 's/process [0-9]+/process PID/g' \
-                -e 's/"since_ns":[0-9]+/"since_ns":TIME/g'
+                -e 's/"since_ns":[0-9]+/"since_ns":TIME/g' -e 's/"memory":[0-9]+/"memory":SIZE/g' \
+                -e 's/ +[0-9.]+ ([KMG]i)?B( |$)/  SIZE\2/g'
 }
 
 # Comments, blank lines and commands stay; output is what the commands say now.
