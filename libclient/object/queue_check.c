@@ -236,7 +236,8 @@ static void check_cells(struct queue_checker *c)
 {
         size_t start = 0;
 
-        qsort(c->cells, c->n_cells, sizeof(*c->cells), compare_places);
+        if (c->n_cells)
+                qsort(c->cells, c->n_cells, sizeof(*c->cells), compare_places);
         for (size_t i = 1; i <= c->n_cells; i++) {
                 if (i < c->n_cells && c->cells[i] == c->cells[i - 1])
                         check_fail(c->check, "two items are in one cell");

@@ -784,7 +784,7 @@ static void deleting_a_queue_frees_all_its_memory(void **state)
 
         assert_ok(objd_stats_get(env->conn, &before));
         for (objd_order order = OBJD_FIFO; order <= OBJD_PRIORITY; order++) {
-                objd_object *queue = make_queue(env->conn, "large", order, 0);
+                objd_object *queue = make_queue(env->conn, NULL, order, 0);
 
                 for (size_t i = 0; i < 3000; i++) {
                         objd_value value = objd_bytes(text, i % 100 ? i % 300 : 5000);
@@ -1230,6 +1230,9 @@ static void a_batch_acks_and_counts_in_one_step(void **state)
         assert_ok(objd_batch_dict_add_int(batch, dict, &key, 1));
         assert_ok(objd_batch_queue_ack(batch, env->fifo, lease));
         assert_ok(objd_batch_commit(batch, NULL));
+        objd_batch_clear(batch);
+        assert_ok(objd_batch_dict_add_int(batch, dict, &key, 1));
+        assert_ok(objd_batch_queue_ack(batch, env->fifo, lease));
         assert_status(objd_batch_commit(batch, NULL), OBJD_E_NOTOWNER);
         assert_ok(objd_dict_get(dict, &key, &env->value, &env->buf));
         assert_int_equal(env->value.u.integer, 1);
