@@ -428,11 +428,12 @@ static objd_status recover_dead(struct check *check)
 
                 if (r)
                         return r;
-                n = recover_all(check->arena, check->lane);
+                n = recover_lanes(check->arena, check->lane);
                 check_leave(check);
                 if (!n)
-                        return OBJD_OK;
+                        break;
         }
+        (void)recover_clients_now(check->arena);
         return OBJD_OK;
 }
 

@@ -27,7 +27,7 @@ static bool is_our_turn(uint64_t *last, int64_t every_ns)
         return __atomic_compare_exchange_n(last, &then, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static uint32_t recover_lanes(struct arena *arena, uint64_t by)
+uint32_t recover_lanes(struct arena *arena, struct lane *lane)
 {
         uint64_t high = word_get(&arena->header->lanes_high);
         uint32_t n = 0;
@@ -36,7 +36,7 @@ static uint32_t recover_lanes(struct arena *arena, uint64_t by)
                 uint32_t number = i < high ? i : RESERVE_LANE;
 
                 if (lane_is_dead(arena, arena_lane(arena, number)))
-                        n += recover_lane(arena, number, by);
+                        n += recover_lane(arena, number, lane->self);
         }
         return n;
 }
@@ -67,7 +67,7 @@ static void free_client(struct arena *arena, uint32_t number, uint64_t id)
         gate_leave(arena);
 }
 
-static uint32_t reap_clients(struct arena *arena)
+uint32_t recover_clients_now(struct arena *arena)
 {
         uint64_t high = word_get(&arena->header->clients_high);
         uint32_t n = 0;
@@ -92,11 +92,11 @@ uint32_t recover_all(struct arena *arena, struct lane *lane)
         uint32_t n = 0;
 
         if (is_our_turn(&arena->header->lanes_looked, LANES_EVERY_NS))
-                n += recover_lanes(arena, lane->self);
+                n += recover_lanes(arena, lane);
         return n;
 }
 
 uint32_t recover_clients(struct arena *arena)
 {
-        return is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? reap_clients(arena) : 0;
+        return is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? recover_clients_now(arena) : 0;
 }

@@ -19,8 +19,12 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id);
  */
 uint32_t recover_all(struct arena *arena, struct lane *lane);
 
+/* The same, however little time has passed. */
+uint32_t recover_lanes(struct arena *arena, struct lane *lane);
+
 /*
  * The same for clients whose process is gone: deletes their anonymous objects, and frees their entries. Not from inside a
  * call, since it makes calls itself.
  */
 uint32_t recover_clients(struct arena *arena);
+uint32_t recover_clients_now(struct arena *arena);
