@@ -186,8 +186,6 @@ objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t
         }
         if (r == OBJD_OK)
                 r = items_finish(&items, ret_items);
-        for (size_t i = 0; i < n && r == OBJD_OK; i++)
-                (*ret_items)->item[i].key = keys[i];
         items_discard(&items);
         objd_buf_free(&buf);
         return r;

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "object/directory.h"
 #include "object/kind.h"
+#include "txn/recover.h"
 
 static objd_status make_handle(objd_conn *conn, objd_ref ref, objd_object **ret_object)
 {
@@ -39,18 +40,28 @@ static objd_status check_kind(const objd_object *object, objd_kind kind)
 objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config, objd_object **ret_object)
 {
         objd_config standard = OBJD_CONFIG_INIT;
-        objd_ref ref;
+        objd_object *object;
         objd_status r;
 
         if (!conn || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_create: conn and ret_object must be given");
-        r = directory_create(conn, name, kind, config ? config : &standard, &ref);
-        return r ? r : make_handle(conn, ref, ret_object);
+        object = sys.alloc(sizeof(*object));
+        if (!object)
+                return fail(OBJD_E_NOMEM, "no memory for a handle");
+        r = directory_create(conn, name, kind, config ? config : &standard, object);
+        if (r) {
+                free(object);
+                return r;
+        }
+        *ret_object = object;
+        /* Where there is no daemon to do it, whoever makes objects sees to it that those of the dead go. */
+        (void)recover_clients(conn->arena);
+        return OBJD_OK;
 }
 
 objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_object **ret_object)
 {
-        objd_object *object;
+        objd_object *object = NULL;
         objd_status r;
 
         if (!conn || !ret_object)

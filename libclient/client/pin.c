@@ -43,6 +43,13 @@ static void clear_place(struct arena *arena, struct lane_shm *lane, uint32_t pla
         __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELAXED);
 }
 
+/* Whether the lane still has this claim's pin: at a thread's end its pins are cleared and counted off with its lane. */
+static bool is_in_place(const struct objd_pin *pin, const struct lane_shm *lane)
+{
+        return half_get_acquire(&lane->claimed) && word_get(&lane->generation) == id_generation(pin->lane_id) &&
+               word_get(&lane->pins[pin->place]);
+}
+
 static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, objd_value *ret_value, objd_pin **ret_pin)
 {
         struct arena *arena = object->conn->arena;
@@ -119,7 +126,7 @@ void objd_unpin(objd_pin *pin)
                 struct lane_shm *shm = arena_lane(pin->arena, id_number(pin->lane_id));
                 struct lane *lane;
 
-                if (shm->generation == id_generation(pin->lane_id))
+                if (is_in_place(pin, shm))
                         clear_place(pin->arena, shm, pin->place);
                 if (word_get(&pin->arena->header->pool.limbo) && lane_enter(pin->arena, 0, &lane) == OBJD_OK) {
                         pool_trim(lane);

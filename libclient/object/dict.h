@@ -159,6 +159,13 @@ static inline struct segment_shm *segment_at(const struct arena *arena, uint64_t
  */
 objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line);
 
+/*
+ * Whether a shard that was found before belongs to the dict now. A group that a clear has freed may be the same dict's
+ * shards again a moment later, with nothing committed yet: serial and version alone would not tell. To be asked after the
+ * shard's version has been loaded, or the shard locked: a dict that is cleared takes all locks of its shards.
+ */
+bool dict_has_shard(const struct objd_object *dict, const struct line_shm *shard);
+
 /* The shards of an object whose line is locked or frozen; NULL if it has none. */
 static inline struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object)
 {

@@ -67,7 +67,7 @@ static objd_status plan_again(struct op *op, struct plan *plan)
 
         if (op->line->serial != op->object->serial)
                 return OP_PLAN_AGAIN;
-        if (op->line == &object->line && (object->line.root[0] & DICT_SHARDED))
+        if (op->line == &object->line ? (object->line.root[0] & DICT_SHARDED) != 0 : !dict_has_shard(op->object, op->line))
                 return OP_PLAN_AGAIN;
         return plan_add(plan, op->line);
 }
@@ -108,12 +108,14 @@ static objd_status plan_key(struct lane *lane, struct op *op, struct plan *plan)
 /* The object's line and all shards; with the object's line locked, they are what they are. */
 static objd_status plan_all(struct lane *lane, struct op *op, struct plan *plan)
 {
-        struct line_shm *unused;
-        objd_status r = dict_line(lane, op->object, 0, &unused);
+        struct line_shm *line = &op->object->shm->line, *first;
+        objd_status r = dict_line(lane, op->object, 0, &first);
 
         if (r == OBJD_OK)
-                r = plan_add(plan, &op->object->shm->line);
-        return r ? r : add_shards(lane->arena, op->object->shm, plan);
+                r = plan_add(plan, line);
+        for (uint32_t i = 0; r == OBJD_OK && first != line && i < DICT_SHARDS; i++)
+                r = plan_add(plan, &first[i]);
+        return r;
 }
 
 /* Some line with entries; none only if a count of all of them at one moment says so. */

@@ -66,6 +66,16 @@ objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash
         }
 }
 
+bool dict_has_shard(const struct objd_object *dict, const struct line_shm *shard)
+{
+        const struct line_shm *line = &dict->shm->line;
+        uint64_t version = lock_read_begin(line);
+        const struct line_shm *shards = dict_shards(dict->conn->arena, dict->shm);
+
+        return lock_version_is_stable(version) && shards && shard >= shards && shard < shards + DICT_SHARDS &&
+               lock_read_valid(line, version);
+}
+
 /* The table word for this hash, 0 if nothing is there; the depth is that of the directory. */
 ALWAYS_INLINE objd_status load_table_word(const struct view *view, uint64_t hash, uint64_t *ret_word, uint32_t *ret_depth)
 {
@@ -248,6 +258,8 @@ ALWAYS_INLINE objd_status check_owner(const struct view *view, const struct objd
         if (__builtin_expect(word_get(&view->line->serial) == dict->serial, 1)) {
                 if (__builtin_expect((word_get(&view->line->root[0]) & DICT_SHARDED) != 0, 0))
                         return READ_AGAIN; /* it has been given shards since it was looked up */
+                if (view->line != &dict->shm->line && !dict_has_shard(dict, view->line))
+                        return READ_AGAIN;
                 return word_get(&view->line->config) & OBJECT_POISONED ? object_verify(dict) : OBJD_OK;
         }
         /* The object itself may be there still, with other shards or none: then its line says so next time. */
@@ -313,6 +325,7 @@ static objd_status pin_step(const struct view *view, void *context)
         struct entry_shm *entry;
         objd_status r = check_owner(view, get->dict);
 
+        get->pinned = NULL;
         word_set(&get->pin_lane->pins[get->pin], 0);
         if (r == OBJD_OK)
                 r = find(view, get->key, &entry, &get->head);
@@ -324,7 +337,7 @@ static objd_status pin_step(const struct view *view, void *context)
         if (r)
                 return r;
         word_set(&get->pin_lane->pins[get->pin],
-                 arena_off(view->lane->arena, (const uint8_t *)get->pinned - VALUE_CHUNK_DATA));
+                 arena_off(view->lane->arena, get->pinned) - VALUE_CHUNK_DATA);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         return still_valid(view) ? OBJD_OK : READ_AGAIN;
 }
@@ -462,6 +475,8 @@ static objd_status count_once(struct lane *lane, struct objd_object *dict, uint6
                         return READ_AGAIN;
                 sum += word_get(&first[i].root[1]);
         }
+        if (n > 1 && !dict_has_shard(dict, first))
+                return READ_AGAIN;
         for (uint32_t i = 0; i < n; i++)
                 if (!lock_read_valid(&first[i], versions[i]))
                         return READ_AGAIN;

@@ -235,11 +235,24 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
         return r;
 }
 
+/* Somebody may have deleted the object by now; then the handle is one to a deleted object, as any other. */
+static struct objd_object handle_of_new(struct objd_conn *conn, objd_ref ref, objd_kind kind, const objd_config *config)
+{
+        return (struct objd_object){
+                .conn = conn,
+                .shm = (struct object_shm *)(conn->arena->base + ref.place),
+                .serial = ref.serial,
+                .config = pack_config(kind, config),
+        };
+}
+
 objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind kind, const objd_config *config,
-                             objd_ref *ret_ref)
+                             struct objd_object *ret_handle)
 {
         struct name name;
         struct lane *lane;
+        uint64_t retired;
+        objd_ref ref;
         objd_status r = check_config(kind, config);
 
         if (r == OBJD_OK && text)
@@ -250,11 +263,16 @@ objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind
                 r = lane_enter(conn->arena, conn_timeout(conn), &lane);
         if (r)
                 return r;
+        retired = word_get_acquire(&conn->arena->header->retire_count);
         do
-                r = create_attempt(lane, text, kind, config, &name, ret_ref);
+                r = create_attempt(lane, text, kind, config, &name, &ref);
         while (r == OP_PLAN_AGAIN);
         lane_leave(lane);
-        return r;
+        if (r)
+                return r;
+        *ret_handle = handle_of_new(conn, ref, kind, config);
+        ret_handle->retire_seen = retired;
+        return OBJD_OK;
 }
 
 objd_status directory_lookup(struct objd_conn *conn, const char *text, objd_ref *ret_ref)
@@ -287,6 +305,7 @@ struct target {
         struct name old_name;
         struct name new_name;
         bool destroy;
+        uint64_t owner; /* to be destroyed only if it is this client's; 0 is anybody's */
 };
 
 /* The name that the object has now; it is compared again once everything is locked. */
@@ -305,9 +324,24 @@ static objd_status read_name(struct lane *lane, struct objd_object *object, char
         }
 }
 
+/*
+ * The kind's further lines, if they were read at one moment, and of this object: what else stands in the slot by now
+ * may look like lines and be none.
+ */
+static objd_status plan_destroy(struct lane *lane, struct objd_object *object, struct plan *plan)
+{
+        struct line_shm *line = &object->shm->line;
+        uint64_t version = lock_read_begin(line), serial = word_get(&line->serial);
+        objd_status r = kind_of(object_kind(object->config))->plan_destroy(lane, object->shm, plan);
+
+        if (lock_version_is_stable(version) && lock_read_valid(line, version))
+                return serial == object->serial ? r : object_gone(object);
+        r = lock_wait_stable(lane, line);
+        return r ? r : OP_PLAN_AGAIN;
+}
+
 static objd_status target_plan(struct lane *lane, struct target *target, const char *new, struct plan *plan)
 {
-        const struct kind *kind = kind_of(object_kind(target->object->config));
         objd_status r = plan_add(plan, &target->object->shm->line);
 
         if (r == OBJD_OK && *target->old)
@@ -315,7 +349,7 @@ static objd_status target_plan(struct lane *lane, struct target *target, const c
         if (r == OBJD_OK && new)
                 r = name_plan(lane, &target->new_name, plan);
         if (r == OBJD_OK && target->destroy)
-                r = kind->plan_destroy(lane, target->object->shm, plan);
+                r = plan_destroy(lane, target->object, plan);
         return r;
 }
 
@@ -327,7 +361,7 @@ static objd_status target_verify(struct lane *lane, struct target *target, const
         struct plan again;
         objd_status r = OBJD_OK;
 
-        if (object->line.serial != target->object->serial)
+        if (object->line.serial != target->object->serial || (target->owner && object->owner != target->owner))
                 return object_gone(target->object);
         if (object->name_size != strlen(target->old))
                 return OP_PLAN_AGAIN;
@@ -516,7 +550,7 @@ static objd_status reap_object(void *context, objd_ref ref, uint64_t owner)
                 return OBJD_OK;
         r = directory_handle(reap->conn, ref, &handle);
         if (r == OBJD_OK)
-                r = directory_destroy(&handle);
+                r = target_run(&(struct target){ .object = &handle, .destroy = true, .owner = owner }, NULL);
         return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
 }
 

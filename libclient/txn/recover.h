@@ -32,12 +32,3 @@ bool recover_is_our_turn(uint64_t *last, int64_t every_ns);
  */
 uint32_t recover_clients(struct arena *arena);
 uint32_t recover_clients_in_turn(struct arena *arena);
-
-/* Whether what was last done at *last (CLOCK_MONOTONIC) is due again, and it is we who do it. */
-bool recover_is_our_turn(uint64_t *last, int64_t every_ns);
-
-/*
- * The same for clients whose process is gone: deletes their anonymous objects, and frees their entries. Not from inside a
- * call, since it makes calls itself. In turn, too. (In object/reap.c, since it knows what clients own.)
- */
-uint32_t recover_clients(struct arena *arena);
