@@ -7,15 +7,15 @@
 # usage: wordcount_kill.sh WORDCOUNT [SEED]
 # shellcheck disable=SC1091,SC2154 # daemon.sh is read below, and sets dir and bin_objctl
 set -uo pipefail
-cd "$(dirname "$0")" || exit 1
 wordcount=$(realpath "${1:?the path of wordcount}")
+cd "$(dirname "$0")" || exit 1
 seed=${2:-$RANDOM}
 export LC_ALL=C
 
 . ./daemon.sh
 
 fail() {
-        echo "wordcount_kill.sh: $*; again with: $0 $wordcount $seed" >&2
+        echo "wordcount_kill.sh: $*; again with: tests/tools/wordcount_kill.sh $wordcount $seed" >&2
         cat "$dir/log" >&2
         exit 1
 }
@@ -40,7 +40,7 @@ start_daemon || exit 1
 timeout 100 "$wordcount" --workers 4 --kill-every 7 --seed "$seed" --list "$dir/files" --counts "$dir/counts" "$dir/text" \
         >"$dir/output" || fail "wordcount failed: $(cat "$dir/output")"
 cat "$dir/output"
-grep -q 'killed on purpose' "$dir/output" || fail "no worker was killed"
+grep -q 'killed and replaced' "$dir/output" || fail "no worker was killed"
 
 xargs -0 cut -b 1- <"$dir/files" | tr -cs '[:alpha:]' '\n' | tr '[:upper:]' '[:lower:]' | sort | uniq -c |
         awk '$2 != "" { print $2, $1 }' >"$dir/expected"
