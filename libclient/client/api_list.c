@@ -5,8 +5,6 @@
 
 #include "object/list.h"
 
-#include <string.h>
-
 static objd_status check_list(const objd_object *list)
 {
         if (!list)
@@ -33,20 +31,6 @@ static objd_status check_pointer(const objd_object *list, const void *p, const c
         return p ? OBJD_OK : fail(OBJD_E_INVAL, "list %s: %s is NULL", object_label(list), name);
 }
 
-/* An operation without arguments. What it will give is left alone: zeroing it costs as much as a short operation. */
-static void op_begin(struct op *op, enum op_code code, objd_object *list)
-{
-        memset(op, 0, offsetof(struct op, result_key));
-        memset((char *)op + offsetof(struct op, buf), 0, sizeof(*op) - offsetof(struct op, buf));
-        op->code = code;
-        op->object = list;
-}
-
-static objd_status run(struct op *op)
-{
-        return op_run(op->object->conn, op, 1, NULL);
-}
-
 static objd_status run_value(enum op_code code, objd_object *list, int64_t index, const objd_value *value)
 {
         struct op op;
@@ -54,18 +38,23 @@ static objd_status run_value(enum op_code code, objd_object *list, int64_t index
 
         if (r)
                 return r;
-        op_begin(&op, code, list);
+        op_init(&op, code, list);
         op.index = index;
         op.value = value;
-        return run(&op);
+        return op_run_one(&op);
 }
 
 static objd_status run_index(enum op_code code, objd_object *list, int64_t index, int64_t stop)
 {
-        struct op op = { .code = code, .object = list, .index = index, .stop = stop };
+        struct op op;
         objd_status r = check_list(list);
 
-        return r ? r : run(&op);
+        if (r)
+                return r;
+        op_init(&op, code, list);
+        op.index = index;
+        op.stop = stop;
+        return op_run_one(&op);
 }
 
 objd_status objd_list_append(objd_object *list, const objd_value *value)
@@ -85,7 +74,7 @@ objd_status objd_list_extend(objd_object *list, const objd_value *values, size_t
 
         for (size_t i = 0; r == OBJD_OK && i < n; i++)
                 r = value_check(&values[i]);
-        return r ? r : run(&op);
+        return r ? r : op_run_one(&op);
 }
 
 objd_status objd_list_insert(objd_object *list, int64_t index, const objd_value *value)
@@ -117,10 +106,10 @@ objd_status objd_list_pop(objd_object *list, int64_t index, objd_value *ret_valu
 
         if (r)
                 return r;
-        op_begin(&op, OP_LIST_POP, list);
+        op_init(&op, OP_LIST_POP, list);
         op.index = index;
         op.buf = buf;
-        r = run(&op);
+        r = op_run_one(&op);
         if (r == OBJD_OK)
                 *ret_value = op.result;
         return r;
@@ -184,5 +173,5 @@ objd_status objd_list_sort(objd_object *list, bool descending)
         struct op op = { .code = OP_LIST_SORT, .object = list, .u.descending = descending };
         objd_status r = check_list(list);
 
-        return r ? r : run(&op);
+        return r ? r : op_run_one(&op);
 }
