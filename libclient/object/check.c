@@ -337,7 +337,7 @@ static objd_status look_at_slot(struct check *check)
         if (r)
                 return r;
         if (check->object->line.serial && !kind && !object_kind(word_get(&check->object->line.config))) {
-                queue_check_tail(check, check->object);
+                queue_check_tail(check, check->object); /* the only kind that has a further slot */
         } else if (check->object->line.serial) {
                 mark_groups(check, &plan);
                 look_at_object(check, kind);
@@ -360,10 +360,7 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
         check_label(check, "#%" PRIu64, place);
         if (check_slot_is_used(check->arena, place)) {
                 check->object = (struct object_shm *)(check->arena->base + place);
-                if (word_get(&check->object->line.serial) && !object_kind(word_get(&check->object->line.config)))
-                        r = check_part_slot(check, place); /* a further slot of an object, as a queue's tail */
-                else
-                        r = look_at_slot(check);
+                r = look_at_slot(check);
                 if (r == OBJD_OK && !check->object->line.serial)
                         r = check_unnamed_slot(check, place);
         }

@@ -92,7 +92,6 @@ objd_status check_chunks(struct check *check);
  * (check_leaks.c).
  */
 objd_status check_unnamed_slot(struct check *check, uint64_t place); /* with the lane entered */
-objd_status check_part_slot(struct check *check, uint64_t place);
 objd_status check_groups(struct check *check);
 objd_status check_sum(struct check *check);
 

@@ -87,24 +87,6 @@ static bool has_object(const struct arena *arena, uint64_t serial)
         return false;
 }
 
-objd_status check_part_slot(struct check *check, uint64_t place)
-{
-        const struct object_shm *part = (const struct object_shm *)(check->arena->base + place);
-        uint64_t serial;
-        objd_status r;
-
-        if (check->n_looked_up++ >= LOOKED_UP)
-                return OBJD_OK;
-        r = pool_begin(check->lane);
-        if (r)
-                return r;
-        serial = word_get(&part->line.serial);
-        if (check_slot_is_used(check->arena, place) && serial && !is_in_a_lane(check->arena, place) &&
-            !has_object(check->arena, serial))
-                check_fail(check, "the slot is part of an object that is not there");
-        return pool_end(check->lane, OBJD_OK);
-}
-
 static bool group_is_used(const struct arena *arena, uint64_t off)
 {
         uint64_t number = (off - arena->data_off) >> BLOCK_SHIFT;
