@@ -273,9 +273,6 @@ objd_status queue_is_done(struct lane *lane, struct objd_object *object, bool *r
 /* queue_check.c */
 void queue_check(struct check *check, struct object_shm *object);
 
-/* A slot of kind 0 is given out to be a queue's tail: whether there is such a queue. The slot's line is frozen. */
-void queue_check_tail(struct check *check, struct object_shm *slot);
-
 /* ---- Sleeping (queue_sleep.c) --------------------------------------------------------------------------- */
 
 enum queue_waiter { QUEUE_GETTER, QUEUE_PUTTER, QUEUE_JOINER };

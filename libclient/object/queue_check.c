@@ -397,17 +397,3 @@ void queue_check(struct check *check, struct object_shm *object)
                 check_fail(check, "there was no memory to check all of it");
         free(c.cells);
 }
-
-/* The books belong to the queue, and know it and the tail. While its tail is frozen, a queue is not deleted. */
-void queue_check_tail(struct check *check, struct object_shm *slot)
-{
-        const struct queue_tail_shm *tail = (const struct queue_tail_shm *)(const void *)slot;
-        struct chunk_shm *chunk = check_chunk_at(check->arena, word_get(&tail->ctl));
-        const struct queue_shm *shm = chunk ? chunk_data(chunk) : NULL;
-        const struct object_shm *object = chunk ? arena_at(check->arena, word_get(&chunk->owner), SLOT_SIZE) : NULL;
-
-        if (!object || chunk_size(chunk) < sizeof(*shm) || word_get(&shm->tail) != arena_off(check->arena, slot) ||
-            word_get(&object->line.serial) != word_get(&tail->serial) ||
-            object_kind(word_get(&object->line.config)) != OBJD_QUEUE)
-                check_fail(check, "the slot is given out as the end of a queue that there is not");
-}

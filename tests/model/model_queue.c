@@ -76,11 +76,11 @@ static size_t model_next(const struct model *model)
         size_t best = SIZE_MAX;
 
         for (size_t i = 0; i < model->n; i++) {
-                const struct model_item *a = &model->items[i], *b = &model->items[best];
+                const struct model_item *a = &model->items[i], *b = best == SIZE_MAX ? NULL : &model->items[best];
 
                 if (a->lease)
                         continue;
-                if (best == SIZE_MAX || (model->order == OBJD_LIFO ? a->stacked > b->stacked
+                if (!b || (model->order == OBJD_LIFO ? a->stacked > b->stacked
                                          : a->priority != b->priority ? a->priority < b->priority
                                                                       : a->sequence < b->sequence))
                         best = i;
@@ -239,10 +239,11 @@ static void solo_lease(struct solo *solo)
 static void solo_end_lease(struct solo *solo)
 {
         size_t i = solo->model.n ? model_find_lease(&solo->model, &solo->random) : SIZE_MAX;
-        struct model_item *item = &solo->model.items[i];
+        struct model_item *item;
 
         if (i == SIZE_MAX)
                 return;
+        item = &solo->model.items[i];
         solo->model.n_leased--;
         if (random_below(&solo->random, 2)) {
                 assert_ok(objd_queue_ack(solo->queue, item->lease));
