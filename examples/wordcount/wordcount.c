@@ -227,8 +227,7 @@ static int count(const struct options *options, const struct files *files, struc
         if (status)
                 return status;
         if (crew.n_killed)
-                printf("%d workers were killed and replaced
-", crew.n_killed);
+                printf("%d workers were killed and replaced\n", crew.n_killed);
         return report(store, &progress, options->counts);
 }
 
