@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fork.h"
 #include "base/status.h"
 #include "mem/pool.h"
 
@@ -84,13 +85,22 @@ uint64_t object_name_chunk(const struct object_shm *object)
         return off;
 }
 
+/* Whether the call that this thread is in has the line locked itself: it is then that most sentences are made. */
+static bool is_locked_by_us(const struct arena *arena, const struct line_shm *line)
+{
+        for (const struct lane *lane = lane_own; lane; lane = lane->next)
+                if (lane->arena == arena && lane->depth && lane->fork_generation == fork_generation())
+                        return lock_is_held(lane, line);
+        return false;
+}
+
 /* The words that hold the name come out under the line's version, and its bytes, if elsewhere, as well. */
 bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial, char ret_name[OBJD_NAME_MAX + 1])
 {
         uint64_t words[5], buffer[32], version = lock_read_begin(&object->line), size;
         const void *from = words + 1;
 
-        if (!lock_version_is_stable(version))
+        if (!lock_version_is_stable(version) && !is_locked_by_us(arena, &object->line))
                 return false;
         words_out(words, (const uint64_t *)object + 12, 4 * 8);
         words[4] = word_get(&object->line.serial);

@@ -10,15 +10,14 @@
 #        transcript.sh --write FILE    writes the output into the file, to be read before it is committed
 # shellcheck disable=SC1091,SC2154 # daemon.sh is read below, and sets dir and bin_objctl
 set -uo pipefail
-cd "$(dirname "$0")" || exit 1
 
 write=false
 if [ "$1" = --write ]; then
         write=true
         shift
 fi
-file=$1
-[ -f "$file" ] || exit 1
+file=$(realpath -e "$1") || exit 1
+cd "$(dirname "$0")" || exit 1
 
 . ./daemon.sh
 start_daemon || exit 1
@@ -34,19 +33,22 @@ normalise() {
                 -e 's/ +[0-9.]+ ([KMG]i)?B( |$)/  SIZE\2/g'
 }
 
-# Comments, blank lines and commands stay; output is what the commands say now.
+# Comments, commands and the blank lines before them stay; output is what the commands say now.
 replay() {
-        local line status
+        local line status blank=false
         while IFS= read -r line; do
                 case $line in
-                '$ '*)
+                '$ '* | '#'*)
+                        if $blank; then echo; fi
                         printf '%s\n' "$line"
+                        ;;
+                esac
+                if [[ $line == '$ '* ]]; then
                         eval "${line#\$ }" 2>&1 </dev/null
                         status=$?
                         [ $status = 0 ] || echo "[$status]"
-                        ;;
-                '#'* | '') printf '%s\n' "$line" ;;
-                esac
+                fi
+                if [ -z "$line" ]; then blank=true; else blank=false; fi
         done <"$file"
 }
 
