@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_pin.c -- client/pin.c: what is pinned stays as it is, and nothing stays for longer than that
+ */
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "object/object.h"
+#include "support/child.h"
+#include "support/inside.h"
+#include "support/test.h"
+
+#define BIG 50000
+#define LARGE (3 << 20)
+
+static uint8_t *bytes_of(uint8_t fill, size_t size)
+{
+        uint8_t *bytes = malloc(size);
+
+        memset(bytes, fill, size);
+        return bytes;
+}
+
+static void set(objd_object *dict, int64_t k, uint8_t fill, size_t size)
+{
+        uint8_t *bytes = bytes_of(fill, size);
+        objd_value key = objd_int(k), value = objd_bytes(bytes, size);
+
+        child_ok(objd_dict_set(dict, &key, &value));
+        free(bytes);
+}
+
+static objd_pin *pin(objd_object *dict, int64_t k, objd_value *ret_value)
+{
+        objd_value key = objd_int(k);
+        objd_pin *p = NULL;
+
+        assert_ok(objd_dict_pin(dict, &key, ret_value, &p));
+        return p;
+}
+
+static bool is_filled(const objd_value *value, uint8_t fill)
+{
+        const uint8_t *bytes = value->data;
+
+        for (size_t i = 0; i < value->size; i++)
+                if (bytes[i] != fill)
+                        return false;
+        return true;
+}
+
+static uint64_t n_pins(objd_object *dict)
+{
+        return word_get(&dict->conn->arena->header->n_pins);
+}
+
+static bool points_into_arena(const objd_object *dict, const objd_value *value)
+{
+        const struct arena *arena = dict->conn->arena;
+
+        return (const uint8_t *)value->data >= arena->base && (const uint8_t *)value->data < arena->base + arena->mapped;
+}
+
+/* Takes what is free and fills it, so that memory that was given back too early is overwritten. */
+static void use_free_memory(objd_conn *conn)
+{
+        objd_object *dict = inside_dict(conn, NULL);
+
+        for (int64_t i = 0; i < 60; i++)
+                set(dict, i, 0xee, i % 4 ? BIG : LARGE);
+        assert_ok(objd_destroy(dict));
+        objd_release(dict);
+}
+
+static void big_values_are_not_copied_and_small_ones_are(void **state)
+{
+        objd_object *dict = inside_dict(*state, NULL);
+        objd_value value;
+        objd_pin *p;
+
+        set(dict, 1, 0x11, BIG);
+        set(dict, 2, 0x22, 100);
+        p = pin(dict, 1, &value);
+        assert_true(points_into_arena(dict, &value));
+        assert_int_equal((uintptr_t)value.data % 64, 0);
+        assert_int_equal(value.size, BIG);
+        assert_true(is_filled(&value, 0x11));
+        objd_unpin(p);
+        p = pin(dict, 2, &value);
+        assert_false(points_into_arena(dict, &value));
+        assert_int_equal(value.size, 100);
+        assert_true(is_filled(&value, 0x22));
+        assert_int_equal(n_pins(dict), 0);
+        set(dict, 2, 0x33, 100);
+        assert_true(is_filled(&value, 0x22));
+        objd_unpin(p);
+        objd_unpin(NULL);
+        objd_release(dict);
+}
+
+static void what_is_pinned_survives_all_that_happens_to_its_entry(void **state)
+{
+        static const size_t sizes[] = { BIG, LARGE };
+        uint64_t before = inside_used(*state);
+
+        for (size_t i = 0; i < 2; i++)
+                for (int how = 0; how < 4; how++) {
+                        objd_object *dict = inside_dict(*state, NULL);
+                        objd_value key = objd_int(1), value;
+                        objd_pin *p;
+
+                        set(dict, 1, 0x11, sizes[i]);
+                        p = pin(dict, 1, &value);
+                        if (how == 0)
+                                set(dict, 1, 0x22, sizes[i]);
+                        else if (how == 1)
+                                assert_ok(objd_dict_del(dict, &key));
+                        else if (how == 2)
+                                assert_ok(objd_dict_clear(dict));
+                        else
+                                assert_ok(objd_destroy(dict));
+                        inside_check(*state);
+                        use_free_memory(*state);
+                        assert_int_equal(value.size, sizes[i]);
+                        assert_true(is_filled(&value, 0x11));
+                        objd_unpin(p);
+                        if (how < 3)
+                                assert_ok(objd_destroy(dict));
+                        objd_release(dict);
+                        assert_int_equal(inside_used(*state), before);
+                }
+}
+
+static void two_pins_of_one_value_are_two(void **state)
+{
+        objd_object *dict = inside_dict(*state, NULL);
+        uint64_t before = inside_used(*state);
+        objd_value key = objd_int(1), a, b;
+        objd_pin *p, *q;
+
+        set(dict, 1, 0x11, BIG);
+        p = pin(dict, 1, &a);
+        q = pin(dict, 1, &b);
+        assert_ptr_equal(a.data, b.data);
+        assert_ok(objd_dict_del(dict, &key));
+        objd_unpin(p);
+        use_free_memory(*state);
+        assert_true(is_filled(&b, 0x11));
+        objd_unpin(q);
+        assert_int_equal(inside_used(*state), before);
+        assert_int_equal(n_pins(dict), 0);
+        objd_release(dict);
+}
+
+static void a_thread_has_64_pins(void **state)
+{
+        objd_object *dict = inside_dict(*state, NULL);
+        objd_value key = objd_int(1), value, nobody = objd_int(2);
+        objd_pin *pins[LANE_PINS], *one = NULL;
+
+        set(dict, 1, 0x11, BIG);
+        assert_status(objd_dict_pin(dict, &nobody, &value, &one), OBJD_E_NOTFOUND);
+        for (uint32_t i = 0; i < LANE_PINS; i++)
+                pins[i] = pin(dict, 1, &value);
+        assert_status(objd_dict_pin(dict, &key, &value, &one), OBJD_E_LIMIT);
+        assert_null(one);
+        objd_unpin(pins[7]);
+        pins[7] = pin(dict, 1, &value);
+        assert_int_equal(n_pins(dict), LANE_PINS);
+        for (uint32_t i = 0; i < LANE_PINS; i++)
+                objd_unpin(pins[i]);
+        assert_int_equal(n_pins(dict), 0);
+        assert_status(objd_dict_pin(dict, NULL, &value, &one), OBJD_E_INVAL);
+        assert_status(objd_dict_pin(NULL, &key, &value, &one), OBJD_E_INVAL);
+        assert_ok(objd_destroy(dict));
+        assert_status(objd_dict_pin(dict, &key, &value, &one), OBJD_E_GONE);
+        assert_int_equal(n_pins(dict), 0);
+        objd_release(dict);
+}
+
+/* ---- Ends ----------------------------------------------------------------------------------------------- */
+
+struct holder {
+        objd_object *dict;
+        struct gate pinned;
+        objd_pin *pin;
+};
+
+static int pin_and_wait(void *context)
+{
+        struct holder *holder = context;
+        objd_value key = objd_int(1), value;
+
+        child_ok(objd_dict_pin(holder->dict, &key, &value, &holder->pin));
+        gate_open(&holder->pinned, 1);
+        pause();
+        return 0;
+}
+
+static void pins_of_a_killed_process_are_released(void **state)
+{
+        struct holder holder = { .dict = inside_dict(*state, NULL) };
+        uint64_t before = inside_used(*state);
+        objd_value key = objd_int(1);
+        pid_t pid;
+
+        gate_init(&holder.pinned);
+        set(holder.dict, 1, 0x11, LARGE);
+        pid = child_start(pin_and_wait, &holder);
+        gate_wait(&holder.pinned);
+        assert_int_equal(n_pins(holder.dict), 1);
+        assert_ok(objd_dict_del(holder.dict, &key));
+        assert_true(inside_used(*state) > before);
+        child_kill(pid);
+        inside_check(*state); /* which recovers the dead first */
+        assert_int_equal(n_pins(holder.dict), 0);
+        objd_unpin(pin((set(holder.dict, 2, 1, BIG), holder.dict), 2, &key)); /* the next unpin empties limbo */
+        key = objd_int(2);
+        assert_ok(objd_dict_del(holder.dict, &key));
+        assert_int_equal(inside_used(*state), before);
+        gate_deinit(&holder.pinned);
+        objd_release(holder.dict);
+}
+
+static void *pin_and_end(void *context)
+{
+        struct holder *holder = context;
+        objd_value key = objd_int(1), value;
+
+        child_ok(objd_dict_pin(holder->dict, &key, &value, &holder->pin));
+        return NULL;
+}
+
+/* The pin ends with its thread; somebody else may free what is left of it, and that counts nothing off again. */
+static void pins_end_with_their_thread(void **state)
+{
+        struct holder holder = { .dict = inside_dict(*state, NULL) };
+        objd_value value;
+        pthread_t thread;
+        objd_pin *own;
+
+        set(holder.dict, 1, 0x11, BIG);
+        own = pin(holder.dict, 1, &value);
+        assert_int_equal(pthread_create(&thread, NULL, pin_and_end, &holder), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(n_pins(holder.dict), 1);
+        objd_unpin(holder.pin);
+        assert_int_equal(n_pins(holder.dict), 1);
+        objd_unpin(own);
+        assert_int_equal(n_pins(holder.dict), 0);
+        objd_release(holder.dict);
+}
+
+static int unpin_in_child(void *context)
+{
+        struct holder *holder = context;
+        uint64_t n = n_pins(holder->dict);
+
+        objd_unpin(holder->pin);
+        return n_pins(holder->dict) == n ? 0 : 1;
+}
+
+static void a_child_does_not_release_its_parents_pins(void **state)
+{
+        struct holder holder = { .dict = inside_dict(*state, NULL) };
+        objd_value value, key = objd_int(1);
+
+        set(holder.dict, 1, 0x11, BIG);
+        holder.pin = pin(holder.dict, 1, &value);
+        child_expect_success(child_start(unpin_in_child, &holder));
+        assert_ok(objd_dict_del(holder.dict, &key));
+        use_free_memory(*state);
+        assert_true(is_filled(&value, 0x11));
+        objd_unpin(holder.pin);
+        objd_release(holder.dict);
+}
+
+/* ---- Races ---------------------------------------------------------------------------------------------- */
+
+struct race {
+        objd_object *dict;
+        int stop;
+};
+
+/* Big and small values in turn, each filled with one byte. */
+static void *replace(void *context)
+{
+        struct race *race = context;
+        objd_value key = objd_int(1);
+
+        for (uint8_t fill = 1; !__atomic_load_n(&race->stop, __ATOMIC_RELAXED); fill++) {
+                if (fill % 8 == 0)
+                        child_ok(objd_dict_del(race->dict, &key));
+                set(race->dict, 1, fill, fill % 3 ? 4097 + 8 * (size_t)fill : fill % 2 ? 100 : 3000);
+        }
+        return NULL;
+}
+
+static void what_is_pinned_while_it_changes_is_one_value(void **state)
+{
+        struct race race = { .dict = inside_dict(*state, NULL) };
+        objd_value key = objd_int(1), value;
+        int64_t end_ns = test_now_ns() + 2000000000LL;
+        pthread_t threads[2];
+
+        set(race.dict, 1, 0, 8);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, replace, &race), 0);
+        while (test_now_ns() < end_ns) {
+                objd_pin *p;
+                objd_status r = objd_dict_pin(race.dict, &key, &value, &p);
+                uint8_t first;
+
+                if (r == OBJD_E_NOTFOUND)
+                        continue;
+                assert_ok(r);
+                assert_int_equal(value.type, OBJD_BYTES);
+                first = *(const uint8_t *)value.data;
+                for (int look = 0; look < 3; look++)
+                        assert_true(is_filled(&value, first));
+                objd_unpin(p);
+        }
+        __atomic_store_n(&race.stop, 1, __ATOMIC_RELAXED);
+        for (int i = 0; i < 2; i++)
+                pthread_join(threads[i], NULL);
+        assert_int_equal(n_pins(race.dict), 0);
+        objd_release(race.dict);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(big_values_are_not_copied_and_small_ones_are),
+                INSIDE_TEST(what_is_pinned_survives_all_that_happens_to_its_entry),
+                INSIDE_TEST(two_pins_of_one_value_are_two),
+                INSIDE_TEST(a_thread_has_64_pins),
+                INSIDE_TEST(pins_of_a_killed_process_are_released),
+                INSIDE_TEST(pins_end_with_their_thread),
+                INSIDE_TEST(a_child_does_not_release_its_parents_pins),
+                INSIDE_TEST(what_is_pinned_while_it_changes_is_one_value),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
