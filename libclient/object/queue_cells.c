@@ -235,7 +235,7 @@ objd_status item_store_bytes(struct queue *queue, objd_type type, const void *sh
         r = txn_take(queue->lane, queue->object, VALUE_CHUNK_DATA - CHUNK_HEAD + size, &chunk);
         if (r)
                 return r;
-        words_in((uint8_t *)chunk + VALUE_CHUNK_DATA, shared, size);
+        words_across((uint8_t *)chunk + VALUE_CHUNK_DATA, shared, size);
         ret_item->head = item_head(type, QUEUE_CHUNK, size);
         ret_item->place = arena_off(queue->arena, chunk);
         return OBJD_OK;

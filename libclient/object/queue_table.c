@@ -44,7 +44,7 @@ static objd_status move_dir(struct queue *queue, struct queue_table_shm *table, 
         if (r)
                 return r;
         if (n_pages)
-                words_in(chunk_data(chunk), chunk_data(old), n_pages * 8);
+                words_across(chunk_data(chunk), chunk_data(old), n_pages * 8);
         txn_set(queue->lane, &table->dir, arena_off(queue->arena, chunk));
         return old ? txn_free(queue->lane, old) : OBJD_OK;
 }
@@ -81,7 +81,7 @@ static objd_status widen_first(struct queue *queue, struct queue_table_shm *tabl
 
         if (r)
                 return r;
-        words_in(chunk_data(chunk), chunk_data(old), chunk_size(old) / size * size);
+        words_across(chunk_data(chunk), chunk_data(old), chunk_size(old) / size * size);
         txn_set(queue->lane, dir_entry(queue, table, 0), arena_off(queue->arena, chunk));
         return txn_free(queue->lane, old);
 }
