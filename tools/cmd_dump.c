@@ -180,7 +180,7 @@ static int dump_anonymous(struct dump *dump, objd_conn *conn)
         objd_status r;
         size_t len;
 
-        r = objects_list(conn, &refs, &len);
+        r = objects_list(conn, OBJD_KIND_ANY, &refs, &len);
         if (r)
                 return answer(r);
         for (size_t i = 0; i < len && !ferror(stdout); i++)

@@ -22,19 +22,16 @@
 
 /* ---- Objects of kind lock ----------------------------------------------------------------------------- */
 
-static void print_taken(const struct request *request, const objd_info *info, int64_t pid, uint64_t token)
+static void print_taken(const struct request *request, const char *label, int64_t pid, uint64_t token)
 {
-        char ref[TEXT_SHORT + 16];
-
-        text_ref(ref, info->ref);
         if (request->json) {
                 fputs("{\"lock\":", stdout);
-                json_write_text(stdout, *info->name ? info->name : ref);
+                json_write_text(stdout, label);
                 printf(",\"pid\":%" PRId64 ",\"token\":%" PRIu64 "}\n", pid, token);
                 return;
         }
         fputs("lock ", stdout);
-        text_write_escaped(stdout, *info->name ? info->name : ref, strlen(*info->name ? info->name : ref));
+        text_write_escaped(stdout, label, strlen(label));
         if (pid)
                 printf(": taken by process %" PRId64 ", token %" PRIu64 "\n", pid, token);
         else
@@ -44,7 +41,7 @@ static void print_taken(const struct request *request, const objd_info *info, in
 static objd_status show_lock(const struct request *request, objd_conn *conn, objd_ref ref)
 {
         AUTO_HANDLE *lock = NULL;
-        objd_info info;
+        char label[OBJD_NAME_MAX + 1];
         uint64_t token;
         int64_t pid;
         bool taken;
@@ -53,10 +50,10 @@ static objd_status show_lock(const struct request *request, objd_conn *conn, obj
         r = objd_open_ref(conn, ref, OBJD_LOCK, &lock);
         if (!r)
                 r = objd_lock_owner(lock, &taken, &pid, &token);
-        if (!r && taken)
-                r = objd_info_get(lock, &info);
-        if (!r && taken)
-                print_taken(request, &info, pid, token);
+        if (!r && taken) {
+                objects_label(conn, ref, label);
+                print_taken(request, label, pid, token);
+        }
         return r;
 }
 
@@ -67,7 +64,7 @@ static int show_locks(const struct request *request, objd_conn *conn)
         objd_status r;
         size_t len;
 
-        r = objects_list(conn, &refs, &len);
+        r = objects_list(conn, OBJD_LOCK, &refs, &len);
         if (r)
                 return answer(r);
         for (size_t i = 0; i < len && !ferror(stdout); i++) {
@@ -101,7 +98,7 @@ static objd_ref owner_of(objd_conn *conn, uint64_t off)
         objd_ref owner = { .place = off, .serial = word_get(&line->serial) }, *refs;
         size_t len;
 
-        if (objects_list(conn, &refs, &len))
+        if (objects_list(conn, OBJD_KIND_ANY, &refs, &len))
                 return owner;
         for (size_t i = 0; i < len; i++)
                 if (refs[i].serial == owner.serial)
@@ -110,29 +107,14 @@ static objd_ref owner_of(objd_conn *conn, uint64_t off)
         return owner;
 }
 
-/* An object's name, or its ref if it has none. */
 static void name_line(objd_conn *conn, uint64_t off, char ret_name[OBJD_NAME_MAX + 1])
 {
-        const struct arena *arena = conn->arena;
-        AUTO_HANDLE *object = NULL;
-        char text[TEXT_SHORT + 16];
-        objd_info info;
-        objd_ref ref;
-
-        if (off == arena_off(arena, &arena->header->pool.line)) {
+        if (off == arena_off(conn->arena, &conn->arena->header->pool.line))
                 strcpy(ret_name, "(the pool)");
-                return;
-        }
-        if (off == arena->header->names) {
+        else if (off == conn->arena->header->names)
                 strcpy(ret_name, "(the names)");
-                return;
-        }
-        ref = owner_of(conn, off);
-        if (objd_open_ref(conn, ref, OBJD_KIND_ANY, &object) == OBJD_OK &&
-            objd_info_get(object, &info) == OBJD_OK && *info.name)
-                strcpy(ret_name, info.name);
         else
-                snprintf(ret_name, OBJD_NAME_MAX + 1, "%s", text_ref(text, ref));
+                objects_label(conn, owner_of(conn, off), ret_name);
 }
 
 static const char *operation_name(const struct lane_shm *lane)

@@ -53,8 +53,7 @@ const struct verb verb_set = {
         .name = "set",
         .args = "NAME KEY|INDEX VALUE",
         .summary = "sets an entry or an item",
-        .help = "Sets the value of a dict's KEY, or the item at a list's INDEX, which must be there.\n\n"
-                PARSE_HELP,
+        .help = "Sets the value of a dict's KEY, or the item at a list's INDEX, which must be there.\n\n" PARSE_HELP,
         .example = "  $ objctl set config retries 3\n"
                    "  $ objctl set config zip 00123 --type str\n"
                    "  $ objctl set jobs -1 '\"42\"'\n",

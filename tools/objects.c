@@ -13,11 +13,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "object/object.h"
 
 struct refs {
+        objd_kind kind; /* of which objects */
         objd_ref *refs;
         size_t len, room;
 };
@@ -37,6 +40,12 @@ static objd_status add_ref(struct refs *list, objd_ref ref)
         return OBJD_OK;
 }
 
+/* A slot of no kind is no object, but holds further lines of one. */
+static bool is_wanted(const struct refs *list, objd_kind kind)
+{
+        return kind && (list->kind == OBJD_KIND_ANY || list->kind == kind);
+}
+
 static objd_status add_block(const struct arena *arena, uint64_t block, struct refs *list)
 {
         const uint64_t start = arena->data_off + (block << BLOCK_SHIFT);
@@ -48,9 +57,12 @@ static objd_status add_block(const struct arena *arena, uint64_t block, struct r
                 objd_ref ref = { .place = place, .serial = word_get(&object->line.serial) };
                 objd_status r;
 
+                /* Free, being made or deleted, or the dict of names. */
                 if (!(word_get(&head->used[i / 64]) >> i % 64 & 1) || !ref.serial ||
-                    place == arena->header->names || !object_kind(word_get(&object->line.config)))
-                        continue; /* free, being made or deleted, the dict of names, or no object of its own */
+                    place == arena->header->names)
+                        continue;
+                if (!is_wanted(list, object_kind(word_get(&object->line.config))))
+                        continue;
                 r = add_ref(list, ref);
                 if (r)
                         return r;
@@ -76,9 +88,9 @@ static objd_status add_blocks(const struct arena *arena, struct refs *list)
         return OBJD_OK;
 }
 
-objd_status objects_list(objd_conn *conn, objd_ref **ret_refs, size_t *ret_len)
+objd_status objects_list(objd_conn *conn, objd_kind kind, objd_ref **ret_refs, size_t *ret_len)
 {
-        struct refs list = { 0 };
+        struct refs list = { .kind = kind };
         struct lane *lane;
         objd_status r;
 
@@ -94,6 +106,47 @@ objd_status objects_list(objd_conn *conn, objd_ref **ret_refs, size_t *ret_len)
         *ret_refs = list.refs;
         *ret_len = list.len;
         return OBJD_OK;
+}
+
+/* The name as it stands there, without a lock. False if there is none, or it cannot be one. */
+static bool peek_name(const struct arena *arena, const struct object_shm *object,
+                      char ret_name[OBJD_NAME_MAX + 1])
+{
+        uint64_t words[4], chunk[(OBJD_NAME_MAX + 1) / 8];
+        const void *from = words + 1;
+        size_t size;
+
+        static_assert(offsetof(struct object_shm, name) == offsetof(struct object_shm, name_size) + 8,
+                      "they are read together");
+        words_out(words, &object->name_size, sizeof(words));
+        size = (uint16_t)words[0];
+        if (!size || size > OBJD_NAME_MAX)
+                return false;
+        if (size > sizeof(object->name)) {
+                from = arena_at(arena, words[1] + CHUNK_HEAD, sizeof(chunk));
+                if (!from)
+                        return false;
+                words_out(chunk, from, size);
+                from = chunk;
+        }
+        memcpy(ret_name, from, size);
+        ret_name[size] = '\0';
+        return utf8_is_valid(ret_name, size);
+}
+
+void objects_label(objd_conn *conn, objd_ref ref, char ret_label[OBJD_NAME_MAX + 1])
+{
+        struct object_shm *object;
+        struct lane *lane;
+        bool named = false;
+
+        if (lane_enter(conn->arena, conn->timeout_ns, &lane) == OBJD_OK) {
+                if (object_find(conn->arena, ref, &object) == OBJD_OK)
+                        named = peek_name(conn->arena, object, ret_label);
+                lane_leave(lane);
+        }
+        if (!named)
+                snprintf(ret_label, OBJD_NAME_MAX + 1, "#%" PRIu64 ".%" PRIu64, ref.place, ref.serial);
 }
 
 objd_status objects_open(objd_conn *conn, const char *name, objd_kind kind, objd_object **ret_object)

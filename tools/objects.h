@@ -10,11 +10,17 @@
 #include <objd.h>
 
 /*
- * The refs of all objects that there are at about this moment, in the order of their places; freed with
- * free(). Any of them may be gone when it is looked at. @return OBJD_OK, OBJD_E_NOMEM, what lane_enter()
- * answers
+ * The refs of all objects of a kind (or of any) that there are at about this moment, in the order of their places;
+ * freed with free(). Any of them may be gone when it is looked at. @return OBJD_OK, OBJD_E_NOMEM, what
+ * lane_enter() answers
  */
-objd_status objects_list(objd_conn *conn, objd_ref **ret_refs, size_t *ret_len);
+objd_status objects_list(objd_conn *conn, objd_kind kind, objd_ref **ret_refs, size_t *ret_len);
+
+/*
+ * What the object is called, also while somebody holds its line: its name, or "#place.serial" if it has none. For people
+ * only: it may be a mixture of two names.
+ */
+void objects_label(objd_conn *conn, objd_ref ref, char ret_label[OBJD_NAME_MAX + 1]);
 
 /*
  * A handle for a name, or for "#place.serial", as a dump shows objects that have none. kind may be

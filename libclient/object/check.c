@@ -388,14 +388,32 @@ static bool has_leftovers(const struct lane_shm *lane)
                half_get(&lane->n_locks) || half_get(&lane->n_new_slots) || half_get(&lane->n_dead_slots);
 }
 
+static void pause_between_rounds(void)
+{
+        nanosleep(&(struct timespec){ .tv_nsec = RECOVER_PAUSE_NS }, NULL);
+}
+
+/* Whether the lane is dead, and nobody can finish or undo what is in it; somebody may just be at it. */
+static bool stays_dead(struct check *check, uint32_t number)
+{
+        for (int i = 0; i < RECOVER_ROUNDS; i++) {
+                if (!lane_is_dead(check->arena, arena_lane(check->arena, number)) ||
+                    recover_lane(check->arena, number, check->lane->self))
+                        return false;
+                pause_between_rounds();
+        }
+        return true;
+}
+
 static void look_at_lane(struct check *check, uint32_t number)
 {
         const struct lane_shm *lane = arena_lane(check->arena, number);
 
         check_label(check, "(lane %u)", number);
-        if (lane_is_dead(check->arena, lane)) {
+        if (stays_dead(check, number)) {
                 check_fail(check,
-                           "process %" PRId64 " died in it, and what it left could not be finished or undone",
+                           "process %" PRId64
+                           " died in it, and what it left can be neither finished nor undone",
                            lane->pid);
                 return;
         }
@@ -406,16 +424,27 @@ static void look_at_lane(struct check *check, uint32_t number)
                    lane->pid);
 }
 
+static bool client_is_dead(struct arena *arena, uint32_t number)
+{
+        const struct client_shm *client = arena_client(arena, number);
+
+        return half_get_acquire(&client->claimed) &&
+               !client_is_alive(arena, id_make(number, word_get(&client->generation))) &&
+               half_get_acquire(&client->claimed);
+}
+
+/* Outside of any call: reaping makes calls itself. */
 static void look_at_client(struct check *check, uint32_t number)
 {
-        const struct client_shm *client = arena_client(check->arena, number);
-        uint64_t id = id_make(number, word_get(&client->generation));
-
+        for (int i = 0; i < RECOVER_ROUNDS; i++) {
+                if (!client_is_dead(check->arena, number))
+                        return;
+                (void)recover_clients(check->arena);
+                pause_between_rounds();
+        }
         check_label(check, "(client %u)", number);
-        if (half_get_acquire(&client->claimed) && !client_is_alive(check->arena, id) &&
-            half_get_acquire(&client->claimed) && id_generation(id) == word_get(&client->generation))
-                check_fail(check, "process %" PRId64 " is dead, and what it owned could not be deleted",
-                           client->pid);
+        check_fail(check, "process %" PRId64 " is dead, and what it owned cannot be deleted",
+                   arena_client(check->arena, number)->pid);
 }
 
 static objd_status check_lanes(struct check *check)
@@ -427,9 +456,9 @@ static objd_status check_lanes(struct check *check)
         for (uint32_t i = 1; i < N_LANES; i++)
                 if (arena_has_lane(check->arena, i))
                         look_at_lane(check, i);
+        check_leave(check);
         for (uint32_t i = 1; i < N_CLIENTS && i < word_get(&check->arena->header->clients_high); i++)
                 look_at_client(check, i);
-        check_leave(check);
         return OBJD_OK;
 }
 
@@ -438,13 +467,9 @@ static bool has_dead(struct arena *arena)
         for (uint32_t i = 1; i < N_LANES; i++)
                 if (arena_has_lane(arena, i) && lane_is_dead(arena, arena_lane(arena, i)))
                         return true;
-        for (uint32_t i = 1; i < N_CLIENTS && i < word_get(&arena->header->clients_high); i++) {
-                const struct client_shm *client = arena_client(arena, i);
-
-                if (half_get_acquire(&client->claimed) &&
-                    !client_is_alive(arena, id_make(i, word_get(&client->generation))))
+        for (uint32_t i = 1; i < N_CLIENTS && i < word_get(&arena->header->clients_high); i++)
+                if (client_is_dead(arena, i))
                         return true;
-        }
         return false;
 }
 
@@ -461,7 +486,7 @@ static objd_status recover_dead(struct check *check)
                 if (!has_dead(check->arena))
                         break;
                 /* Somebody else is at it, or holds what is needed. */
-                nanosleep(&(struct timespec){ .tv_nsec = RECOVER_PAUSE_NS }, NULL);
+                pause_between_rounds();
         }
         return OBJD_OK;
 }

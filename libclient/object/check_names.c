@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "object/dict.h"
 #include "object/directory.h"
+#include "txn/txn.h"
 
 /* A pair that does not fit is looked at this often. */
 #define ATTEMPTS 20
@@ -41,7 +42,10 @@ static objd_status look_up(struct check *check, const char *name, size_t size, o
         return r == OBJD_E_NOTFOUND ? OBJD_OK : r;
 }
 
-/* Whether the object that ref names is there and has this name. */
+/*
+ * Whether the object that ref names is there and has this name. Its line is frozen meanwhile: it may just be given its
+ * name, or be deleted. If somebody does not let go of it, there is nothing to be said.
+ */
 static objd_status has_name(struct check *check, objd_ref ref, const char *name, size_t size, bool *ret_yes)
 {
         char own[OBJD_NAME_MAX + 1] = "";
@@ -50,11 +54,15 @@ static objd_status has_name(struct check *check, objd_ref ref, const char *name,
 
         if (r)
                 return r;
-        *ret_yes = object_find(check->arena, ref, &object) == OBJD_OK &&
-                   object_name(check->arena, object, ref.serial, own) && strlen(own) == size &&
-                   memcmp(own, name, size) == 0;
+        *ret_yes = false;
+        if (object_find(check->arena, ref, &object) == OBJD_OK) {
+                r = lock_freeze(check->lane, &object->line);
+                *ret_yes = r || (object_name(check->arena, object, ref.serial, own) && strlen(own) == size &&
+                                 memcmp(own, name, size) == 0);
+                txn_unlock(check->lane);
+        }
         check_leave(check);
-        return OBJD_OK;
+        return r == OBJD_E_BUSY ? OBJD_OK : r;
 }
 
 static objd_status check_name(void *context, const objd_value *key, const objd_value *value)

@@ -22,9 +22,11 @@
 #include "object/object.h"
 #include "support/child.h"
 #include "support/test.h"
+#include "txn/txn.h"
 
 #define N_ENTRIES 3000 /* a dict with shards */
 #define N_RANDOM 300   /* damaged arenas */
+#define N_LIVE 30      /* checks of an arena in use */
 #define N_WORDS 4      /* damaged words of one, at most */
 #define HANG_SECONDS 60
 
@@ -45,8 +47,9 @@ static void fill_dict(objd_object *dict, int n)
         }
         for (int i = 0; i < n; i += 3) {
                 objd_value key = objd_int(i);
+                objd_status r = objd_dict_del(dict, &key);
 
-                child_ok(objd_dict_del(dict, &key));
+                child_check(r == OBJD_OK || r == OBJD_E_NOTFOUND); /* two may be at the same dict */
         }
 }
 
@@ -184,6 +187,107 @@ static void empty_arena_has_no_faults(void **state)
 {
         (void)state;
         child_expect_success(child_start(check_empty_arena, NULL));
+}
+
+/* ---- An arena in use --------------------------------------------------------------------------------- */
+
+struct holder {
+        objd_conn *conn;
+        struct gate ready;
+};
+
+static int hold_line(void *context)
+{
+        struct holder *holder = context;
+        struct objd_object *dict = open_named(holder->conn, "small");
+        struct lane *lane;
+
+        child_ok(lane_enter(holder->conn->arena, OBJD_NOWAIT, &lane));
+        child_ok(lock_take(lane, &dict->shm->line));
+        gate_open(&holder->ready, 1);
+        pause();
+        return 0;
+}
+
+/* The checker cannot look at an object that somebody holds, but at all others. */
+static int check_held_object(void *context)
+{
+        struct holder holder = { .conn = make_arena() };
+        struct faults faults = { .print = true };
+        char expect[40];
+        uint64_t n = 1;
+        pid_t pid;
+
+        (void)context;
+        gate_init(&holder.ready);
+        pid = child_start(hold_line, &holder);
+        gate_wait(&holder.ready);
+        open_named(holder.conn, "large")->shm->line.root[1]++;
+        child_check(check_arena(holder.conn, note_fault, &faults, &n) == OBJD_E_BUSY);
+        snprintf(expect, sizeof(expect), "process %d ", (int)pid);
+        child_check(strstr(objd_last_error(), expect));
+        open_named(holder.conn, "large")->shm->line.root[1]--;
+
+        /* Once the holder is dead, its lock is given by whoever comes next, and everything is as it should be. */
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        faults.n = 0;
+        child_ok(check_arena(holder.conn, note_fault, &faults, &n));
+        child_check(n == 0);
+        return 0;
+}
+
+static void held_object_is_named_and_the_rest_is_checked(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(check_held_object, NULL));
+}
+
+/* Others change objects, make and delete them all the time; none of it may look like a fault. */
+static int keep_changing(void *context)
+{
+        objd_conn *conn = context;
+        char name[40];
+
+        for (int i = 0;; i++) {
+                objd_object *dict;
+
+                snprintf(name, sizeof(name), "%d of %d, and a name that needs memory", i % 7, (int)getpid());
+                dict = make(conn, i % 3 ? name : NULL, OBJD_DICT, OBJD_FIFO);
+                fill_dict(dict, i % 5 ? 30 : 1500);
+                fill_dict(open_named(conn, "large"), 50);
+                child_ok(objd_destroy(dict));
+        }
+        return 0;
+}
+
+static int check_while_others_change(void *context)
+{
+        objd_conn *conn = make_arena();
+        struct faults faults = { .print = true };
+        pid_t pids[3];
+
+        (void)context;
+        child_ok(objd_set_timeout(conn, 20000000000LL));
+        for (int i = 0; i < 3; i++)
+                pids[i] = child_start(keep_changing, conn);
+        for (int i = 0; i < N_LIVE; i++) {
+                uint64_t n = 1;
+
+                child_ok(check_arena(conn, note_fault, &faults, &n));
+                child_check(n == 0);
+        }
+        for (int i = 0; i < 3; i++) {
+                kill(pids[i], SIGKILL);
+                waitpid(pids[i], NULL, 0);
+        }
+        return 0;
+}
+
+static void arena_in_use_has_no_faults(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(check_while_others_change, NULL));
 }
 
 /* ---- Damage of each kind ------------------------------------------------------------------------------ */
@@ -473,6 +577,8 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(empty_arena_has_no_faults),
                 cmocka_unit_test(sound_arena_has_no_faults),
+                cmocka_unit_test(held_object_is_named_and_the_rest_is_checked),
+                cmocka_unit_test(arena_in_use_has_no_faults),
                 cmocka_unit_test(each_damage_is_found),
                 cmocka_unit_test(random_damage_never_crashes_the_checker),
         };
