@@ -401,7 +401,8 @@ static void look_at_links(struct check *check, const struct chunk_shm *chunk, ui
                 check_fail(check, "the chunk at %#" PRIx64 " is given out, but belongs to nobody", off);
                 return;
         }
-        if (list_of(chunk) != CHUNK_OF_LOG && !check_slot_is_used(arena, chunk->owner))
+        /* One in limbo may be all that is left of its object. */
+        if (list_of(chunk) != CHUNK_OF_LOG && list_of(chunk) != CHUNK_IN_LIMBO && !check_slot_is_used(arena, chunk->owner))
                 check_fail(check,
                            "the chunk at %#" PRIx64 " says that it belongs to an object at %#" PRIx64
                            ", where there is none",

@@ -293,8 +293,11 @@ static void *replace(void *context)
         objd_value key = objd_int(1);
 
         for (uint8_t fill = 1; !__atomic_load_n(&race->stop, __ATOMIC_RELAXED); fill++) {
-                if (fill % 8 == 0)
-                        child_ok(objd_dict_del(race->dict, &key));
+                if (fill % 8 == 0) {
+                        objd_status r = objd_dict_del(race->dict, &key);
+
+                        child_check(r == OBJD_OK || r == OBJD_E_NOTFOUND);
+                }
                 set(race->dict, 1, fill, fill % 3 ? 4097 + 8 * (size_t)fill : fill % 2 ? 100 : 3000);
         }
         return NULL;
