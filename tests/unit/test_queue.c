@@ -547,7 +547,7 @@ static void each_item_wakes_one_of_many_sleepers(void **state)
                 waiter_start(&waiters[i], env->fifo, wait_get);
         wait_for_sleepers(env->fifo, 8);
         for (int64_t i = 0; i < 5; i++)
-                put_int(env->fifo, 1LL << i);
+                put_int(env->fifo, (int64_t)1 << i);
         put_many(env->fifo, 32, 3, OBJD_OK);
         for (size_t i = 0; i < 8; i++) {
                 waiter_expect(&waiters[i], OBJD_OK);
