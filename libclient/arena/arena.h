@@ -67,13 +67,21 @@ static inline uint64_t arena_off(const struct arena *arena, const void *p) {
         return (uint64_t)((const uint8_t *)p - arena->base);
 }
 
-/* Whether [off, off + size) lies in blocks that have been in use; what lies beyond has no memory. */
-static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
+/* Bytes of blocks that have been in use; what lies beyond has no memory. The frontier may be damaged. */
+static inline uint64_t arena_limit(const struct arena *arena) {
         uint64_t n = word_get(&arena->header->pool.frontier);
-        uint64_t end = (n < arena->n_blocks ? n : arena->n_blocks) << BLOCK_SHIFT; /* it may be damaged */
 
+        return (n < arena->n_blocks ? n : arena->n_blocks) << BLOCK_SHIFT;
+}
+
+/* Whether [off, off + size) lies in the first `limit` bytes of the blocks. */
+static inline bool arena_has_below(const struct arena *arena, uint64_t limit, uint64_t off, uint64_t size) {
         off -= arena->data_off; /* what lies before the blocks becomes very large */
-        return off <= end && size <= end - off;
+        return off <= limit && size <= limit - off;
+}
+
+static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
+        return arena_has_below(arena, arena_limit(arena), off, size);
 }
 
 /* The pointer for an offset into the blocks; NULL if [off, off + size) is not inside or off is no multiple of 8. */

@@ -28,7 +28,9 @@ struct view {
         struct lane *lane;
         struct line_shm *line;
         uint64_t version;
-        bool locked; /* the line is held by the lane: nothing changes */
+        uint64_t outer; /* of a shard: the version of the object's line under which it was found */
+        uint64_t limit; /* arena_limit(), loaded after the version: what that version leads to lies below it */
+        bool locked;    /* the line is held by the lane: nothing changes */
 };
 
 ALWAYS_INLINE bool still_valid(const struct view *view)
@@ -37,9 +39,27 @@ ALWAYS_INLINE bool still_valid(const struct view *view)
 }
 
 /* What is wrong: a writer was faster, or, if the version has not changed, the arena is damaged. */
-static objd_status again_or(const struct view *view, const char *what)
+ALWAYS_INLINE objd_status again_or(const struct view *view, const char *what)
 {
         return still_valid(view) ? fail(OBJD_E_CORRUPT, "the dict is damaged: %s", what) : READ_AGAIN;
+}
+
+/* As arena_at(). */
+ALWAYS_INLINE void *view_at(const struct view *view, uint64_t off, uint64_t size)
+{
+        const struct arena *arena = view->lane->arena;
+
+        return arena_has_below(arena, view->limit, off, size) && !(off & 7) ? arena->base + off : NULL;
+}
+
+/* As segment_at(). */
+ALWAYS_INLINE struct segment_shm *view_segment(const struct view *view, uint64_t word)
+{
+        uint64_t groups = table_groups(word);
+
+        return groups - 1 < DICT_GROUPS_MAX
+                       ? view_at(view, table_off(word) + CHUNK_HEAD, sizeof(struct segment_shm) + groups * DICT_GROUP * 8)
+                       : NULL;
 }
 
 objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
@@ -87,7 +107,7 @@ ALWAYS_INLINE objd_status load_table_word(const struct view *view, uint64_t hash
         *ret_depth = depth;
         if (!depth)
                 return still_valid(view) ? OBJD_OK : READ_AGAIN;
-        words = depth < 48 ? arena_at(view->lane->arena, table_off(root) + CHUNK_HEAD, 8ULL << depth) : NULL;
+        words = depth < 48 ? view_at(view, table_off(root) + CHUNK_HEAD, 8ULL << depth) : NULL;
         if (!words || !still_valid(view))
                 return again_or(view, "its directory lies outside the arena");
         *ret_word = word_get(&words[hash_index(hash, depth)]);
@@ -97,12 +117,12 @@ ALWAYS_INLINE objd_status load_table_word(const struct view *view, uint64_t hash
 /* The entry in this slot and its head, if it lies in the arena. The version is checked before the head is loaded. */
 ALWAYS_INLINE struct entry_shm *load_entry(const struct view *view, uint64_t slot, uint64_t *ret_head)
 {
-        struct entry_shm *entry = arena_at(view->lane->arena, slot_off_of(slot), sizeof(*entry));
+        struct entry_shm *entry = view_at(view, slot_off_of(slot), sizeof(*entry));
 
         if (!entry || !still_valid(view))
                 return NULL;
         *ret_head = word_get(&entry->head);
-        if (!still_valid(view) || !arena_has(view->lane->arena, slot_off_of(slot), entry_size(*ret_head)))
+        if (!still_valid(view) || !arena_has_below(view->lane->arena, view->limit, slot_off_of(slot), entry_size(*ret_head)))
                 return NULL;
         return entry;
 }
@@ -119,7 +139,7 @@ ALWAYS_INLINE objd_status find(const struct view *view, const struct key *key, s
                 return r;
         if (!word)
                 return OBJD_E_NOTFOUND;
-        segment = segment_at(view->lane->arena, word);
+        segment = view_segment(view, word);
         if (!segment)
                 return again_or(view, "a segment lies outside the arena");
         groups = table_groups(word);
@@ -155,7 +175,7 @@ ALWAYS_INLINE objd_status load_value(const struct view *view, struct entry_shm *
         *ret_from = value;
         if (!entry_is_big(head))
                 return OBJD_OK;
-        *ret_from = arena_at(view->lane->arena, word_get(value) + VALUE_CHUNK_DATA, round8(entry_value_size(head)));
+        *ret_from = view_at(view, word_get(value) + VALUE_CHUNK_DATA, round8(entry_value_size(head)));
         return *ret_from && still_valid(view) ? OBJD_OK : again_or(view, "a big value lies outside the arena");
 }
 
@@ -181,35 +201,44 @@ ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *
  */
 typedef objd_status (*read_fn)(const struct view *view, void *context);
 
-static objd_status read_locked(struct view *view, read_fn fn, void *context)
+static objd_status read_locked(struct view view, read_fn fn, void *context)
 {
-        struct lane *lane = view->lane;
+        struct lane *lane = view.lane;
         objd_status r;
 
         txn_begin(lane, OP_NONE);
-        r = lock_freeze(lane, view->line);
-        view->locked = true;
+        r = lock_freeze(lane, view.line);
+        view.limit = arena_limit(lane->arena);
+        view.locked = true;
         if (r == OBJD_OK)
-                r = fn(view, context);
+                r = fn(&view, context);
         txn_abort(lane);
         return r;
 }
 
-/* dict_line(), for the case that nobody is writing to the object's own line. */
-ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
+/* The line that guards the hash: the object's own, whose version the caller looks at, or a shard, with the object's version. */
+ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash, struct view *view)
 {
         struct line_shm *line = &dict->shm->line, *shards;
-        uint64_t version = lock_read_begin(line), root = word_get(&line->root[0]);
+        uint64_t root;
+        objd_status r;
 
-        if (!(root & DICT_SHARDED)) {
-                *ret_line = line; /* whose version is looked at again by the caller */
+        view->outer = lock_read_begin(line);
+        view->limit = arena_limit(lane->arena);
+        root = word_get(&line->root[0]);
+        view->line = line;
+        if (!(root & DICT_SHARDED))
                 return OBJD_OK;
+        shards = view_at(view, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE);
+        if (__builtin_expect(!lock_version_is_stable(view->outer) || !lock_read_valid(line, view->outer), 0)) {
+                r = lock_wait_stable(lane, line);
+                return r ? r : READ_AGAIN;
         }
-        shards = dict_shards(lane->arena, dict->shm);
-        if (!shards || !lock_version_is_stable(version) || word_get(&line->serial) != dict->serial ||
-            !lock_read_valid(line, version))
-                return dict_line(lane, dict, hash, ret_line);
-        *ret_line = &shards[hash_shard(hash)];
+        if (__builtin_expect(!shards, 0))
+                return word_get(&line->serial) == dict->serial
+                               ? fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena", object_label(dict))
+                               : object_gone(dict);
+        view->line = &shards[hash_shard(hash)];
         return OBJD_OK;
 }
 
@@ -217,13 +246,14 @@ ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict,
                              void *context)
 {
         struct view view = { .lane = lane };
-        objd_status r = locate(lane, dict, hash, &view.line);
+        objd_status r = locate(lane, dict, hash, &view);
 
         if (r)
                 return r;
         if (__builtin_expect(collisions >= LOCK_READ_RETRIES, 0))
-                return read_locked(&view, fn, context);
+                return read_locked(view, fn, context);
         view.version = lock_read_begin(view.line);
+        view.limit = arena_limit(lane->arena);
         if (!lock_version_is_stable(view.version)) {
                 r = lock_wait_stable(lane, view.line);
                 return r ? r : READ_AGAIN;
@@ -258,7 +288,7 @@ ALWAYS_INLINE objd_status check_owner(const struct view *view, const struct objd
         if (__builtin_expect(word_get(&view->line->serial) == dict->serial, 1)) {
                 if (__builtin_expect((word_get(&view->line->root[0]) & DICT_SHARDED) != 0, 0))
                         return READ_AGAIN; /* it has been given shards since it was looked up */
-                if (view->line != &dict->shm->line && !dict_has_shard(dict, view->line))
+                if (view->line != &dict->shm->line && !lock_read_valid(&dict->shm->line, view->outer))
                         return READ_AGAIN;
                 return word_get(&view->line->config) & OBJECT_POISONED ? object_verify(dict) : OBJD_OK;
         }
@@ -635,7 +665,7 @@ static objd_status collect(struct lane *lane, struct objd_object *dict, void *co
         struct object_shm *object = dict->shm;
         struct line_shm *shards = dict_shards(lane->arena, object);
         struct collector c = { .items = items, .room = count_frozen(lane, object) };
-        struct view view = { .lane = lane, .locked = true };
+        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = true };
         objd_status r = OBJD_OK;
 
         c.sequences = calloc(c.room + 1, sizeof(*c.sequences));
