@@ -332,7 +332,7 @@ static objd_status try_slice(struct read *read, void *context)
         uint64_t len = load_len(read), index = list_clip(slice->start, len),
                  stop = list_clip(slice->stop, len);
 
-        slice->builder.len = slice->builder.used = 0;
+        items_cut(&slice->builder, 0);
         if (index < stop && stop - index > LONG_READ)
                 read->max_tries = LONG_READ_TRIES;
         while (index < stop && slice->builder.used < slice->max_bytes) {
@@ -355,10 +355,12 @@ static objd_status read_slice(struct objd_object *object, struct slice *slice, o
 {
         objd_status r = read_object(object, OP_LIST_GET, LOCK_READ_RETRIES, try_slice, slice);
 
+        if (r == OBJD_E_CORRUPT)
+                r = damaged(object);
         if (r == OBJD_OK)
-                return items_finish(&slice->builder, ret_items);
+                r = items_finish(&slice->builder, ret_items);
         items_discard(&slice->builder);
-        return r == OBJD_E_CORRUPT ? damaged(object) : r;
+        return r;
 }
 
 objd_status list_slice(struct objd_object *object, int64_t start, int64_t stop, objd_items **ret_items)
