@@ -333,12 +333,12 @@ static uint64_t resident(const struct fixture *f)
 #define N_READERS 3
 #define RUN_NS 3000000000LL
 
-/* Sets all keys from first on, round and round, until there is no room, or no key left. Gives how many calls failed. */
-static uint64_t set_keys(objd_object *dict, uint64_t first)
+/* Sets all keys from first on, or stops when so many calls had no memory. Gives how many had none. */
+static uint64_t set_keys(objd_object *dict, uint64_t first, uint64_t max_failed)
 {
         uint64_t n_failed = 0;
 
-        for (uint64_t i = 0; i < N_KEYS; i++) {
+        for (uint64_t i = 0; i < N_KEYS && n_failed < max_failed; i++) {
                 objd_status r = dict_put(dict, (first + i) % N_KEYS);
 
                 child_check(r == OBJD_OK || r == OBJD_E_NOMEM);
@@ -413,12 +413,10 @@ static int churn_keys(void *context)
 
                         child_check(r == OBJD_OK || r == OBJD_E_NOTFOUND);
                 }
-                n_failed += set_keys(dict, random_below(&random, N_KEYS));
+                n_failed += set_keys(dict, random_below(&random, N_KEYS), 16);
                 n_rounds++;
         }
-        printf("%llu rounds, %llu calls had no memory\n", (unsigned long long)n_rounds, (unsigned long long)n_failed);
-        fflush(stdout);
-        child_check(n_failed > 0);
+        child_check(n_rounds > 1 && n_failed > 1);
         objd_release(dict);
         objd_close(conn);
         return 0;
@@ -478,7 +476,7 @@ static int connect_and_leave(void *context)
 /* Every kind of call that takes memory, until none of them gets any. Gives how many objects were made. */
 static uint64_t fill_file_system(objd_conn *conn, objd_object *dict, objd_object *list, objd_object *queue)
 {
-        assert_true(set_keys(dict, 0) > 0);
+        assert_true(set_keys(dict, 0, N_KEYS) > 0);
         while (list_put(list, 1) == OBJD_OK)
                 ;
         assert_status(list_put(list, 1), OBJD_E_NOMEM);
@@ -527,7 +525,7 @@ static void a_full_file_system_is_a_status_and_all_of_it_comes_back(void **state
         empty_queue(queue);
         inside_check(conn);
         assert_given_back(f, at_first);
-        assert_true(set_keys(dict, 0) > 0);
+        assert_true(set_keys(dict, 0, N_KEYS) > 0);
 
         objd_release(queue);
         objd_release(list);
@@ -552,7 +550,7 @@ static void readers_of_a_full_file_system_see_no_sigbus(void **state)
                 pids[i] = child_start(i < N_READERS ? read_keys : churn_keys, &party);
                 gate_wait(&party.ready);
         }
-        assert_true(set_keys(dict, 0) > 0);
+        assert_true(set_keys(dict, 0, N_KEYS) > 0);
         gate_open(&party.go, N_READERS + 1);
         for (size_t i = 0; i <= N_READERS; i++)
                 child_expect_success(pids[i]);
