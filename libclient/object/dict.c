@@ -620,7 +620,7 @@ objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at
 {
         uint64_t head = entry->head, size = entry_value_size(head);
         const void *from = entry_value(entry, head);
-        objd_status r = buf_grow(buf, at + round8(size));
+        objd_status r = buf_grow(buf, at + round8(size) ? at + round8(size) : 8); /* also an empty value is somewhere */
 
         if (r)
                 return r;

@@ -187,7 +187,7 @@ ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *
         if (r)
                 return r;
         if (__builtin_expect(buf->size < round8(entry_value_size(head)) || !buf->data, 0)) {
-                r = buf_grow(buf, round8(entry_value_size(head)));
+                r = buf_grow(buf, round8(entry_value_size(head) + 1)); /* also an empty value is somewhere */
                 if (r)
                         return r;
         }

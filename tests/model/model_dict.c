@@ -28,7 +28,7 @@
 #define VALUE_MAX (20u << 10)
 #define MANY 40
 
-static uint64_t steps = 40000;
+static uint64_t steps = 15000;
 static char letters[VALUE_MAX + 256]; /* every window of it is text */
 
 /* What a key should have. */
