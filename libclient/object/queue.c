@@ -255,7 +255,7 @@ static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
 {
         struct queue queue;
         objd_status r = queue_find(lane, op->object, &queue);
-        bool tail_only = op->code == OP_QUEUE_PUT && queue.tail && !word_get(&((struct object_shm *)queue.tail)->sequence);
+        bool tail_only = op->code == OP_QUEUE_PUT && queue.tail && !(word_get(&queue.tail->ctl) & QUEUE_BOUNDED);
 
         if (r == OBJD_OK && !tail_only)
                 r = plan_add(plan, queue_head_line(&queue));
@@ -322,8 +322,8 @@ static objd_status create_chain(struct lane *lane, struct object_shm *object, st
         word_set(&tail->pos, arena_off(lane->arena, chunk) + CHUNK_HEAD);
         word_set(&tail->end, arena_off(lane->arena, chunk) + CHUNK_HEAD + chunk_size(chunk) - CHAIN_LINK);
         word_set(&tail->getters, 0);
-        word_set(&tail->ctl, ctl);
-        word_set(&slot->sequence, word_get(&object->sequence));
+        word_set(&tail->ctl, ctl | (word_get(&object->sequence) ? QUEUE_BOUNDED : 0));
+        word_set(&slot->sequence, 0);
         word_set(&slot->owner, 0);
         word_set((uint64_t *)(void *)&slot->name_size, 0);
         word_set(&head->pos, word_get(&tail->pos));

@@ -368,8 +368,10 @@ static void check_tail(struct queue_checker *c)
         if ((word_get(&tail->config) & state) != (word_get(&c->queue.head->config) & state) ||
             object_kind(word_get(&tail->config)))
                 check_fail(c->check, "its tail and its head differ in what they say about it");
-        if (word_get(&tail->ctl) != (word_get(&c->queue.head->ctl) & ~QUEUE_FLAGS))
+        if ((word_get(&tail->ctl) ^ word_get(&c->queue.head->ctl)) & ~QUEUE_FLAGS)
                 check_fail(c->check, "its tail and its head have different books");
+        if (!word_get(&c->queue.shm->bound) != !(word_get(&tail->ctl) & QUEUE_BOUNDED))
+                check_fail(c->check, "its tail and its books differ in whether it has a bound");
 }
 
 void queue_check(struct check *check, struct object_shm *object)
