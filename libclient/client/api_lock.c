@@ -44,14 +44,14 @@ static objd_status say_who(struct lane *lane, objd_object *lock, objd_status r, 
         if (!holder.pid)
                 return fail(r, "lock %s is taken", object_label(lock));
         if (r == OBJD_E_BUSY)
-                return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has lock %s", holder.pid, holder.comm, holder.tid,
-                            object_label(lock));
-        return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has had lock %s for %" PRId64 " ms", holder.pid, holder.comm,
-                    holder.tid, object_label(lock), timeout_ns / 1000000);
+                return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has lock %s", holder.pid,
+                            holder.comm, holder.tid, object_label(lock));
+        return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has had lock %s for %" PRId64 " ms",
+                    holder.pid, holder.comm, holder.tid, object_label(lock), timeout_ns / 1000000);
 }
 
-static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd_object *lock, int64_t timeout_ns,
-                                                         uint64_t *ret_token)
+static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd_object *lock,
+                                                         int64_t timeout_ns, uint64_t *ret_token)
 {
         objd_status r = OBJD_E_BUSY;
 
@@ -60,15 +60,16 @@ static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd
         return r == OBJD_E_BUSY || r == OBJD_E_TIMEOUT ? say_who(lane, lock, r, timeout_ns) : r;
 }
 
-static __attribute__((noinline)) objd_status take_inside(struct lane *lane, objd_object *lock, int64_t timeout_ns,
-                                                         uint64_t *ret_token)
+static __attribute__((noinline)) objd_status take_inside(struct lane *lane, objd_object *lock,
+                                                         int64_t timeout_ns, uint64_t *ret_token)
 {
         objd_status r = lock_try(lane, lock, false, ret_token);
 
         return r == OBJD_E_BUSY ? take_slowly(lane, lock, timeout_ns, ret_token) : r;
 }
 
-static __attribute__((noinline)) objd_status complain(const objd_object *lock, const char *call, int64_t timeout_ns)
+static __attribute__((noinline)) objd_status complain(const objd_object *lock, const char *call,
+                                                      int64_t timeout_ns)
 {
         objd_status r = check(lock, call);
 

@@ -67,7 +67,8 @@ static objd_status look_and_try(struct lane *lane, struct op *op)
         return r ? r : try(lane, op);
 }
 
-static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter, int64_t deadline_ns)
+static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter,
+                                int64_t deadline_ns)
 {
         objd_status r = op->code == OP_QUEUE_PUT ? OBJD_E_FULL : OBJD_E_EMPTY;
 
@@ -79,7 +80,8 @@ static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_wai
         return r;
 }
 
-static objd_status sleep_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter, int64_t deadline_ns)
+static objd_status sleep_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter,
+                                 int64_t deadline_ns)
 {
         struct queue_sleeper sleeper = { .waiter = waiter };
         objd_status r, slept;
@@ -174,7 +176,8 @@ static inline bool is_good(const objd_object *queue, const objd_value *value)
                value->size <= VALUE_INLINE_MAX;
 }
 
-static __attribute__((noinline)) objd_status check_values(const objd_object *queue, const objd_value *values, size_t n)
+static __attribute__((noinline)) objd_status check_values(const objd_object *queue, const objd_value *values,
+                                                          size_t n)
 {
         objd_status r = OBJD_OK;
 
@@ -186,8 +189,8 @@ static __attribute__((noinline)) objd_status check_values(const objd_object *que
         return r;
 }
 
-static objd_status put(objd_object *queue, const objd_value *values, size_t n, int64_t priority, int64_t timeout_ns,
-                       const char *call)
+static objd_status put(objd_object *queue, const objd_value *values, size_t n, int64_t priority,
+                       int64_t timeout_ns, const char *call)
 {
         struct op op;
         objd_status r = check(queue, values, values, call);
@@ -205,8 +208,8 @@ static objd_status put(objd_object *queue, const objd_value *values, size_t n, i
         return run(&op, timeout_ns);
 }
 
-static __attribute__((noinline)) objd_status put_inside(struct lane *lane, objd_object *queue, const objd_value *value,
-                                                        int64_t timeout_ns)
+static __attribute__((noinline)) objd_status put_inside(struct lane *lane, objd_object *queue,
+                                                        const objd_value *value, int64_t timeout_ns)
 {
         struct op op;
 
@@ -221,7 +224,9 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
         struct lane *lane;
         objd_status r = OBJD_OK;
 
-        if (__builtin_expect(!queue || !value || object_kind(queue->config) != OBJD_QUEUE || timeout_ns < OBJD_FOREVER, 0)) {
+        if (__builtin_expect(!queue || !value || object_kind(queue->config) != OBJD_QUEUE ||
+                                     timeout_ns < OBJD_FOREVER,
+                             0)) {
                 r = check(queue, value, value, "objd_queue_put");
                 return r ? r : check_timeout(timeout_ns, "objd_queue_put");
         }
@@ -238,7 +243,8 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
         return r;
 }
 
-objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority, int64_t timeout_ns)
+objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority,
+                                    int64_t timeout_ns)
 {
         objd_status r = check(queue, value, value, "objd_queue_put_priority");
 
@@ -256,8 +262,9 @@ objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, si
 
 /* ---- Get ---------------------------------------------------------------------------------------------- */
 
-static __attribute__((noinline)) objd_status get_inside(struct lane *lane, objd_object *queue, objd_value *ret_value,
-                                                        objd_buf *buf, int64_t timeout_ns)
+static __attribute__((noinline)) objd_status get_inside(struct lane *lane, objd_object *queue,
+                                                        objd_value *ret_value, objd_buf *buf,
+                                                        int64_t timeout_ns)
 {
         struct op op;
         objd_status r;

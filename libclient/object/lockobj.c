@@ -111,8 +111,8 @@ static objd_status taken(struct lane *lane, struct objd_object *object, uint64_t
                 objd_status r = look_closer(lane, object);
 
                 if (r) {
-                        (void)__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false, __ATOMIC_RELEASE,
-                                                          __ATOMIC_RELAXED);
+                        (void)__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false,
+                                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED);
                         return r;
                 }
         }
@@ -128,7 +128,8 @@ static objd_status take_again(struct objd_object *object, uint64_t *ret_token)
         struct lock_shm *lock = lock_of(object);
 
         if (!(object_lock_flags(object->config) & OBJD_LOCK_RECURSIVE))
-                return fail(OBJD_E_INVAL, "this thread has taken lock %s already, and it is not recursive", object_label(object));
+                return fail(OBJD_E_INVAL, "this thread has taken lock %s already, and it is not recursive",
+                            object_label(object));
         word_set(&lock->n_takes, word_get(&lock->n_takes) + 1);
         *ret_token = word_get(&lock->token);
         return OBJD_OK;
@@ -165,11 +166,13 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
                         died = true;
                 }
                 next = lock_next_token(lock_free_state(state)) | mine | (state & LOCK_STATE_WAITERS);
-                if (!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
+                if (!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE,
+                                                 __ATOMIC_ACQUIRE))
                         continue;
                 r = taken(lane, object, next, ret_token);
                 if (r == OBJD_OK && died)
-                        return fail(OBJD_E_OWNER_DIED, "the last owner of lock %s died with it", object_label(object));
+                        return fail(OBJD_E_OWNER_DIED, "the last owner of lock %s died with it",
+                                    object_label(object));
                 return r;
         }
 }
@@ -186,8 +189,8 @@ objd_status lock_wait(struct lane *lane, struct objd_object *object, int64_t dea
         if (wait_spin(lane, sleep_half(lock), (uint32_t)state, deadline_ns))
                 return OBJD_OK;
         if (!(state & LOCK_STATE_WAITERS) &&
-            !__atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false, __ATOMIC_RELAXED,
-                                         __ATOMIC_RELAXED))
+            !__atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
                 return OBJD_OK;
         /* Looked at after the bit was set: a deletion before it is seen here, one after it pokes the word. */
         fence_acquire();
@@ -225,7 +228,8 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
                 }
         }
         /* Of a lock with an owner, others only ever change the bits for waiters and deletion meanwhile. */
-        while (!__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        while (!__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false,
+                                            __ATOMIC_RELEASE, __ATOMIC_RELAXED))
                 if (!(state & LOCK_STATE_TAKEN))
                         return fail(OBJD_E_NOTOWNER, "lock %s is not taken", object_label(object));
         if (__builtin_expect(state & LOCK_STATE_WAITERS, 0))
@@ -254,7 +258,8 @@ objd_status lock_holder(struct lane *lane, struct objd_object *object, struct lo
                         holder.pid = holder.taken ? (int64_t)word_get((const uint64_t *)&shm->pid) : 0;
                         holder.tid = holder.taken ? (int64_t)word_get((const uint64_t *)&shm->tid) : 0;
                         if (holder.taken)
-                                memcpy(holder.comm, arena_client(lane->arena, id_number(word_get(&shm->client)))->comm,
+                                memcpy(holder.comm,
+                                       arena_client(lane->arena, id_number(word_get(&shm->client)))->comm,
                                        sizeof(holder.comm) - 1);
                 }
                 fence_acquire();
@@ -318,7 +323,8 @@ static objd_status destroy(struct lane *lane, struct object_shm *object)
 static objd_status refuse(struct lane *lane, const struct op *op)
 {
         (void)lane;
-        return fail(OBJD_E_NOTSUP, "lock %s belongs to threads, and cannot be taken or given by a batch", object_label(op->object));
+        return fail(OBJD_E_NOTSUP, "lock %s belongs to threads, and cannot be taken or given by a batch",
+                    object_label(op->object));
 }
 
 static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)

@@ -65,19 +65,22 @@ static inline bool lock_take_plain(struct lane *lane, struct objd_object *object
         struct lock_shm *lock = lock_of(object);
         uint64_t state = word_get(&lock->state), next;
 
-        if (__builtin_expect((state & LOCK_STATE_TAKEN) || state >> LOCK_TAG_SHIFT != lock_tag(object->serial) ||
+        if (__builtin_expect((state & LOCK_STATE_TAKEN) ||
+                                     state >> LOCK_TAG_SHIFT != lock_tag(object->serial) ||
                                      (state >> LOCK_TOKEN_SHIFT & LOCK_TOKEN_MASK) == LOCK_TOKEN_MASK ||
                                      word_get(&lock->serial) != object->serial || lock_has_no_owner(object),
                              0))
                 return false;
         /* A free lock has no owner's bits, and the token does not run over: one addition, since the swap waits for it. */
         next = state + ((1ULL << LOCK_TOKEN_SHIFT) + lock_owner_of(lane->self) + LOCK_STATE_TAKEN);
-        if (__builtin_expect(!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0))
+        if (__builtin_expect(!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE,
+                                                          __ATOMIC_RELAXED),
+                             0))
                 return false;
         if (__builtin_expect(word_get(&lock->serial) != object->serial, 0)) {
                 /* It has been deleted in between, and may be another lock by now: as if we had not been here. */
-                (void)__atomic_compare_exchange_n(&lock->state, &next, lock_free_state(next), false, __ATOMIC_RELEASE,
-                                                  __ATOMIC_RELAXED);
+                (void)__atomic_compare_exchange_n(&lock->state, &next, lock_free_state(next), false,
+                                                  __ATOMIC_RELEASE, __ATOMIC_RELAXED);
                 return false;
         }
         *ret_token = lock_whole_token(next, word_get(&lock->token));
@@ -94,12 +97,13 @@ static inline bool lock_give_plain(struct lane *lane, struct objd_object *object
 
         if (__builtin_expect((state & (LOCK_OWNER_BITS | LOCK_STATE_TAKEN | LOCK_STATE_WAITERS)) !=
                                              (lock_owner_of(lane->self) | LOCK_STATE_TAKEN) ||
-                                     word_get(&lock->owner) != lane->self || word_get(&lock->serial) != object->serial ||
+                                     word_get(&lock->owner) != lane->self ||
+                                     word_get(&lock->serial) != object->serial ||
                                      word_get(&lock->n_takes) != 1 || lock_has_no_owner(object),
                              0))
                 return false;
-        return __atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false, __ATOMIC_RELEASE,
-                                           __ATOMIC_RELAXED);
+        return __atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false,
+                                           __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
 /*

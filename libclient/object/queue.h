@@ -97,7 +97,8 @@ static inline uint64_t *queue_getters(const struct queue *queue)
 /* ---- Tables (queue_table.c) -------------------------------------------------------------------------- */
 
 /* The entry at this index, which the caller knows to be below n; NULL if the table is damaged. */
-static inline void *table_at(const struct arena *arena, const struct queue_table_shm *table, uint64_t i, uint64_t size)
+static inline void *table_at(const struct arena *arena, const struct queue_table_shm *table, uint64_t i,
+                             uint64_t size)
 {
         uint64_t per_page = QUEUE_PAGE / size, page = i / per_page;
         const uint64_t *dir = arena_at(arena, word_get(&table->dir) + CHUNK_HEAD, (page + 1) * 8);
@@ -168,7 +169,8 @@ const void *item_bytes(const struct arena *arena, const struct queue_item_shm *i
 objd_status item_drop(struct queue *queue, const struct queue_item_shm *item);
 
 /* A chunk with the encoded value VALUE_CHUNK_DATA behind its start. */
-objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size, struct chunk_shm **ret_chunk);
+objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size,
+                        struct chunk_shm **ret_chunk);
 
 /* ---- The chain of a FIFO queue (queue_chain.c) --------------------------------------------------------- */
 
@@ -253,7 +255,8 @@ objd_status queue_find(struct lane *lane, struct objd_object *object, struct que
 objd_status queue_open(struct lane *lane, struct object_shm *object, struct queue *ret_queue);
 
 /* The same without a lock. @return also OBJD_E_GONE, without a sentence */
-objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial, struct queue *ret_queue);
+objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial,
+                                struct queue *ret_queue);
 
 /* Locks or freezes the head, and the tail if there is one, in their order. */
 objd_status queue_lock(struct queue *queue);
@@ -270,7 +273,8 @@ objd_status queue_run(struct lane *lane, struct op *op);
  * (queue_plain.c). @return OBJD_OK, QUEUE_NOT_PLAIN (queue_run() will do it)
  */
 objd_status queue_put_plain(struct lane *lane, struct objd_object *object, const objd_value *value);
-objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value, objd_buf *buf);
+objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value,
+                            objd_buf *buf);
 
 /* Reads (queue_read.c). */
 objd_status queue_peek(struct objd_object *object, objd_value *ret_value, objd_buf *buf);
@@ -289,8 +293,8 @@ enum queue_waiter { QUEUE_GETTER, QUEUE_PUTTER, QUEUE_JOINER };
 
 struct queue_sleeper {
         enum queue_waiter waiter;
-        bool armed;     /* counted among the sleepers of the wake word */
-        uint32_t seen;  /* its sequence when we last looked */
+        bool armed;    /* counted among the sleepers of the wake word */
+        uint32_t seen; /* its sequence when we last looked */
 };
 
 /*

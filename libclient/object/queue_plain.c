@@ -21,9 +21,9 @@ static inline struct queue_tail_shm *known_tail(const struct lane *lane, const s
         uint64_t retired = word_get_acquire(&lane->arena->header->retire_count);
         uint64_t tail = word_get(&object->cache[0]);
 
-        return word_get_acquire(&object->cache[1]) == retired + 1 && tail ?
-                       (struct queue_tail_shm *)(void *)(lane->arena->base + tail) :
-                       NULL;
+        return word_get_acquire(&object->cache[1]) == retired + 1 && tail
+                       ? (struct queue_tail_shm *)(void *)(lane->arena->base + tail)
+                       : NULL;
 }
 
 /* What arena_has() asks, for two questions in a row: the blocks that have been in use. */
@@ -57,7 +57,8 @@ static inline void note_first(struct lane *lane, const uint64_t *p, uint64_t n)
         order_for_death();
 }
 
-static_assert(offsetof(struct queue_tail_shm, pos) == offsetof(struct queue_tail_shm, pushed) + 8, "noted at once");
+static_assert(offsetof(struct queue_tail_shm, pos) == offsetof(struct queue_tail_shm, pushed) + 8,
+              "noted at once");
 static_assert(offsetof(struct queue_head_shm, pos) == offsetof(struct queue_head_shm, popped) + 8 &&
                       offsetof(struct queue_head_shm, pushed) == offsetof(struct queue_head_shm, popped) + 16,
               "noted at once");
@@ -67,7 +68,8 @@ static_assert(offsetof(struct queue_head_shm, pos) == offsetof(struct queue_head
 /* Whether a bounded queue has room for one more, as far as this end has heard. */
 static inline bool has_room(const struct lane *lane, const struct queue_tail_shm *tail)
 {
-        const struct queue_shm *shm = arena_at(lane->arena, (word_get(&tail->ctl) & ~QUEUE_FLAGS) + CHUNK_HEAD, sizeof(*shm));
+        const struct queue_shm *shm =
+                arena_at(lane->arena, (word_get(&tail->ctl) & ~QUEUE_FLAGS) + CHUNK_HEAD, sizeof(*shm));
 
         return shm && word_get(&tail->pushed) - word_get(&shm->removed) < word_get(&shm->bound);
 }
@@ -117,7 +119,8 @@ objd_status queue_put_plain(struct lane *lane, struct objd_object *object, const
         size = is_bytes ? value->size : value_encoded_size(value);
         pos = word_get(&tail->pos);
         if (__builtin_expect(word_get(&tail->serial) != object->serial || word_get(&tail->config) ||
-                                     size > VALUE_INLINE_MAX || pos + 8 + round8(size) > word_get(&tail->end) ||
+                                     size > VALUE_INLINE_MAX ||
+                                     pos + 8 + round8(size) > word_get(&tail->end) ||
                                      !is_inside(used_range(lane->arena), pos, 8 + round8(size)) ||
                                      ((word_get(&tail->ctl) & QUEUE_BOUNDED) && !has_room(lane, tail)),
                              0)) {
@@ -159,7 +162,8 @@ static inline objd_status decode(objd_type type, const void *bytes, uint64_t siz
 }
 
 /* Whether there is an item in the chain, with the head locked; what is heard of the tail is not written down. */
-static inline bool is_item(const struct queue_head_shm *head, const struct queue_tail_shm *tail, uint64_t *ret_pushed)
+static inline bool is_item(const struct queue_head_shm *head, const struct queue_tail_shm *tail,
+                           uint64_t *ret_pushed)
 {
         const struct line_shm *line = (const struct line_shm *)(const void *)tail;
         uint64_t popped = word_get(&head->popped), pushed = word_get(&head->pushed), version;
@@ -173,7 +177,8 @@ static inline bool is_item(const struct queue_head_shm *head, const struct queue
         return lock_version_is_stable(version) && lock_read_valid(line, version) && popped != pushed;
 }
 
-objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value, objd_buf *buf)
+objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value,
+                            objd_buf *buf)
 {
         const struct queue_tail_shm *tail = known_tail(lane, object);
         struct queue_head_shm *head = queue_head_of(object->shm);
@@ -185,9 +190,10 @@ objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_
 
         if (__builtin_expect(!tail || !txn_lock_one(lane, line), 0))
                 return QUEUE_NOT_PLAIN;
-        if (__builtin_expect(word_get(&head->serial) != object->serial || word_get(&head->config) >> OBJECT_STATE_SHIFT ||
-                                     (word_get(&head->ctl) & QUEUE_FLAGS) || wake_sleepers(word_get(&head->putters)) ||
-                                     !is_item(head, tail, &pushed),
+        if (__builtin_expect(word_get(&head->serial) != object->serial ||
+                                     word_get(&head->config) >> OBJECT_STATE_SHIFT ||
+                                     (word_get(&head->ctl) & QUEUE_FLAGS) ||
+                                     wake_sleepers(word_get(&head->putters)) || !is_item(head, tail, &pushed),
                              0))
                 goto not_plain;
         pos = word_get(&head->pos);
@@ -196,7 +202,8 @@ objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_
         from = (const uint64_t *)(const void *)(lane->arena->base + pos);
         item = word_get(from);
         size = item_size(item);
-        if (__builtin_expect(item_place(item) != QUEUE_HERE || size > VALUE_INLINE_MAX || round8(size) > buf->size || !buf->data ||
+        if (__builtin_expect(item_place(item) != QUEUE_HERE || size > VALUE_INLINE_MAX ||
+                                     round8(size) > buf->size || !buf->data ||
                                      !is_inside(range, pos, 8 + round8(size)),
                              0))
                 goto not_plain;
