@@ -366,7 +366,7 @@ static_assert(offsetof(struct list_leaf_shm, table) == (size_t)LEAF_TABLE * 8, "
 /* ---- Queues (queue.c) ---------------------------------------------------------------------------------- */
 
 /*
- * A queue's own line, the getters' end. `sequence` of its slot is the bound (constant), and so is that of the tail's.
+ * A queue's own line, the getters' end. `sequence` of its slot is the bound (constant).
  * A wake word counts sleepers: calls that have slept on it so far 32 (the futex) | sleepers nobody has woken 32.
  */
 struct queue_head_shm {
@@ -385,6 +385,7 @@ struct queue_head_shm {
 
 #define QUEUE_RETURNED 1ULL /* FIFO: there are items that came back */
 #define QUEUE_LEASED 2ULL   /* there are items under a lease */
+#define QUEUE_BOUNDED 4ULL  /* tail: puts have to ask for room */
 #define QUEUE_FLAGS 63ULL
 
 /*
@@ -399,7 +400,7 @@ struct queue_tail_shm {
         uint64_t pos;     /* where the next item goes */
         uint64_t end;     /* where the room for items in this chunk ends */
         uint64_t getters; /* wake word of those who wait for an item */
-        uint64_t ctl;     /* the same chunk, no flags */
+        uint64_t ctl;     /* the same chunk | QUEUE_BOUNDED */
 };
 
 /* An item that is not in the chain: in a heap, a stack, or under a lease. Guarded like the table it is in. */

@@ -44,14 +44,14 @@ static objd_status say_who(struct lane *lane, objd_object *lock, objd_status r, 
         if (!holder.pid)
                 return fail(r, "lock %s is taken", object_label(lock));
         if (r == OBJD_E_BUSY)
-                return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has lock %s", holder.pid, holder.comm, holder.tid,
-                            object_label(lock));
-        return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has had lock %s for %" PRId64 " ms", holder.pid, holder.comm,
-                    holder.tid, object_label(lock), timeout_ns / 1000000);
+                return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has lock %s", holder.pid,
+                            holder.comm, holder.tid, object_label(lock));
+        return fail(r, "process %" PRId64 " (%s), thread %" PRId64 ", has had lock %s for %" PRId64 " ms",
+                    holder.pid, holder.comm, holder.tid, object_label(lock), timeout_ns / 1000000);
 }
 
-static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd_object *lock, int64_t timeout_ns,
-                                                         uint64_t *ret_token)
+static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd_object *lock,
+                                                         int64_t timeout_ns, uint64_t *ret_token)
 {
         objd_status r = OBJD_E_BUSY;
 
@@ -60,23 +60,36 @@ static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd
         return r == OBJD_E_BUSY || r == OBJD_E_TIMEOUT ? say_who(lane, lock, r, timeout_ns) : r;
 }
 
+static __attribute__((noinline)) objd_status take_inside(struct lane *lane, objd_object *lock,
+                                                         int64_t timeout_ns, uint64_t *ret_token)
+{
+        objd_status r = lock_try(lane, lock, false, ret_token);
+
+        return r == OBJD_E_BUSY ? take_slowly(lane, lock, timeout_ns, ret_token) : r;
+}
+
+static __attribute__((noinline)) objd_status complain(const objd_object *lock, const char *call,
+                                                      int64_t timeout_ns)
+{
+        objd_status r = check(lock, call);
+
+        return r ? r : fail(OBJD_E_INVAL, "%s: a timeout of %" PRId64 " ns", call, timeout_ns);
+}
+
 objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_token)
 {
         struct lane *lane;
-        uint64_t token;
-        objd_status r = check(lock, "objd_lock_take");
+        uint64_t token = 0;
+        objd_status r;
 
-        if (r == OBJD_OK && timeout_ns < 0 && timeout_ns != OBJD_FOREVER)
-                r = fail(OBJD_E_INVAL, "objd_lock_take: a timeout of %" PRId64 " ns", timeout_ns);
-        if (r == OBJD_OK)
-                r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
+        if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK || timeout_ns < OBJD_FOREVER, 0))
+                return complain(lock, "objd_lock_take", timeout_ns);
+        r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
         if (r)
                 return r;
         r = object_touch(lock);
-        if (r == OBJD_OK)
-                r = lock_try(lane, lock, false, &token);
-        if (__builtin_expect(r == OBJD_E_BUSY, 0))
-                r = take_slowly(lane, lock, timeout_ns, &token);
+        if (r == OBJD_OK && __builtin_expect(!lock_take_plain(lane, lock, &token), 0))
+                r = take_inside(lane, lock, timeout_ns, &token);
         lane_leave(lane);
         if (ret_token && (r == OBJD_OK || r == OBJD_E_OWNER_DIED))
                 *ret_token = token;
@@ -86,14 +99,15 @@ objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_
 objd_status objd_lock_give(objd_object *lock)
 {
         struct lane *lane;
-        objd_status r = check(lock, "objd_lock_give");
+        objd_status r;
 
-        if (r == OBJD_OK)
-                r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
+        if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK, 0))
+                return check(lock, "objd_lock_give");
+        r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
         if (r)
                 return r;
         r = object_touch(lock);
-        if (r == OBJD_OK)
+        if (r == OBJD_OK && __builtin_expect(!lock_give_plain(lane, lock), 0))
                 r = lock_give(lane, lock);
         lane_leave(lane);
         return r;

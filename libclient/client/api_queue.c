@@ -47,8 +47,12 @@ static bool is_to_wait(objd_status r)
 /* One try, which may wait for living holders as long as any call. */
 static objd_status try(struct lane *lane, struct op *op)
 {
+        objd_status r = QUEUE_NOT_PLAIN;
+
         lane->deadline_ns = 0;
-        return queue_run(lane, op);
+        if (op->code == OP_QUEUE_GET && op->buf)
+                r = queue_get_plain(lane, op->object, &op->result, op->buf);
+        return r == QUEUE_NOT_PLAIN ? queue_run(lane, op) : r;
 }
 
 /* Before a getter says that there is nothing, it asks whether something comes back. */
@@ -63,7 +67,8 @@ static objd_status look_and_try(struct lane *lane, struct op *op)
         return r ? r : try(lane, op);
 }
 
-static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter, int64_t deadline_ns)
+static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter,
+                                int64_t deadline_ns)
 {
         objd_status r = op->code == OP_QUEUE_PUT ? OBJD_E_FULL : OBJD_E_EMPTY;
 
@@ -75,20 +80,24 @@ static objd_status spin_and_try(struct lane *lane, struct op *op, enum queue_wai
         return r;
 }
 
-static objd_status sleep_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter, int64_t deadline_ns)
+static objd_status sleep_and_try(struct lane *lane, struct op *op, enum queue_waiter waiter,
+                                 int64_t deadline_ns)
 {
         struct queue_sleeper sleeper = { .waiter = waiter };
-        objd_status r, slept = OBJD_OK;
+        objd_status r, slept;
 
         do {
                 r = queue_arm(lane, op->object, &sleeper);
                 if (r == OBJD_OK)
                         r = look_and_try(lane, op);
-                if (is_to_wait(r))
-                        slept = queue_sleep(lane, op->object, &sleeper, deadline_ns);
-        } while (is_to_wait(r) && slept == OBJD_OK);
-        if (is_to_wait(r) && slept != OBJD_E_TIMEOUT)
-                r = slept;
+                if (!is_to_wait(r))
+                        break;
+                slept = queue_sleep(lane, op->object, &sleeper, deadline_ns);
+                if (slept)
+                        r = slept == OBJD_E_TIMEOUT ? r : slept;
+                else if (!sleeper.armed) /* woken: probably for something */
+                        r = try(lane, op);
+        } while (slept == OBJD_OK && is_to_wait(r));
         queue_disarm(lane, op->object, &sleeper);
         return r;
 }
@@ -122,7 +131,14 @@ static objd_status wait_and_try(struct lane *lane, struct op *op, int64_t timeou
         return say_why(op, r, timeout_ns);
 }
 
-/* Puts, gets and leases. */
+/* Puts, gets and leases; the lane has been entered. */
+static __attribute__((noinline)) objd_status run_inside(struct lane *lane, struct op *op, int64_t timeout_ns)
+{
+        objd_status r = queue_run(lane, op);
+
+        return is_to_wait(r) ? wait_and_try(lane, op, timeout_ns) : r;
+}
+
 static objd_status run(struct op *op, int64_t timeout_ns)
 {
         struct lane *lane;
@@ -130,9 +146,7 @@ static objd_status run(struct op *op, int64_t timeout_ns)
 
         if (r)
                 return r;
-        r = queue_run(lane, op);
-        if (__builtin_expect(is_to_wait(r), 0))
-                r = wait_and_try(lane, op, timeout_ns);
+        r = run_inside(lane, op, timeout_ns);
         lane_leave(lane);
         return r;
 }
@@ -155,30 +169,82 @@ static objd_status run_now(objd_object *queue, enum op_code code, uint64_t lease
 
 /* ---- Put ---------------------------------------------------------------------------------------------- */
 
-static objd_status put(objd_object *queue, const objd_value *values, size_t n, int64_t priority, int64_t timeout_ns,
-                       const char *call)
+/* Whether there is nothing to complain of: bytes for a queue of anything, the commonest of all. */
+static inline bool is_good(const objd_object *queue, const objd_value *value)
 {
+        return object_value_type(queue->config) == OBJD_ANY && value->type == OBJD_BYTES && value->data &&
+               value->size <= VALUE_INLINE_MAX;
+}
+
+static __attribute__((noinline)) objd_status check_values(const objd_object *queue, const objd_value *values,
+                                                          size_t n)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < n && r == OBJD_OK; i++) {
+                r = value_check(&values[i]);
+                if (r == OBJD_OK && object_value_type(queue->config) != OBJD_ANY)
+                        r = value_check_type(&values[i], object_value_type(queue->config), "value");
+        }
+        return r;
+}
+
+static objd_status put(objd_object *queue, const objd_value *values, size_t n, int64_t priority,
+                       int64_t timeout_ns, const char *call)
+{
+        struct op op;
         objd_status r = check(queue, values, values, call);
 
         if (r == OBJD_OK)
                 r = check_timeout(timeout_ns, call);
-        for (size_t i = 0; i < n && r == OBJD_OK; i++) {
-                r = value_check(&values[i]);
-                if (r == OBJD_OK)
-                        r = value_check_type(&values[i], object_value_type(queue->config), "value");
-        }
+        if (r == OBJD_OK)
+                r = check_values(queue, values, n);
         if (r || !n)
                 return r;
-        return run(&(struct op){ .code = OP_QUEUE_PUT, .object = queue, .value = values, .n = n, .u.integer = priority },
-                   timeout_ns);
+        op_init(&op, OP_QUEUE_PUT, queue);
+        op.value = values;
+        op.n = n;
+        op.u.integer = priority;
+        return run(&op, timeout_ns);
+}
+
+static __attribute__((noinline)) objd_status put_inside(struct lane *lane, objd_object *queue,
+                                                        const objd_value *value, int64_t timeout_ns)
+{
+        struct op op;
+
+        op_init(&op, OP_QUEUE_PUT, queue);
+        op.value = value;
+        op.n = 1;
+        return run_inside(lane, &op, timeout_ns);
 }
 
 objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t timeout_ns)
 {
-        return put(queue, value, 1, 0, timeout_ns, "objd_queue_put");
+        struct lane *lane;
+        objd_status r = OBJD_OK;
+
+        if (__builtin_expect(!queue || !value || object_kind(queue->config) != OBJD_QUEUE ||
+                                     timeout_ns < OBJD_FOREVER,
+                             0)) {
+                r = check(queue, value, value, "objd_queue_put");
+                return r ? r : check_timeout(timeout_ns, "objd_queue_put");
+        }
+        if (!is_good(queue, value))
+                r = check_values(queue, value, 1);
+        if (r == OBJD_OK)
+                r = lane_enter(queue->conn->arena, conn_timeout(queue->conn), &lane);
+        if (r)
+                return r;
+        r = queue_put_plain(lane, queue, value);
+        if (__builtin_expect(r == QUEUE_NOT_PLAIN, 0))
+                r = put_inside(lane, queue, value, timeout_ns);
+        lane_leave(lane);
+        return r;
 }
 
-objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority, int64_t timeout_ns)
+objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority,
+                                    int64_t timeout_ns)
 {
         objd_status r = check(queue, value, value, "objd_queue_put_priority");
 
@@ -196,17 +262,40 @@ objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, si
 
 /* ---- Get ---------------------------------------------------------------------------------------------- */
 
-objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf, int64_t timeout_ns)
+static __attribute__((noinline)) objd_status get_inside(struct lane *lane, objd_object *queue,
+                                                        objd_value *ret_value, objd_buf *buf,
+                                                        int64_t timeout_ns)
 {
-        struct op op = { .code = OP_QUEUE_GET, .object = queue, .n = 1, .buf = buf };
-        objd_status r = check(queue, ret_value, buf, "objd_queue_get");
+        struct op op;
+        objd_status r;
 
-        if (r == OBJD_OK)
-                r = check_timeout(timeout_ns, "objd_queue_get");
-        if (r == OBJD_OK)
-                r = run(&op, timeout_ns);
+        op_init(&op, OP_QUEUE_GET, queue);
+        op.n = 1;
+        op.buf = buf;
+        r = run_inside(lane, &op, timeout_ns);
         if (r == OBJD_OK)
                 *ret_value = op.result;
+        return r;
+}
+
+objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf, int64_t timeout_ns)
+{
+        struct lane *lane;
+        objd_status r;
+
+        if (__builtin_expect(!queue || !ret_value || !buf || object_kind(queue->config) != OBJD_QUEUE ||
+                                     timeout_ns < OBJD_FOREVER,
+                             0)) {
+                r = check(queue, ret_value, buf, "objd_queue_get");
+                return r ? r : check_timeout(timeout_ns, "objd_queue_get");
+        }
+        r = lane_enter(queue->conn->arena, conn_timeout(queue->conn), &lane);
+        if (r)
+                return r;
+        r = queue_get_plain(lane, queue, ret_value, buf);
+        if (__builtin_expect(r == QUEUE_NOT_PLAIN, 0))
+                r = get_inside(lane, queue, ret_value, buf, timeout_ns);
+        lane_leave(lane);
         return r;
 }
 

@@ -34,54 +34,14 @@
 #include "sync/wait.h"
 #include "txn/txn.h"
 
-#define LANE_SHIFT 3
-#define LANE_BITS (0xfffULL << LANE_SHIFT)
-#define GENERATION_SHIFT 15
-#define GENERATION_MASK 0x1ffffULL
-#define OWNER_BITS (LANE_BITS | GENERATION_MASK << GENERATION_SHIFT)
-#define TOKEN_SHIFT 32
-#define TOKEN_MASK 0xffffffULL
-#define TAG_SHIFT 56
-
-static struct lock_shm *lock_of(const struct objd_object *object)
-{
-        return (struct lock_shm *)(void *)object->shm;
-}
-
-static uint64_t tag_of(uint64_t serial)
-{
-        return (0x80 | (serial & 0x7f)) << TAG_SHIFT;
-}
-
 static uint32_t state_lane(uint64_t state)
 {
-        return (uint32_t)((state & LANE_BITS) >> LANE_SHIFT);
+        return (uint32_t)((state & LOCK_LANE_BITS) >> LOCK_LANE_BITS_SHIFT);
 }
 
 static uint64_t state_generation(uint64_t state)
 {
-        return state >> GENERATION_SHIFT & GENERATION_MASK;
-}
-
-static uint64_t owner_bits(uint32_t number, uint64_t generation)
-{
-        return (uint64_t)number << LANE_SHIFT | (generation & GENERATION_MASK) << GENERATION_SHIFT;
-}
-
-/* The whole token that goes with a state, from one that is not newer. */
-static uint64_t whole_token(uint64_t state, uint64_t older)
-{
-        return older + (((state >> TOKEN_SHIFT) - older) & TOKEN_MASK);
-}
-
-static uint64_t next_token_bits(uint64_t state)
-{
-        return (((state >> TOKEN_SHIFT) + 1) & TOKEN_MASK) << TOKEN_SHIFT;
-}
-
-static uint64_t free_state(uint64_t state)
-{
-        return state & ~(OWNER_BITS | LOCK_STATE_TAKEN | LOCK_STATE_WAITERS);
+        return state >> LOCK_GENERATION_SHIFT & LOCK_GENERATION_MASK;
 }
 
 static const uint32_t *sleep_half(const struct lock_shm *lock)
@@ -109,15 +69,10 @@ static objd_status look_closer(struct lane *lane, struct objd_object *object)
                         continue;
                 if (serial != object->serial)
                         return object_gone(object);
-                if (state >> TAG_SHIFT != tag_of(serial) >> TAG_SHIFT)
+                if (state >> LOCK_TAG_SHIFT != lock_tag(serial))
                         return fail(OBJD_E_CORRUPT, "lock %s is damaged", object_label(object));
                 return OBJD_OK;
         }
-}
-
-static bool has_no_owner(const struct objd_object *object)
-{
-        return object_lock_flags(object->config) & OBJD_LOCK_OWNERLESS;
 }
 
 /*
@@ -128,8 +83,8 @@ static bool is_mine(const struct lane *lane, const struct lock_shm *lock, uint64
 {
         uint64_t owner = word_get(&lock->owner);
 
-        return (state & OWNER_BITS) == owner_bits(lane->number, id_generation(lane->self)) &&
-               (owner == lane->self || owner_bits(id_number(owner), id_generation(owner)) != (state & OWNER_BITS));
+        return (state & LOCK_OWNER_BITS) == lock_owner_of(lane->self) &&
+               (owner == lane->self || lock_owner_of(owner) != (state & LOCK_OWNER_BITS));
 }
 
 /* Whether the owner that a state names lives. */
@@ -138,12 +93,12 @@ static bool owner_lives(struct arena *arena, const struct lock_shm *lock, uint64
         uint64_t owner = word_get(&lock->owner);
         const struct lane_shm *shm;
 
-        if (owner_bits(id_number(owner), id_generation(owner)) == (state & OWNER_BITS))
+        if (lock_owner_of(owner) == (state & LOCK_OWNER_BITS))
                 return lane_id_is_alive(arena, owner);
         if (!arena_has_lane(arena, state_lane(state)))
                 return false;
         shm = arena_lane(arena, state_lane(state));
-        return (word_get(&shm->generation) & GENERATION_MASK) == state_generation(state) &&
+        return (word_get(&shm->generation) & LOCK_GENERATION_MASK) == state_generation(state) &&
                lane_id_is_alive(arena, id_make(state_lane(state), word_get(&shm->generation)));
 }
 
@@ -156,13 +111,13 @@ static objd_status taken(struct lane *lane, struct objd_object *object, uint64_t
                 objd_status r = look_closer(lane, object);
 
                 if (r) {
-                        (void)__atomic_compare_exchange_n(&lock->state, &state, free_state(state), false, __ATOMIC_RELEASE,
-                                                          __ATOMIC_RELAXED);
+                        (void)__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false,
+                                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED);
                         return r;
                 }
         }
-        word_set(&lock->owner, has_no_owner(object) ? 0 : lane->self);
-        word_set(&lock->token, whole_token(state, word_get(&lock->token)));
+        word_set(&lock->owner, lock_has_no_owner(object) ? 0 : lane->self);
+        word_set(&lock->token, lock_whole_token(state, word_get(&lock->token)));
         word_set(&lock->n_takes, 1);
         *ret_token = word_get(&lock->token);
         return OBJD_OK;
@@ -173,7 +128,8 @@ static objd_status take_again(struct objd_object *object, uint64_t *ret_token)
         struct lock_shm *lock = lock_of(object);
 
         if (!(object_lock_flags(object->config) & OBJD_LOCK_RECURSIVE))
-                return fail(OBJD_E_INVAL, "this thread has taken lock %s already, and it is not recursive", object_label(object));
+                return fail(OBJD_E_INVAL, "this thread has taken lock %s already, and it is not recursive",
+                            object_label(object));
         word_set(&lock->n_takes, word_get(&lock->n_takes) + 1);
         *ret_token = word_get(&lock->token);
         return OBJD_OK;
@@ -186,13 +142,13 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
         uint64_t state = word_get_acquire(&lock->state), next;
         objd_status r;
 
-        if (!has_no_owner(object))
-                mine |= owner_bits(lane->number, id_generation(lane->self));
+        if (!lock_has_no_owner(object))
+                mine |= lock_owner_of(lane->self);
         for (;;) {
                 bool died = false;
 
                 if (__builtin_expect(word_get(&lock->serial) != object->serial ||
-                                             state >> TAG_SHIFT != tag_of(object->serial) >> TAG_SHIFT,
+                                             state >> LOCK_TAG_SHIFT != lock_tag(object->serial),
                                      0)) {
                         r = look_closer(lane, object);
                         if (r)
@@ -201,7 +157,7 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
                         continue;
                 }
                 if (state & LOCK_STATE_TAKEN) {
-                        if (has_no_owner(object))
+                        if (lock_has_no_owner(object))
                                 return OBJD_E_BUSY;
                         if (is_mine(lane, lock, state))
                                 return take_again(object, ret_token);
@@ -209,13 +165,14 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
                                 return OBJD_E_BUSY;
                         died = true;
                 }
-                next = (free_state(state) & ~(TOKEN_MASK << TOKEN_SHIFT)) | next_token_bits(state) | mine |
-                       (state & LOCK_STATE_WAITERS);
-                if (!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
+                next = lock_next_token(lock_free_state(state)) | mine | (state & LOCK_STATE_WAITERS);
+                if (!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE,
+                                                 __ATOMIC_ACQUIRE))
                         continue;
                 r = taken(lane, object, next, ret_token);
                 if (r == OBJD_OK && died)
-                        return fail(OBJD_E_OWNER_DIED, "the last owner of lock %s died with it", object_label(object));
+                        return fail(OBJD_E_OWNER_DIED, "the last owner of lock %s died with it",
+                                    object_label(object));
                 return r;
         }
 }
@@ -227,13 +184,13 @@ objd_status lock_wait(struct lane *lane, struct objd_object *object, int64_t dea
         bool woken;
         objd_status r;
 
-        if (!(state & LOCK_STATE_TAKEN) || state >> TAG_SHIFT != tag_of(object->serial) >> TAG_SHIFT)
+        if (!(state & LOCK_STATE_TAKEN) || state >> LOCK_TAG_SHIFT != lock_tag(object->serial))
                 return OBJD_OK;
         if (wait_spin(lane, sleep_half(lock), (uint32_t)state, deadline_ns))
                 return OBJD_OK;
         if (!(state & LOCK_STATE_WAITERS) &&
-            !__atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false, __ATOMIC_RELAXED,
-                                         __ATOMIC_RELAXED))
+            !__atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
                 return OBJD_OK;
         /* Looked at after the bit was set: a deletion before it is seen here, one after it pokes the word. */
         fence_acquire();
@@ -252,7 +209,7 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
         uint64_t state = word_get(&lock->state);
 
         if (__builtin_expect(word_get(&lock->serial) != object->serial ||
-                                     state >> TAG_SHIFT != tag_of(object->serial) >> TAG_SHIFT,
+                                     state >> LOCK_TAG_SHIFT != lock_tag(object->serial),
                              0)) {
                 objd_status r = look_closer(lane, object);
 
@@ -262,7 +219,7 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
         }
         if (!(state & LOCK_STATE_TAKEN))
                 return fail(OBJD_E_NOTOWNER, "lock %s is not taken", object_label(object));
-        if (!has_no_owner(object)) {
+        if (!lock_has_no_owner(object)) {
                 if (!is_mine(lane, lock, state))
                         return fail(OBJD_E_NOTOWNER, "lock %s is not this thread's", object_label(object));
                 if (word_get(&lock->n_takes) > 1 && word_get(&lock->owner) == lane->self) {
@@ -271,7 +228,8 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
                 }
         }
         /* Of a lock with an owner, others only ever change the bits for waiters and deletion meanwhile. */
-        while (!__atomic_compare_exchange_n(&lock->state, &state, free_state(state), false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        while (!__atomic_compare_exchange_n(&lock->state, &state, lock_free_state(state), false,
+                                            __ATOMIC_RELEASE, __ATOMIC_RELAXED))
                 if (!(state & LOCK_STATE_TAKEN))
                         return fail(OBJD_E_NOTOWNER, "lock %s is not taken", object_label(object));
         if (__builtin_expect(state & LOCK_STATE_WAITERS, 0))
@@ -291,16 +249,17 @@ objd_status lock_holder(struct lane *lane, struct objd_object *object, struct lo
                 r = look_closer(lane, object);
                 if (r)
                         return r;
-                holder.token = whole_token(state, word_get(&lock->token));
+                holder.token = lock_whole_token(state, word_get(&lock->token));
                 holder.taken = state & LOCK_STATE_TAKEN;
-                if (holder.taken && !has_no_owner(object)) {
+                if (holder.taken && !lock_has_no_owner(object)) {
                         const struct lane_shm *shm = arena_lane(lane->arena, state_lane(state));
 
                         holder.taken = owner_lives(lane->arena, lock, state);
                         holder.pid = holder.taken ? (int64_t)word_get((const uint64_t *)&shm->pid) : 0;
                         holder.tid = holder.taken ? (int64_t)word_get((const uint64_t *)&shm->tid) : 0;
                         if (holder.taken)
-                                memcpy(holder.comm, arena_client(lane->arena, id_number(word_get(&shm->client)))->comm,
+                                memcpy(holder.comm,
+                                       arena_client(lane->arena, id_number(word_get(&shm->client)))->comm,
                                        sizeof(holder.comm) - 1);
                 }
                 fence_acquire();
@@ -337,7 +296,7 @@ static objd_status create(struct lane *lane, struct object_shm *object, const ob
         word_set(&lock->token, 0);
         word_set(&lock->n_takes, 0);
         word_set(&lock->pad, 0);
-        word_set_release(&lock->state, tag_of(word_get(&lock->serial)));
+        word_set_release(&lock->state, lock_tag(word_get(&lock->serial)) << LOCK_TAG_SHIFT);
         return OBJD_OK;
 }
 
@@ -364,7 +323,8 @@ static objd_status destroy(struct lane *lane, struct object_shm *object)
 static objd_status refuse(struct lane *lane, const struct op *op)
 {
         (void)lane;
-        return fail(OBJD_E_NOTSUP, "lock %s belongs to threads, and cannot be taken or given by a batch", object_label(op->object));
+        return fail(OBJD_E_NOTSUP, "lock %s belongs to threads, and cannot be taken or given by a batch",
+                    object_label(op->object));
 }
 
 static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
@@ -416,13 +376,13 @@ static void check(struct check *check, struct object_shm *object)
         const struct lock_shm *lock = (const struct lock_shm *)(const void *)object;
         uint64_t state = word_get(&lock->state);
 
-        if (state >> TAG_SHIFT != tag_of(word_get(&lock->serial)) >> TAG_SHIFT)
+        if (state >> LOCK_TAG_SHIFT != lock_tag(word_get(&lock->serial)))
                 check_fail(check, "its state is that of another lock, or of none");
-        else if (!(state & LOCK_STATE_TAKEN) && (state & OWNER_BITS))
+        else if (!(state & LOCK_STATE_TAKEN) && (state & LOCK_OWNER_BITS))
                 check_fail(check, "it is free and has an owner, lane %u", state_lane(state));
-        else if ((state & OWNER_BITS) && !arena_has_lane(check->arena, state_lane(state)))
+        else if ((state & LOCK_OWNER_BITS) && !arena_has_lane(check->arena, state_lane(state)))
                 check_fail(check, "its owner is lane %u, which has never been claimed", state_lane(state));
-        else if (!(state & OWNER_BITS) && (state & LOCK_STATE_TAKEN) &&
+        else if (!(state & LOCK_OWNER_BITS) && (state & LOCK_STATE_TAKEN) &&
                  !(object_lock_flags(word_get(&lock->config)) & OBJD_LOCK_OWNERLESS))
                 check_fail(check, "it is taken by nobody");
 }

@@ -13,24 +13,12 @@
 #include "base/status.h"
 #include "mem/pool.h"
 
-static _Thread_local struct {
-        bool set;
-        int64_t timeout_ns;
-} next_timeout;
+_Thread_local struct next_timeout next_timeout;
 
 void objd_next_timeout(int64_t timeout_ns)
 {
         next_timeout.set = true;
         next_timeout.timeout_ns = timeout_ns;
-}
-
-int64_t conn_timeout(const struct objd_conn *conn)
-{
-        if (__builtin_expect(next_timeout.set, 0)) {
-                next_timeout.set = false;
-                return next_timeout.timeout_ns;
-        }
-        return (int64_t)word_get((const uint64_t *)&conn->timeout_ns);
 }
 
 /* Whether the place is a slot of a block of objects, now. */

@@ -56,8 +56,22 @@ static inline uint32_t object_lock_flags(uint64_t config) {
 /* The chunk that holds the object's name if it is too long for the slot, 0 if it is not. */
 uint64_t object_name_chunk(const struct object_shm *object);
 
+/* What objd_next_timeout() has said to this thread, and nobody has used yet. */
+struct next_timeout {
+        bool set;
+        int64_t timeout_ns;
+};
+extern _Thread_local struct next_timeout next_timeout;
+
 /* What a call on this connection may wait for living holders; objd_next_timeout() once, else the connection's. */
-int64_t conn_timeout(const struct objd_conn *conn);
+static inline int64_t conn_timeout(const struct objd_conn *conn)
+{
+        if (__builtin_expect(next_timeout.set, 0)) {
+                next_timeout.set = false;
+                return next_timeout.timeout_ns;
+        }
+        return (int64_t)word_get((const uint64_t *)&conn->timeout_ns);
+}
 
 objd_status object_touch_again(struct objd_object *object, uint64_t retired);
 

@@ -54,7 +54,8 @@ objd_status queue_open(struct lane *lane, struct object_shm *object, struct queu
 }
 
 /* Again until everything belongs to one version. */
-objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial, struct queue *ret_queue)
+objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial,
+                                struct queue *ret_queue)
 {
         struct line_shm *line = &object->line;
 
@@ -73,10 +74,12 @@ objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, ui
                                 return OBJD_E_GONE;
                         continue;
                 }
-                if (ctl_at(lane->arena, word_get(&queue_head_of(object)->ctl)) && lock_read_valid(line, version))
+                if (ctl_at(lane->arena, word_get(&queue_head_of(object)->ctl)) &&
+                    lock_read_valid(line, version))
                         r = queue_open(lane, object, ret_queue);
                 if (lock_read_valid(line, version))
-                        return r == OBJD_E_CORRUPT ? fail(r, "a queue is damaged: the place of its books") : r;
+                        return r == OBJD_E_CORRUPT ? fail(r, "a queue is damaged: the place of its books")
+                                                   : r;
         }
 }
 
@@ -115,7 +118,8 @@ objd_status queue_find(struct lane *lane, struct objd_object *object, struct que
         return OBJD_OK;
 }
 
-static objd_status both_lines(struct queue *queue, objd_status (*take)(struct lane *lane, struct line_shm *line))
+static objd_status both_lines(struct queue *queue,
+                              objd_status (*take)(struct lane *lane, struct line_shm *line))
 {
         struct line_shm *first = queue_head_line(queue), *second = queue_tail_line(queue);
         objd_status r;
@@ -172,7 +176,8 @@ static objd_status apply_to(struct queue *queue, struct op *op)
         case OP_QUEUE_POISON:
                 return set_state(queue, QUEUE_POISONED);
         default:
-                return fail(OBJD_E_NOTSUP, "queue %s: %s is no operation of a batch", queue_label(queue), op_name[op->code]);
+                return fail(OBJD_E_NOTSUP, "queue %s: %s is no operation of a batch", queue_label(queue),
+                            op_name[op->code]);
         }
 }
 
@@ -201,17 +206,21 @@ static objd_status verify_line(struct queue *queue, const struct line_shm *line)
         if (__builtin_expect(word_get(&line->serial) != queue->handle->serial, 0))
                 return object_gone(queue->handle);
         if (__builtin_expect(word_get(&line->config) & OBJECT_POISONED, 0))
-                return fail(OBJD_E_CORRUPT, "queue %s is damaged beyond repair; delete it", queue_label(queue));
+                return fail(OBJD_E_CORRUPT, "queue %s is damaged beyond repair; delete it",
+                            queue_label(queue));
         queue->shm = ctl_at(queue->arena, word_get(&line->root[4]));
         return queue->shm ? OBJD_OK : queue_corrupt(queue, "the place of its books");
 }
 
-static_assert(offsetof(struct queue_head_shm, ctl) == offsetof(struct line_shm, root[4]), "verify_line() takes either");
-static_assert(offsetof(struct queue_tail_shm, ctl) == offsetof(struct line_shm, root[4]), "verify_line() takes either");
+static_assert(offsetof(struct queue_head_shm, ctl) == offsetof(struct line_shm, root[4]),
+              "verify_line() takes either");
+static_assert(offsetof(struct queue_tail_shm, ctl) == offsetof(struct line_shm, root[4]),
+              "verify_line() takes either");
 
 static objd_status attempt(struct queue *queue, struct op *op, enum lines lines)
 {
-        struct line_shm *line = queue->tail && lines == TAIL ? queue_tail_line(queue) : queue_head_line(queue);
+        struct line_shm *line =
+                queue->tail && lines == TAIL ? queue_tail_line(queue) : queue_head_line(queue);
         objd_status r;
 
         txn_begin(queue->lane, op->code);
@@ -255,7 +264,8 @@ static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
 {
         struct queue queue;
         objd_status r = queue_find(lane, op->object, &queue);
-        bool tail_only = op->code == OP_QUEUE_PUT && queue.tail && !word_get(&((struct object_shm *)queue.tail)->sequence);
+        bool tail_only =
+                op->code == OP_QUEUE_PUT && queue.tail && !(word_get(&queue.tail->ctl) & QUEUE_BOUNDED);
 
         if (r == OBJD_OK && !tail_only)
                 r = plan_add(plan, queue_head_line(&queue));
@@ -269,7 +279,8 @@ static objd_status check_put(const struct queue *queue, const struct op *op)
         if (op->u.integer && queue->order != OBJD_PRIORITY)
                 return fail(OBJD_E_INVAL, "queue %s has no priorities", queue_label(queue));
         for (size_t i = 0; i < op->n; i++) {
-                objd_status r = value_check_type(&op->value[i], object_value_type(op->object->config), "value");
+                objd_status r =
+                        value_check_type(&op->value[i], object_value_type(op->object->config), "value");
 
                 if (r)
                         return r;
@@ -283,7 +294,8 @@ static objd_status apply(struct lane *lane, struct op *op)
         objd_status r = queue_find(lane, op->object, &queue);
 
         if (r == OBJD_OK)
-                r = verify_line(&queue, queue.tail && op->code == OP_QUEUE_PUT ? queue_tail_line(&queue) : queue_head_line(&queue));
+                r = verify_line(&queue, queue.tail && op->code == OP_QUEUE_PUT ? queue_tail_line(&queue)
+                                                                               : queue_head_line(&queue));
         if (r == OBJD_OK && op->code == OP_QUEUE_PUT)
                 r = check_put(&queue, op);
         return r ? r : apply_to(&queue, op);
@@ -294,14 +306,16 @@ static objd_status apply(struct lane *lane, struct op *op)
 static objd_status check_config(const objd_config *config)
 {
         if (config->key_type || config->lock_flags)
-                return fail(OBJD_E_INVAL, "a queue has a value type, an order and a bound, and no key type or lock flags");
+                return fail(OBJD_E_INVAL,
+                            "a queue has a value type, an order and a bound, and no key type or lock flags");
         if ((unsigned)config->order > OBJD_PRIORITY)
                 return fail(OBJD_E_INVAL, "there is no order %d of a queue", (int)config->order);
         return OBJD_OK;
 }
 
 /* The tail, and the first chunk of the chain, which both ends begin in. */
-static objd_status create_chain(struct lane *lane, struct object_shm *object, struct queue_shm *shm, uint64_t ctl)
+static objd_status create_chain(struct lane *lane, struct object_shm *object, struct queue_shm *shm,
+                                uint64_t ctl)
 {
         struct queue_head_shm *head = queue_head_of(object);
         struct queue_tail_shm *tail;
@@ -322,8 +336,8 @@ static objd_status create_chain(struct lane *lane, struct object_shm *object, st
         word_set(&tail->pos, arena_off(lane->arena, chunk) + CHUNK_HEAD);
         word_set(&tail->end, arena_off(lane->arena, chunk) + CHUNK_HEAD + chunk_size(chunk) - CHAIN_LINK);
         word_set(&tail->getters, 0);
-        word_set(&tail->ctl, ctl);
-        word_set(&slot->sequence, word_get(&object->sequence));
+        word_set(&tail->ctl, ctl | (word_get(&object->sequence) ? QUEUE_BOUNDED : 0));
+        word_set(&slot->sequence, 0);
         word_set(&slot->owner, 0);
         word_set((uint64_t *)(void *)&slot->name_size, 0);
         word_set(&head->pos, word_get(&tail->pos));
@@ -351,7 +365,8 @@ static objd_status create(struct lane *lane, struct object_shm *object, const ob
         word_set(&head->pushed, 0);
         word_set(&head->putters, 0);
         word_set(&head->ctl, arena_off(lane->arena, chunk));
-        return config->order == OBJD_FIFO ? create_chain(lane, object, shm, arena_off(lane->arena, chunk)) : OBJD_OK;
+        return config->order == OBJD_FIFO ? create_chain(lane, object, shm, arena_off(lane->arena, chunk))
+                                          : OBJD_OK;
 }
 
 static objd_status plan_destroy(struct lane *lane, struct object_shm *object, struct plan *plan)

@@ -19,6 +19,9 @@
 #define QUEUE_NEEDS_BOTH ((objd_status)-1)
 #define QUEUE_NEEDS_LOOK ((objd_status)-2)
 
+/* From queue_put_plain() and queue_get_plain(): nothing has been done, go the long way. */
+#define QUEUE_NOT_PLAIN ((objd_status)-3)
+
 /*
  * A queue inside one operation. The pointers were checked against the bounds of the arena when they were made, and are
  * good until the locks are given.
@@ -94,7 +97,8 @@ static inline uint64_t *queue_getters(const struct queue *queue)
 /* ---- Tables (queue_table.c) -------------------------------------------------------------------------- */
 
 /* The entry at this index, which the caller knows to be below n; NULL if the table is damaged. */
-static inline void *table_at(const struct arena *arena, const struct queue_table_shm *table, uint64_t i, uint64_t size)
+static inline void *table_at(const struct arena *arena, const struct queue_table_shm *table, uint64_t i,
+                             uint64_t size)
 {
         uint64_t per_page = QUEUE_PAGE / size, page = i / per_page;
         const uint64_t *dir = arena_at(arena, word_get(&table->dir) + CHUNK_HEAD, (page + 1) * 8);
@@ -165,7 +169,8 @@ const void *item_bytes(const struct arena *arena, const struct queue_item_shm *i
 objd_status item_drop(struct queue *queue, const struct queue_item_shm *item);
 
 /* A chunk with the encoded value VALUE_CHUNK_DATA behind its start. */
-objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size, struct chunk_shm **ret_chunk);
+objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size,
+                        struct chunk_shm **ret_chunk);
 
 /* ---- The chain of a FIFO queue (queue_chain.c) --------------------------------------------------------- */
 
@@ -250,7 +255,8 @@ objd_status queue_find(struct lane *lane, struct objd_object *object, struct que
 objd_status queue_open(struct lane *lane, struct object_shm *object, struct queue *ret_queue);
 
 /* The same without a lock. @return also OBJD_E_GONE, without a sentence */
-objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial, struct queue *ret_queue);
+objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial,
+                                struct queue *ret_queue);
 
 /* Locks or freezes the head, and the tail if there is one, in their order. */
 objd_status queue_lock(struct queue *queue);
@@ -261,6 +267,14 @@ objd_status queue_freeze(struct queue *queue);
  * without a sentence, and op->hash is what queue_spin() then waits to see change.
  */
 objd_status queue_run(struct lane *lane, struct op *op);
+
+/*
+ * The short way of a put of a value that has been checked, and of a get; the lane has been entered and no lock is held
+ * (queue_plain.c). @return OBJD_OK, QUEUE_NOT_PLAIN (queue_run() will do it)
+ */
+objd_status queue_put_plain(struct lane *lane, struct objd_object *object, const objd_value *value);
+objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value,
+                            objd_buf *buf);
 
 /* Reads (queue_read.c). */
 objd_status queue_peek(struct objd_object *object, objd_value *ret_value, objd_buf *buf);
@@ -279,8 +293,8 @@ enum queue_waiter { QUEUE_GETTER, QUEUE_PUTTER, QUEUE_JOINER };
 
 struct queue_sleeper {
         enum queue_waiter waiter;
-        bool armed;     /* counted among the sleepers of the wake word */
-        uint32_t seen;  /* its sequence when we last looked */
+        bool armed;    /* counted among the sleepers of the wake word */
+        uint32_t seen; /* its sequence when we last looked */
 };
 
 /*

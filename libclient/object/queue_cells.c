@@ -109,8 +109,8 @@ static objd_status page_make(struct queue *queue, uint64_t *list, uint32_t cell)
 /* ---- Cells -------------------------------------------------------------------------------------------- */
 
 /* Takes the first free cell of a page with room and fills it. */
-static objd_status cell_fill(struct queue *queue, struct queue_cells_shm *page, uint64_t cell, const void *bytes,
-                             uint64_t size, uint64_t *ret_number)
+static objd_status cell_fill(struct queue *queue, struct queue_cells_shm *page, uint64_t cell,
+                             const void *bytes, uint64_t size, uint64_t *ret_number)
 {
         uint64_t n = word_get(&page->n), free = word_get(&page->free);
         uint32_t used = (uint32_t)n, ever = (uint32_t)(n >> 32);
@@ -181,7 +181,8 @@ static objd_status cell_give(struct queue *queue, uint64_t place)
 
 /* ---- Items -------------------------------------------------------------------------------------------- */
 
-objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size, struct chunk_shm **ret_chunk)
+objd_status value_chunk(struct queue *queue, const objd_value *value, uint64_t size,
+                        struct chunk_shm **ret_chunk)
 {
         objd_status r = txn_take(queue->lane, queue->object, VALUE_CHUNK_DATA - CHUNK_HEAD + size, ret_chunk);
 
@@ -251,9 +252,12 @@ const void *item_bytes(const struct arena *arena, const struct queue_item_shm *i
                 return size <= 8 ? &item->place : NULL;
         case QUEUE_CELL:
                 page = page_at(arena, item->place & PAGE_MASK, &cell);
-                return page && size <= cell && number < cells_a_page(cell) ? cell_at(page, cell, number) : NULL;
+                return page && size <= cell && number < cells_a_page(cell) ? cell_at(page, cell, number)
+                                                                           : NULL;
         case QUEUE_CHUNK:
-                return size <= VALUE_ENCODED_MAX ? arena_at(arena, item->place + VALUE_CHUNK_DATA, round8(size)) : NULL;
+                return size <= VALUE_ENCODED_MAX
+                               ? arena_at(arena, item->place + VALUE_CHUNK_DATA, round8(size))
+                               : NULL;
         default:
                 return NULL;
         }

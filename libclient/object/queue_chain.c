@@ -53,7 +53,8 @@ static objd_status next_chunk(struct queue *queue, struct cursor *cursor, uint64
 
 static objd_status put_record(struct queue *queue, struct cursor *cursor, const objd_value *value)
 {
-        uint64_t size = value_encoded_size(value), need = 8 + (size > VALUE_INLINE_MAX ? 8 : round8(size)), *to;
+        uint64_t size = value_encoded_size(value), need = 8 + (size > VALUE_INLINE_MAX ? 8 : round8(size)),
+                 *to;
         struct chunk_shm *chunk;
         objd_status r;
 
@@ -145,7 +146,8 @@ objd_status chain_next(struct queue *queue, uint64_t pos, struct record *ret_rec
         r = old ? txn_free(queue->lane, old) : OBJD_E_CORRUPT;
         if (r == OBJD_E_BUSY)
                 return r;
-        if (r || !chain_record(queue->arena, ret_record->next, ret_record) || item_place(ret_record->head) == QUEUE_LINK)
+        if (r || !chain_record(queue->arena, ret_record->next, ret_record) ||
+            item_place(ret_record->head) == QUEUE_LINK)
                 return queue_corrupt(queue, "a link between its chunks");
         return OBJD_OK;
 }

@@ -85,7 +85,8 @@ static void check_item(struct queue_checker *c, const struct queue_item_shm *ite
 }
 
 /* The chunks of a table. Returns whether its entries can be read. */
-static bool check_table(struct queue_checker *c, const struct queue_table_shm *table, uint64_t size, const char *what)
+static bool check_table(struct queue_checker *c, const struct queue_table_shm *table, uint64_t size,
+                        const char *what)
 {
         uint64_t n = word_get(&table->n), n_pages = word_get(&table->pages), per_page = QUEUE_PAGE / size;
         uint64_t dir = word_get(&table->dir);
@@ -97,7 +98,8 @@ static bool check_table(struct queue_checker *c, const struct queue_table_shm *t
                 return !n && !n_pages;
         }
         if (n_pages > c->queue.arena->n_blocks << (BLOCK_SHIFT - 8) || n > n_pages * per_page) {
-                check_fail(c->check, "the table of %s has %" PRIu64 " entries in %" PRIu64 " pages", what, n, n_pages);
+                check_fail(c->check, "the table of %s has %" PRIu64 " entries in %" PRIu64 " pages", what, n,
+                           n_pages);
                 return false;
         }
         if (!check_chunk(c->check, dir, n_pages * 8))
@@ -126,12 +128,14 @@ static void check_items(struct queue_checker *c)
                 check_item(c, &item);
                 if (c->queue.order == OBJD_LIFO || !i)
                         continue;
-                words_out(&above, table_at(c->queue.arena, items, (i - 1) / HEAP_WAYS, sizeof(above)), sizeof(above));
+                words_out(&above, table_at(c->queue.arena, items, (i - 1) / HEAP_WAYS, sizeof(above)),
+                          sizeof(above));
                 if (item_is_before(&item, &above))
                         check_fail(c->check, "item %" PRIu64 " of the heap comes before the one above it", i);
         }
         if (c->queue.tail && !word_get(&items->n) != !(word_get(&c->queue.head->ctl) & QUEUE_RETURNED))
-                check_fail(c->check, "%" PRIu64 " items have come back, and its head says otherwise", word_get(&items->n));
+                check_fail(c->check, "%" PRIu64 " items have come back, and its head says otherwise",
+                           word_get(&items->n));
 }
 
 /* ---- Leases ------------------------------------------------------------------------------------------- */
@@ -149,7 +153,8 @@ static void check_free_leases(struct queue_checker *c, uint64_t expected)
                 const struct queue_lease_shm *lease = lease_at(c, next - 1);
 
                 if (word_get(&lease->id))
-                        check_fail(c->check, "lease %" PRIu64 " is among the free ones", word_get(&lease->id));
+                        check_fail(c->check, "lease %" PRIu64 " is among the free ones",
+                                   word_get(&lease->id));
                 next = word_get(&lease->next_free);
         }
         if (next || met != expected)
@@ -177,7 +182,8 @@ static void check_leases(struct queue_checker *c)
                 check_item(c, &item);
         }
         if (used != word_get(&shm->n_leases))
-                check_fail(c->check, "it counts %" PRIu64 " leases and has %" PRIu64, word_get(&shm->n_leases), used);
+                check_fail(c->check, "it counts %" PRIu64 " leases and has %" PRIu64,
+                           word_get(&shm->n_leases), used);
         if (!used != !(word_get(&c->queue.head->ctl) & QUEUE_LEASED))
                 check_fail(c->check, "it has %" PRIu64 " leases, and its head says otherwise", used);
         check_free_leases(c, n - used);
@@ -187,7 +193,8 @@ static void check_leases(struct queue_checker *c)
 
 static int compare_places(const void *a, const void *b)
 {
-        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b, page_x = x & PAGE_MASK, page_y = y & PAGE_MASK;
+        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b, page_x = x & PAGE_MASK,
+                 page_y = y & PAGE_MASK;
 
         if (page_x != page_y)
                 return page_x < page_y ? -1 : 1;
@@ -202,12 +209,14 @@ static uint64_t cells_a_page(uint64_t cell)
 /* The free cells of a page, which are those that have been in use and are no more. */
 static void check_free_cells(struct queue_checker *c, const struct queue_cells_shm *page, uint64_t cell)
 {
-        uint64_t n = word_get(&page->n), ever = n >> 32, expected = ever - (uint32_t)n, next = word_get(&page->free), met = 0;
+        uint64_t n = word_get(&page->n), ever = n >> 32, expected = ever - (uint32_t)n,
+                 next = word_get(&page->free), met = 0;
 
         for (; next && next <= ever && met <= expected; met++)
                 next = word_get((const uint64_t *)(page + 1) + (next - 1) * cell / 8);
         if (next || met != expected)
-                check_fail(c->check, "a page's list of free cells has another length than %" PRIu64, expected);
+                check_fail(c->check, "a page's list of free cells has another length than %" PRIu64,
+                           expected);
 }
 
 /* A page with `used` cells in which items were found, the highest of them `last`. */
@@ -225,9 +234,10 @@ static void check_page(struct queue_checker *c, uint64_t off, uint64_t used, uin
                 check_fail(c->check, "a page has cells of %" PRIu64 " bytes", cell);
                 return;
         }
-        if ((uint32_t)n != used || n >> 32 > cells_a_page(cell) || n >> 32 < used || (used && last >= n >> 32))
-                check_fail(c->check, "a page counts %u cells in use of %" PRIu64 ", and %" PRIu64 " are", (uint32_t)n, n >> 32,
-                           used);
+        if ((uint32_t)n != used || n >> 32 > cells_a_page(cell) || n >> 32 < used ||
+            (used && last >= n >> 32))
+                check_fail(c->check, "a page counts %u cells in use of %" PRIu64 ", and %" PRIu64 " are",
+                           (uint32_t)n, n >> 32, used);
         else
                 check_free_cells(c, page, cell);
 }
@@ -270,7 +280,8 @@ static void check_page_list(struct queue_checker *c, uint32_t size)
         uint64_t limit = c->queue.arena->n_blocks << (BLOCK_SHIFT - 12);
 
         for (; off && limit; limit--) {
-                const struct queue_cells_shm *page = arena_at(c->queue.arena, off + CHUNK_HEAD, QUEUE_CELL_PAGE);
+                const struct queue_cells_shm *page =
+                        arena_at(c->queue.arena, off + CHUNK_HEAD, QUEUE_CELL_PAGE);
 
                 if (!is_page_of_items(c, off)) {
                         uint64_t faults = c->check->n_errors;
@@ -279,23 +290,27 @@ static void check_page_list(struct queue_checker *c, uint32_t size)
                         if (c->check->n_errors != faults)
                                 return;
                 }
-                if (!page || word_get(&page->cell) != queue_cell_size[size] || word_get(&page->prev) != prev ||
+                if (!page || word_get(&page->cell) != queue_cell_size[size] ||
+                    word_get(&page->prev) != prev ||
                     (uint32_t)word_get(&page->n) >= cells_a_page(queue_cell_size[size])) {
-                        check_fail(c->check, "the list of pages with room for %u bytes is damaged", queue_cell_size[size]);
+                        check_fail(c->check, "the list of pages with room for %u bytes is damaged",
+                                   queue_cell_size[size]);
                         return;
                 }
                 prev = off;
                 off = word_get(&page->next);
         }
         if (off)
-                check_fail(c->check, "the list of pages with room for %u bytes does not end", queue_cell_size[size]);
+                check_fail(c->check, "the list of pages with room for %u bytes does not end",
+                           queue_cell_size[size]);
 }
 
 /* ---- The chain ---------------------------------------------------------------------------------------- */
 
 static bool is_inside(const struct arena *arena, uint64_t pos, uint64_t off)
 {
-        return pos >= off + CHUNK_HEAD && pos <= off + CHUNK_HEAD + chunk_size((const struct chunk_shm *)(arena->base + off));
+        return pos >= off + CHUNK_HEAD &&
+               pos <= off + CHUNK_HEAD + chunk_size((const struct chunk_shm *)(arena->base + off));
 }
 
 /* The records of one chunk, from pos on; which chunk it is, is only known at its end. Returns whether to go on. */
@@ -317,7 +332,8 @@ static bool check_records(struct queue_checker *c, uint64_t *pos, uint64_t *left
                         break;
                 }
                 if (!type_is_known(item_type(record.head)))
-                        check_fail(c->check, "an item is of type %d, which there is not", (int)item_type(record.head));
+                        check_fail(c->check, "an item is of type %d, which there is not",
+                                   (int)item_type(record.head));
                 if (record.chunk)
                         check_value_chunk(c, record.chunk, item_size(record.head));
                 *pos = record.next;
@@ -338,7 +354,8 @@ static void check_chain(struct queue_checker *c)
 {
         const struct queue_head_shm *head = c->queue.head;
         const struct queue_tail_shm *tail = c->queue.tail;
-        uint64_t pos = word_get(&head->pos), popped = word_get(&head->popped), pushed = word_get(&tail->pushed);
+        uint64_t pos = word_get(&head->pos), popped = word_get(&head->popped),
+                 pushed = word_get(&tail->pushed);
         uint64_t left = pushed - popped, chunk = word_get(&c->queue.shm->chunk);
         bool linked;
 
@@ -354,7 +371,9 @@ static void check_chain(struct queue_checker *c)
                 check_fail(c->check, "its last item ends at %#" PRIx64 ", and its tail is at %#" PRIx64, pos,
                            word_get(&tail->pos));
         if (!is_inside(c->queue.arena, pos, chunk) ||
-            word_get(&tail->end) != chunk + CHUNK_HEAD + chunk_size((const struct chunk_shm *)(c->queue.arena->base + chunk)) - CHAIN_LINK)
+            word_get(&tail->end) !=
+                    chunk + CHUNK_HEAD +
+                            chunk_size((const struct chunk_shm *)(c->queue.arena->base + chunk)) - CHAIN_LINK)
                 check_fail(c->check, "its tail is not where its last chunk is");
 }
 
@@ -368,15 +387,18 @@ static void check_tail(struct queue_checker *c)
         if ((word_get(&tail->config) & state) != (word_get(&c->queue.head->config) & state) ||
             object_kind(word_get(&tail->config)))
                 check_fail(c->check, "its tail and its head differ in what they say about it");
-        if (word_get(&tail->ctl) != (word_get(&c->queue.head->ctl) & ~QUEUE_FLAGS))
+        if ((word_get(&tail->ctl) ^ word_get(&c->queue.head->ctl)) & ~QUEUE_FLAGS)
                 check_fail(c->check, "its tail and its head have different books");
+        if (!word_get(&c->queue.shm->bound) != !(word_get(&tail->ctl) & QUEUE_BOUNDED))
+                check_fail(c->check, "its tail and its books differ in whether it has a bound");
 }
 
 void queue_check(struct check *check, struct object_shm *object)
 {
         struct queue_checker c = { .check = check };
 
-        if (!check_chunk(check, word_get(&queue_head_of(object)->ctl) & ~QUEUE_FLAGS, sizeof(struct queue_shm)))
+        if (!check_chunk(check, word_get(&queue_head_of(object)->ctl) & ~QUEUE_FLAGS,
+                         sizeof(struct queue_shm)))
                 return;
         if (queue_open(check->lane, object, &c.queue)) {
                 check_fail(check, "its tail cannot be where it says");

@@ -62,8 +62,8 @@ static objd_status new_entry(struct queue *queue, uint64_t *ret_index)
                 return OBJD_OK;
         }
         if (n > INDEX_MASK)
-                return fail(OBJD_E_LIMIT, "queue %s has %llu items under a lease, and cannot have more", queue_label(queue),
-                            (unsigned long long)n);
+                return fail(OBJD_E_LIMIT, "queue %s has %llu items under a lease, and cannot have more",
+                            queue_label(queue), (unsigned long long)n);
         r = table_reserve(queue, &shm->leases, sizeof(*lease));
         if (r)
                 return r;
@@ -88,13 +88,15 @@ static void plan_look(struct queue *queue, uint64_t deadline_ns, int64_t now)
 /* Whoever reaps this client has to look through the queues. Before the first lease is there. */
 static void tell_reaper(const struct queue *queue)
 {
-        struct client_shm *client = arena_client(queue->arena, id_number(word_get(&queue->lane->shm->client)));
+        struct client_shm *client =
+                arena_client(queue->arena, id_number(word_get(&queue->lane->shm->client)));
 
         if (!(word_get(&client->flags) & CLIENT_HAS_LEASED))
                 (void)__atomic_fetch_or(&client->flags, CLIENT_HAS_LEASED, __ATOMIC_RELAXED);
 }
 
-static objd_status enter(struct queue *queue, const struct queue_item_shm *item, int64_t lease_ns, uint64_t *ret_id)
+static objd_status enter(struct queue *queue, const struct queue_item_shm *item, int64_t lease_ns,
+                         uint64_t *ret_id)
 {
         struct queue_shm *shm = queue->shm;
         int64_t now = now_ns();
@@ -105,9 +107,11 @@ static objd_status enter(struct queue *queue, const struct queue_item_shm *item,
         if (r)
                 return r;
         if (number >= NUMBER_MAX)
-                return fail(OBJD_E_LIMIT, "queue %s has given all leases that it can give", queue_label(queue));
+                return fail(OBJD_E_LIMIT, "queue %s has given all leases that it can give",
+                            queue_label(queue));
         lease.id = number << INDEX_BITS | index;
-        lease.deadline_ns = lease_ns == OBJD_FOREVER || lease_ns > INT64_MAX - now ? NEVER : (uint64_t)(now + lease_ns);
+        lease.deadline_ns =
+                lease_ns == OBJD_FOREVER || lease_ns > INT64_MAX - now ? NEVER : (uint64_t)(now + lease_ns);
         plan_look(queue, lease.deadline_ns, now);
         tell_reaper(queue);
         txn_write(queue->lane, lease_at(queue, index), &lease, sizeof(lease));
@@ -245,7 +249,8 @@ static objd_status open_locked(struct look *look, bool freeze, struct queue *ret
                 return r;
         txn_begin(look->lane, OP_QUEUE_REAP);
         r = freeze ? lock_freeze(look->lane, line) : queue_lock(ret_queue);
-        if (r == OBJD_OK && (word_get(&line->serial) != look->serial || object_kind(word_get(&line->config)) != OBJD_QUEUE))
+        if (r == OBJD_OK &&
+            (word_get(&line->serial) != look->serial || object_kind(word_get(&line->config)) != OBJD_QUEUE))
                 r = OBJD_E_GONE;
         if (r == OBJD_OK)
                 r = queue_open(look->lane, look->object, ret_queue);
@@ -394,7 +399,8 @@ static bool empty_look_is_due(struct lane *lane, struct objd_object *object)
         int64_t now = now_ns(), looked;
         struct queue_shm *shm;
 
-        if (word_get(&line->serial) != object->serial || !lock_version_is_stable(version) || !lock_read_valid(line, version))
+        if (word_get(&line->serial) != object->serial || !lock_version_is_stable(version) ||
+            !lock_read_valid(line, version))
                 return true; /* it has just changed: worth a look */
         if (!(ctl & QUEUE_LEASED))
                 return false;
@@ -406,8 +412,8 @@ static bool empty_look_is_due(struct lane *lane, struct objd_object *object)
         if (!lock_read_valid(line, version) || n <= FEW_LEASES)
                 return true;
         return now - looked >= look_interval(n) &&
-               __atomic_compare_exchange_n(&shm->looked_ns, (uint64_t *)&looked, (uint64_t)now, false, __ATOMIC_RELAXED,
-                                           __ATOMIC_RELAXED);
+               __atomic_compare_exchange_n(&shm->looked_ns, (uint64_t *)&looked, (uint64_t)now, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 objd_status lease_look(struct lane *lane, struct objd_object *object, bool empty)

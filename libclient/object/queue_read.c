@@ -56,7 +56,8 @@ static objd_status reader_pushed(const struct reader *reader, uint64_t *ret_push
 }
 
 /* Begins an attempt: with the lines frozen if there have been too many. */
-static objd_status reader_begin(struct reader *reader, struct lane *lane, struct objd_object *object, bool freeze)
+static objd_status reader_begin(struct reader *reader, struct lane *lane, struct objd_object *object,
+                                bool freeze)
 {
         objd_status r = queue_find(lane, object, &reader->queue);
 
@@ -82,7 +83,8 @@ static objd_status reader_begin(struct reader *reader, struct lane *lane, struct
 /* The tail may be what changes all the time. */
 static objd_status wait_for_tail(const struct reader *reader)
 {
-        return reader->queue.tail ? lock_wait_stable(reader->queue.lane, queue_tail_line(&reader->queue)) : OBJD_OK;
+        return reader->queue.tail ? lock_wait_stable(reader->queue.lane, queue_tail_line(&reader->queue))
+                                  : OBJD_OK;
 }
 
 /* With the lane entered. What fn returns at the end goes to the caller; only statuses, no sentences. */
@@ -162,7 +164,8 @@ static objd_status peek_table(struct reader *reader, struct peek *peek)
         if (!entry)
                 return OBJD_E_CORRUPT;
         page = word_get(entry);
-        from = holds(reader) ? arena_at(arena, page + CHUNK_HEAD + i % per_page * sizeof(item), sizeof(item)) : NULL;
+        from = holds(reader) ? arena_at(arena, page + CHUNK_HEAD + i % per_page * sizeof(item), sizeof(item))
+                             : NULL;
         if (!from)
                 return OBJD_E_CORRUPT;
         words_out(&item, from, sizeof(item));
@@ -171,7 +174,8 @@ static objd_status peek_table(struct reader *reader, struct peek *peek)
 
 static objd_status peek_chain(struct reader *reader, struct peek *peek)
 {
-        uint64_t popped = word_get(&reader->queue.head->popped), pushed = word_get(&reader->queue.head->pushed);
+        uint64_t popped = word_get(&reader->queue.head->popped),
+                 pushed = word_get(&reader->queue.head->pushed);
         uint64_t pos = word_get(&reader->queue.head->pos);
         struct record record;
         objd_status r;

@@ -36,7 +36,8 @@ static uint64_t *wake_word_of(const struct queue *queue, enum queue_waiter waite
 }
 
 /* Finds the queue and locks the line of the wake word; a transaction has begun. */
-static objd_status begin(struct lane *lane, struct objd_object *object, enum queue_waiter waiter, struct queue *ret_queue)
+static objd_status begin(struct lane *lane, struct objd_object *object, enum queue_waiter waiter,
+                         struct queue *ret_queue)
 {
         struct line_shm *line;
         objd_status r = queue_find(lane, object, ret_queue);
@@ -76,7 +77,8 @@ objd_status queue_arm(struct lane *lane, struct objd_object *object, struct queu
         return r;
 }
 
-objd_status queue_sleep(struct lane *lane, struct objd_object *object, struct queue_sleeper *sleeper, int64_t deadline_ns)
+objd_status queue_sleep(struct lane *lane, struct objd_object *object, struct queue_sleeper *sleeper,
+                        int64_t deadline_ns)
 {
         struct queue queue;
         const uint64_t *word;
@@ -113,7 +115,8 @@ void queue_disarm(struct lane *lane, struct objd_object *object, struct queue_sl
         }
 }
 
-bool queue_spin(struct lane *lane, struct objd_object *object, enum queue_waiter waiter, uint64_t seen, int64_t deadline_ns)
+bool queue_spin(struct lane *lane, struct objd_object *object, enum queue_waiter waiter, uint64_t seen,
+                int64_t deadline_ns)
 {
         const uint64_t *word;
         struct queue queue;

@@ -74,7 +74,8 @@ static objd_status add_page(struct queue *queue, struct queue_table_shm *table, 
 }
 
 /* The first page is too small for entry n: a copy of full size takes its place. */
-static objd_status widen_first(struct queue *queue, struct queue_table_shm *table, struct chunk_shm *old, uint64_t size)
+static objd_status widen_first(struct queue *queue, struct queue_table_shm *table, struct chunk_shm *old,
+                               uint64_t size)
 {
         struct chunk_shm *chunk;
         objd_status r = txn_take(queue->lane, queue->object, QUEUE_PAGE, &chunk);
@@ -175,8 +176,9 @@ static objd_status sift_up(struct queue *queue, uint64_t i, const struct queue_i
 }
 
 /* The one of i's children that comes out first, if it does so before *item; else i itself. */
-static objd_status first_below(const struct queue *queue, uint64_t i, uint64_t n, const struct queue_item_shm *item,
-                               struct queue_item_shm *ret_first, uint64_t *ret_place)
+static objd_status first_below(const struct queue *queue, uint64_t i, uint64_t n,
+                               const struct queue_item_shm *item, struct queue_item_shm *ret_first,
+                               uint64_t *ret_place)
 {
         struct queue_item_shm first = *item, child;
         uint64_t place = i;
@@ -217,7 +219,8 @@ static objd_status sift_down(struct queue *queue, uint64_t n, const struct queue
 objd_status queue_reserve(struct queue *queue)
 {
         /* Each level of the heap, a cell of the largest size, and some words of books. */
-        return txn_reserve(queue->lane, HEAP_LEVELS * sizeof(struct queue_item_shm) + QUEUE_CELL_MAX + 256, HEAP_LEVELS + 32);
+        return txn_reserve(queue->lane, HEAP_LEVELS * sizeof(struct queue_item_shm) + QUEUE_CELL_MAX + 256,
+                           HEAP_LEVELS + 32);
 }
 
 objd_status items_push(struct queue *queue, const struct queue_item_shm *item)

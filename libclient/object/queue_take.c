@@ -117,7 +117,8 @@ static objd_status refuse_put(const struct queue *queue, uint64_t config)
 
 static objd_status check_room(struct queue *queue, uint64_t pushed, size_t n)
 {
-        uint64_t bound = word_get(&queue->shm->bound), removed = queue->tail ? word_get(&queue->shm->removed) : 0;
+        uint64_t bound = word_get(&queue->shm->bound),
+                 removed = queue->tail ? word_get(&queue->shm->removed) : 0;
         objd_status r;
 
         if (!bound)
@@ -271,7 +272,8 @@ static objd_status refuse_get(const struct queue *queue, struct op *op)
 {
         op->seen = word_get(&queue->head->pushed);
         if (word_get(&queue->head->config) & QUEUE_CLOSED)
-                return fail(OBJD_E_CLOSED, "queue %s is closed, and nothing is left in it", queue_label(queue));
+                return fail(OBJD_E_CLOSED, "queue %s is closed, and nothing is left in it",
+                            queue_label(queue));
         return queue->alone ? OBJD_E_EMPTY : fail(OBJD_E_EMPTY, "queue %s is empty", queue_label(queue));
 }
 
@@ -280,7 +282,8 @@ static objd_status may_take(struct queue *queue)
 {
         if (word_get(&queue->head->config) & QUEUE_POISONED)
                 return refuse_put(queue, QUEUE_POISONED);
-        if (__builtin_expect(word_get(&queue->head->ctl) & QUEUE_LEASED, 0) && queue->alone && lease_look_is_due(queue))
+        if (__builtin_expect(word_get(&queue->head->ctl) & QUEUE_LEASED, 0) && queue->alone &&
+            lease_look_is_due(queue))
                 return QUEUE_NEEDS_LOOK;
         return OBJD_OK;
 }
@@ -325,7 +328,8 @@ static objd_status move_from_chain(struct queue *queue, struct queue_item_shm *r
                 item.head = record.head;
                 item.place = record.chunk;
         } else {
-                r = item_store_bytes(queue, item_type(record.head), record.bytes, item_size(record.head), &item);
+                r = item_store_bytes(queue, item_type(record.head), record.bytes, item_size(record.head),
+                                     &item);
                 if (r)
                         return r;
         }

@@ -21,7 +21,7 @@
 struct walk {
         struct lane *lane;
         struct objd_object *object;
-        uint64_t left;      /* items that are still wanted */
+        uint64_t left; /* items that are still wanted */
         bool begun;
         uint64_t index, pos; /* of the next record */
         bool end;
@@ -97,7 +97,8 @@ static objd_status frontier_add(struct frontier *frontier, const struct queue *q
                 frontier->candidates = c;
                 frontier->room = room;
         }
-        new = (struct candidate){ (int64_t)word_get((const uint64_t *)&item->priority), word_get(&item->sequence), i };
+        new = (struct candidate){ (int64_t)word_get((const uint64_t *)&item->priority),
+                                  word_get(&item->sequence), i };
         for (; at && comes_before(&new, &c[(at - 1) / 2]); at = (at - 1) / 2)
                 c[at] = c[(at - 1) / 2];
         c[at] = new;
@@ -133,7 +134,8 @@ static objd_status walk_heap(struct walk *walk, const struct queue *queue)
                 uint64_t i = frontier_take(&frontier);
 
                 r = add_item(walk, queue, i);
-                for (uint64_t c = HEAP_WAYS * i + 1; c <= HEAP_WAYS * i + HEAP_WAYS && c < n && r == OBJD_OK; c++)
+                for (uint64_t c = HEAP_WAYS * i + 1; c <= HEAP_WAYS * i + HEAP_WAYS && c < n && r == OBJD_OK;
+                     c++)
                         r = frontier_add(&frontier, queue, c);
         }
         free(frontier.candidates);
@@ -169,7 +171,8 @@ static objd_status walk_chain(struct walk *walk, const struct queue *queue)
                 walk->pos = record.next;
         }
         walk->end = walk->index == pushed || !walk->left;
-        return walk->end || walk->index != before ? OBJD_OK : queue_corrupt(queue, "a link between its chunks");
+        return walk->end || walk->index != before ? OBJD_OK
+                                                  : queue_corrupt(queue, "a link between its chunks");
 }
 
 static objd_status collect(struct walk *walk, const struct queue *queue)

@@ -124,6 +124,11 @@ objd_status txn_wake_one(struct lane *lane, const uint32_t *futex)
         return owe_wake(lane, futex, WAKE_ONE);
 }
 
+void txn_wake_waiter(struct lane *lane, struct line_shm *line)
+{
+        wait_wake(lane->arena, (const uint32_t *)&line->word, 1);
+}
+
 /* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
 void txn_unlock(struct lane *lane) {
         struct lane_shm *shm = lane->shm;

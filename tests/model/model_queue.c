@@ -76,13 +76,14 @@ static size_t model_next(const struct model *model)
         size_t best = SIZE_MAX;
 
         for (size_t i = 0; i < model->n; i++) {
-                const struct model_item *a = &model->items[i], *b = best == SIZE_MAX ? NULL : &model->items[best];
+                const struct model_item *a = &model->items[i],
+                                        *b = best == SIZE_MAX ? NULL : &model->items[best];
 
                 if (a->lease)
                         continue;
-                if (!b || (model->order == OBJD_LIFO ? a->stacked > b->stacked
-                                         : a->priority != b->priority ? a->priority < b->priority
-                                                                      : a->sequence < b->sequence))
+                if (!b || (model->order == OBJD_LIFO    ? a->stacked > b->stacked
+                           : a->priority != b->priority ? a->priority < b->priority
+                                                        : a->sequence < b->sequence))
                         best = i;
         }
         return best;
@@ -225,7 +226,8 @@ static void solo_lease(struct solo *solo)
         size_t next = model_next(&solo->model);
         objd_value value;
         uint64_t lease = 0;
-        objd_status r = objd_queue_get_lease(solo->queue, OBJD_FOREVER, &value, &solo->buf, &lease, OBJD_NOWAIT);
+        objd_status r =
+                objd_queue_get_lease(solo->queue, OBJD_FOREVER, &value, &solo->buf, &lease, OBJD_NOWAIT);
 
         assert_int_equal(r, next == SIZE_MAX ? OBJD_E_EMPTY : OBJD_OK);
         if (r)
@@ -401,12 +403,12 @@ static void a_queue_alone_behaves_as_its_model(void **state)
 struct board {
         objd_conn *conn;
         objd_object *queue;
-        bool in_order;   /* nothing comes back: each putter's items must be seen in order */
+        bool in_order; /* nothing comes back: each putter's items must be seen in order */
         uint64_t n_steps;
         uint64_t seed;
-        uint32_t n_putters; /* atomic: numbers given out */
-        uint32_t begun[N_PUTTERS]; /* items that a putter has begun to put */
-        uint32_t put[N_PUTTERS];   /* items whose put has returned */
+        uint32_t n_putters;                /* atomic: numbers given out */
+        uint32_t begun[N_PUTTERS];         /* items that a putter has begun to put */
+        uint32_t put[N_PUTTERS];           /* items whose put has returned */
         uint8_t taken[N_PUTTERS][N_ITEMS]; /* atomic: how often */
 };
 
@@ -448,7 +450,8 @@ static void took(struct player *player, const objd_value *value)
 
         saw(player, value);
         memcpy(&id, value->data, 8);
-        child_check(__atomic_fetch_add(&player->board->taken[id >> 32][(uint32_t)id], 1, __ATOMIC_RELAXED) == 0);
+        child_check(__atomic_fetch_add(&player->board->taken[id >> 32][(uint32_t)id], 1, __ATOMIC_RELAXED) ==
+                    0);
 }
 
 static bool is_no_failure(objd_status r)
@@ -458,7 +461,8 @@ static bool is_no_failure(objd_status r)
 
 static int64_t random_timeout(struct player *player)
 {
-        return random_below(&player->random, 4) ? OBJD_NOWAIT : (int64_t)random_below(&player->random, (uint64_t)MS);
+        return random_below(&player->random, 4) ? OBJD_NOWAIT
+                                                : (int64_t)random_below(&player->random, (uint64_t)MS);
 }
 
 static void play_put(struct player *player)
@@ -496,8 +500,8 @@ static void play_get(struct player *player)
 static void play_get_many(struct player *player)
 {
         objd_items *items;
-        objd_status r = objd_queue_get_many(player->board->queue, 1 + random_below(&player->random, 6), &items,
-                                            random_timeout(player));
+        objd_status r = objd_queue_get_many(player->board->queue, 1 + random_below(&player->random, 6),
+                                            &items, random_timeout(player));
 
         child_check(r == OBJD_OK || is_no_failure(r));
         if (r)
@@ -513,7 +517,8 @@ static void play_lease(struct player *player)
         objd_object *queue = player->board->queue;
         objd_value value;
         uint64_t lease;
-        objd_status r = objd_queue_get_lease(queue, lease_ns, &value, &player->buf, &lease, random_timeout(player));
+        objd_status r =
+                objd_queue_get_lease(queue, lease_ns, &value, &player->buf, &lease, random_timeout(player));
 
         if (r) {
                 child_check(is_no_failure(r));
@@ -615,7 +620,8 @@ static int play_with_threads(void *context)
 
 static struct board *board_new(objd_order order, uint64_t bound, bool in_order, uint64_t n_steps)
 {
-        struct board *board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct board *board =
+                mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
         assert_true(board != MAP_FAILED);
         assert_ok(objd_connect("embedded:256M", &board->conn));

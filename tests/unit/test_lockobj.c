@@ -505,7 +505,8 @@ static int count_with_threads(void *context)
 
 static struct guarded *guarded_new(struct env *env)
 {
-        struct guarded *guarded = mmap(NULL, sizeof(*guarded), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct guarded *guarded =
+                mmap(NULL, sizeof(*guarded), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
         assert_true(guarded != MAP_FAILED);
         guarded->env = env;

@@ -231,8 +231,10 @@ static void every_type_of_value_comes_out_as_it_went_in(void **state)
 /* Sizes around every limit at which a value is stored in another way, all in the queue at once. */
 static void values_of_every_size_come_out_as_they_went_in(void **state)
 {
-        static const size_t sizes[] = { 0,    1,    7,    8,    9,    15,   16,   17,    191,    192,    193,  223,
-                                        4000, 4064, 4095, 4096, 4097, 8100, 8160, 65536, 100000, 1 << 20 };
+        static const size_t sizes[] = {
+                0,   1,    7,    8,    9,    15,   16,   17,   191,   192,    193,
+                223, 4000, 4064, 4095, 4096, 4097, 8100, 8160, 65536, 100000, 1 << 20
+        };
         const size_t n = sizeof(sizes) / sizeof(*sizes);
         struct env *env = *state;
         objd_object *queues[] = { env->fifo, env->lifo, env->priority };
@@ -292,7 +294,8 @@ static void arguments_that_make_no_sense_are_refused(void **state)
         assert_status(objd_queue_put(env->fifo, &bad, OBJD_NOWAIT), OBJD_E_INVAL);
         assert_status(objd_queue_get(env->fifo, &value, NULL, OBJD_NOWAIT), OBJD_E_INVAL);
         assert_status(objd_queue_get_many(env->fifo, 0, &items, OBJD_NOWAIT), OBJD_E_INVAL);
-        assert_status(objd_queue_get_lease(env->fifo, 0, &value, &env->buf, &lease, OBJD_NOWAIT), OBJD_E_INVAL);
+        assert_status(objd_queue_get_lease(env->fifo, 0, &value, &env->buf, &lease, OBJD_NOWAIT),
+                      OBJD_E_INVAL);
         assert_status(objd_queue_join(env->fifo, -7), OBJD_E_INVAL);
         assert_empty(env, env->fifo);
 }
@@ -464,7 +467,8 @@ static void *run_waiter(void *context)
         return NULL;
 }
 
-static void waiter_start(struct waiter *waiter, objd_object *queue, objd_status (*call)(struct waiter *waiter))
+static void waiter_start(struct waiter *waiter, objd_object *queue,
+                         objd_status (*call)(struct waiter *waiter))
 {
         *waiter = (struct waiter){ .queue = queue, .call = call, .timeout_ns = LONG };
         assert_int_equal(pthread_create(&waiter->thread, NULL, run_waiter, waiter), 0);
@@ -481,11 +485,13 @@ static uint32_t count_sleepers(const objd_object *queue)
 {
         const struct queue_head_shm *head = (const void *)queue->shm;
         const uint8_t *base = queue->conn->arena->base;
-        const struct queue_shm *shm = (const void *)(base + (word_get(&head->ctl) & ~QUEUE_FLAGS) + CHUNK_HEAD);
+        const struct queue_shm *shm =
+                (const void *)(base + (word_get(&head->ctl) & ~QUEUE_FLAGS) + CHUNK_HEAD);
         const struct queue_tail_shm *tail = shm->tail ? (const void *)(base + shm->tail) : NULL;
         uint64_t getters = word_get(tail ? &tail->getters : &head->getters);
 
-        return (uint32_t)((getters >> 32) + (word_get(&head->putters) >> 32) + (word_get(&shm->joiners) >> 32));
+        return (uint32_t)((getters >> 32) + (word_get(&head->putters) >> 32) +
+                          (word_get(&shm->joiners) >> 32));
 }
 
 struct sleepers {
@@ -718,7 +724,8 @@ static void poison_stops_everybody_at_once(void **state)
                 assert_ok(objd_queue_give_back(queues[q], lease));
 
                 assert_status(objd_queue_put(queues[q], &value, OBJD_NOWAIT), OBJD_E_POISONED);
-                assert_status(objd_queue_get(queues[q], &env->value, &env->buf, OBJD_NOWAIT), OBJD_E_POISONED);
+                assert_status(objd_queue_get(queues[q], &env->value, &env->buf, OBJD_NOWAIT),
+                              OBJD_E_POISONED);
                 assert_status(objd_queue_peek(queues[q], &env->value, &env->buf), OBJD_E_POISONED);
                 assert_status(objd_queue_join(queues[q], OBJD_NOWAIT), OBJD_E_POISONED);
                 assert_int_equal(len_of(queues[q]), 1);
@@ -792,7 +799,8 @@ static void deleting_a_queue_frees_all_its_memory(void **state)
                         assert_ok(objd_queue_put(queue, &value, OBJD_NOWAIT));
                 }
                 for (int i = 0; i < 100; i++)
-                        assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &env->value, &env->buf, &lease, OBJD_NOWAIT));
+                        assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &env->value, &env->buf, &lease,
+                                                       OBJD_NOWAIT));
                 assert_ok(objd_queue_give_back(queue, lease));
                 assert_sound(env->conn);
                 assert_ok(objd_destroy(queue));
@@ -949,10 +957,12 @@ static void leases_of_values_of_every_size_come_back_whole(void **state)
                         objd_value value = objd_bytes(data, sizes[i]);
 
                         assert_ok(objd_queue_put(queues[q], &value, OBJD_NOWAIT));
-                        assert_ok(objd_queue_get_lease(queues[q], OBJD_FOREVER, &env->value, &env->buf, &lease, OBJD_NOWAIT));
+                        assert_ok(objd_queue_get_lease(queues[q], OBJD_FOREVER, &env->value, &env->buf,
+                                                       &lease, OBJD_NOWAIT));
                         assert_true(objd_value_equal(&env->value, &value));
                         assert_ok(objd_queue_give_back(queues[q], lease));
-                        assert_ok(objd_queue_get_lease(queues[q], OBJD_FOREVER, &env->value, &env->buf, &lease, OBJD_NOWAIT));
+                        assert_ok(objd_queue_get_lease(queues[q], OBJD_FOREVER, &env->value, &env->buf,
+                                                       &lease, OBJD_NOWAIT));
                         assert_true(objd_value_equal(&env->value, &value));
                         assert_sound(env->conn);
                         assert_ok(objd_queue_ack(queues[q], lease));
@@ -1036,7 +1046,8 @@ static int lease_and_die(void *context)
         struct env *env = child->env;
         uint64_t lease;
 
-        child_ok(objd_queue_get_lease(child->queue, OBJD_FOREVER, &env->value, &env->buf, &lease, OBJD_NOWAIT));
+        child_ok(objd_queue_get_lease(child->queue, OBJD_FOREVER, &env->value, &env->buf, &lease,
+                                      OBJD_NOWAIT));
         if (child->close)
                 objd_close(env->conn);
         gate_open(&child->gate, 1);
@@ -1343,7 +1354,8 @@ static void a_walk_shows_the_items_in_the_order_they_would_be_taken(void **state
                         objd_value value = objd_int(q == 2 ? i * 777 % 2000 : i);
 
                         if (q == 2)
-                                assert_ok(objd_queue_put_priority(queues[q], &value, i * 777 % 2000, OBJD_NOWAIT));
+                                assert_ok(objd_queue_put_priority(queues[q], &value, i * 777 % 2000,
+                                                                  OBJD_NOWAIT));
                         else
                                 assert_ok(objd_queue_put(queues[q], &value, OBJD_NOWAIT));
                 }
