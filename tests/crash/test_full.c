@@ -67,7 +67,8 @@ struct filler {
         objd_status (*put)(objd_object *object, uint64_t n);
         objd_status (*take)(objd_object *object, uint64_t n);
         objd_status (*len)(objd_object *object, uint64_t *ret_len);
-        void (*check)(objd_object *object, uint64_t first, uint64_t end); /* items first to end - 1 are there */
+        void (*check)(objd_object *object, uint64_t first,
+                      uint64_t end); /* items first to end - 1 are there */
 };
 
 static objd_status dict_put(objd_object *dict, uint64_t n)
@@ -306,7 +307,8 @@ static int mount_setup(void **state)
         if (geteuid() != 0)
                 return 0;
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-            mkdir(f->directory, 0700) < 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=12m,mode=700") < 0)
+            mkdir(f->directory, 0700) < 0 ||
+            mount("tmpfs", f->directory, "tmpfs", 0, "size=12m,mode=700") < 0)
                 fail_msg("%s: a tmpfs: %s", f->directory, strerror(errno));
         return 0;
 }

@@ -86,7 +86,8 @@ static void deleting_every_key_gives_the_memory_back(void **state)
         char text[KEY_SIZE + 1];
 
         fill(dict);
-        assert_true(stats_of(*state).arena_resident > empty.arena_resident + (uint64_t)N_ENTRIES * VALUE_SIZE);
+        assert_true(stats_of(*state).arena_resident >
+                    empty.arena_resident + (uint64_t)N_ENTRIES * VALUE_SIZE);
         for (uint32_t n = 0; n < N_ENTRIES; n++) {
                 objd_value key = key_of(n, text);
 
