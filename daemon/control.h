@@ -22,20 +22,20 @@ struct control {
         const struct store *store;
         const struct policy *policy;
         struct loop_source listener;
-        struct session *clients;   /* have the arena */
-        struct session *waiting;   /* have not said hello yet; newest first */
-        uint32_t n_clients;        /* both, but for those that will be refused */
-        uint32_t n_strangers;      /* in `waiting`: will be refused as soon as they say hello */
+        struct session *clients; /* have the arena */
+        struct session *waiting; /* have not said hello yet; newest first */
+        uint32_t n_clients;      /* both, but for those that will be refused */
+        uint32_t n_strangers;    /* in `waiting`: will be refused as soon as they say hello */
         uint32_t max_clients;
-        bool is_paused; /* nobody is accepted until the next tick */
+        bool is_paused;                    /* nobody is accepted until the next tick */
         void (*hang_up_fn)(void *context); /* a client that had the arena is gone */
         void *hang_up_context;
         struct control_stats stats;
 };
 
 /* Listens. @return OBJD_OK, OBJD_E_SYS */
-objd_status control_init(struct control *control, struct loop *loop, const struct store *store, uint32_t max_clients,
-                         void (*hang_up_fn)(void *context), void *hang_up_context);
+objd_status control_init(struct control *control, struct loop *loop, const struct store *store,
+                         uint32_t max_clients, void (*hang_up_fn)(void *context), void *hang_up_context);
 
 /* Hangs up on everybody and removes the socket; the clients go on without. */
 void control_deinit(struct control *control);

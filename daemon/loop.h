@@ -23,8 +23,8 @@ struct loop {
         void (*tick_fn)(void *context);
         void *tick_context;
         bool ticking;
-        int stopped_by; /* a signal's number; 0 while the loop goes on */
-        int stopped_by_pid; /* who sent it */
+        int stopped_by;                /* a signal's number; 0 while the loop goes on */
+        int stopped_by_pid;            /* who sent it */
         struct epoll_event events[64]; /* what epoll has just told; see loop_remove() */
         int n_events;
         int next_event;

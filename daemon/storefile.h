@@ -16,8 +16,8 @@ struct store {
         const struct options *options;
         int directory;
         int lock;
-        bool has_file;  /* the arena is NAME.arena, not a memfd */
-        bool is_new;    /* this daemon made the arena */
+        bool has_file; /* the arena is NAME.arena, not a memfd */
+        bool is_new;   /* this daemon made the arena */
         struct arena *arena;
 };
 

@@ -33,11 +33,13 @@
 static struct arena *arenas;
 static struct forklock arenas_lock;
 
-static uint64_t round_up(uint64_t n, uint64_t to) {
+static uint64_t round_up(uint64_t n, uint64_t to)
+{
         return (n + to - 1) / to * to;
 }
 
-static void set_pointers(struct arena *arena) {
+static void set_pointers(struct arena *arena)
+{
         struct header_shm *header = arena->header;
 
         arena->lanes = (struct lane_shm *)(arena->base + header->lanes_off);
@@ -48,17 +50,19 @@ static void set_pointers(struct arena *arena) {
 }
 
 /* Where the tables are, for `size` bytes of blocks. */
-static void lay_out(struct header_shm *header, uint64_t size) {
+static void lay_out(struct header_shm *header, uint64_t size)
+{
         header->size = round_up(size, BLOCK_SIZE);
         header->clients_off = PAGE_SIZE;
         header->lanes_off = header->clients_off + N_CLIENTS * CLIENT_SIZE;
         header->table_off = header->lanes_off + (uint64_t)N_LANES * LANE_SIZE;
-        header->blocks_off =
-                round_up(header->table_off + (header->size >> BLOCK_SHIFT) * sizeof(struct block_shm), BLOCK_SIZE);
+        header->blocks_off = round_up(
+                header->table_off + (header->size >> BLOCK_SHIFT) * sizeof(struct block_shm), BLOCK_SIZE);
         header->file_size = header->blocks_off + header->size;
 }
 
-static objd_status fill_header(struct header_shm *header, const struct header_shm *layout) {
+static objd_status fill_header(struct header_shm *header, const struct header_shm *layout)
+{
         *header = *layout;
         header->magic = ARENA_MAGIC;
         header->format = ARENA_FORMAT;
@@ -77,7 +81,8 @@ static objd_status fill_header(struct header_shm *header, const struct header_sh
 }
 
 /* What is wrong with a header, or NULL. */
-static objd_status check_header(const struct header_shm *header, uint64_t file_size) {
+static objd_status check_header(const struct header_shm *header, uint64_t file_size)
+{
         struct header_shm layout = { 0 };
 
         if (header->magic != ARENA_MAGIC)
@@ -85,8 +90,10 @@ static objd_status check_header(const struct header_shm *header, uint64_t file_s
         if (header->abi != ARENA_ABI)
                 return fail(OBJD_E_FORMAT, "the arena was made on a machine of another byte order");
         if (header->format != ARENA_FORMAT)
-                return fail(OBJD_E_FORMAT, "the arena has format %u and this program reads format %u; use the objd that made it",
-                            header->format, ARENA_FORMAT);
+                return fail(
+                        OBJD_E_FORMAT,
+                        "the arena has format %u and this program reads format %u; use the objd that made it",
+                        header->format, ARENA_FORMAT);
         if (header->size < ARENA_SIZE_MIN || header->size > ARENA_SIZE_MAX)
                 return fail(OBJD_E_FORMAT, "the arena's header is damaged: it says that it has %llu bytes",
                             (unsigned long long)header->size);
@@ -101,7 +108,8 @@ static objd_status check_header(const struct header_shm *header, uint64_t file_s
         return OBJD_OK;
 }
 
-static objd_status map(struct arena *arena, uint64_t size) {
+static objd_status map(struct arena *arena, uint64_t size)
+{
         arena->base = sys.map(arena->fd, size, true);
         if (!arena->base)
                 return fail_errno("cannot map the arena's %llu bytes", (unsigned long long)size);
@@ -112,7 +120,8 @@ static objd_status map(struct arena *arena, uint64_t size) {
         return OBJD_OK;
 }
 
-static void unmap(struct arena *arena) {
+static void unmap(struct arena *arena)
+{
         if (arena->base)
                 munmap(arena->base, arena->mapped);
         for (int i = 0; i < arena->n_spare_fds; i++)
@@ -121,7 +130,8 @@ static void unmap(struct arena *arena) {
         free(arena);
 }
 
-static void publish(struct arena *arena) {
+static void publish(struct arena *arena)
+{
         struct stat st;
 
         if (fstat(arena->fd, &st) == 0) {
@@ -135,16 +145,19 @@ static void publish(struct arena *arena) {
         forklock_give(&arenas_lock);
 }
 
-objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena) {
+objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena)
+{
         struct header_shm layout = { 0 };
         struct arena *arena;
         objd_status r;
 
         if (size < ARENA_SIZE_MIN || size > ARENA_SIZE_MAX)
-                return fail(OBJD_E_INVAL, "an arena has 1 MiB to 1 TiB, not %llu bytes", (unsigned long long)size);
+                return fail(OBJD_E_INVAL, "an arena has 1 MiB to 1 TiB, not %llu bytes",
+                            (unsigned long long)size);
         lay_out(&layout, size);
         if (ftruncate(fd, (off_t)layout.file_size) < 0)
-                return fail_errno("cannot size the arena to %llu bytes", (unsigned long long)layout.file_size);
+                return fail_errno("cannot size the arena to %llu bytes",
+                                  (unsigned long long)layout.file_size);
         arena = sys.alloc(sizeof(*arena));
         if (!arena)
                 return fail(OBJD_E_NOMEM, "no memory for the arena's description");
@@ -167,7 +180,8 @@ objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena) {
 }
 
 /* This process's arena of that file, with the new descriptor kept beside the old one. */
-static struct arena *find_mapped(int fd, const struct stat *st) {
+static struct arena *find_mapped(int fd, const struct stat *st)
+{
         struct arena *arena;
 
         forklock_take(&arenas_lock);
@@ -188,7 +202,8 @@ static struct arena *find_mapped(int fd, const struct stat *st) {
         return arena;
 }
 
-objd_status arena_attach(int fd, struct arena **ret_arena) {
+objd_status arena_attach(int fd, struct arena **ret_arena)
+{
         struct arena *arena;
         struct stat st;
         objd_status r;
@@ -196,7 +211,8 @@ objd_status arena_attach(int fd, struct arena **ret_arena) {
         if (fstat(fd, &st) < 0)
                 return fail_errno("cannot look at the arena's file");
         if ((uint64_t)st.st_size < PAGE_SIZE)
-                return fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes", (unsigned long long)st.st_size);
+                return fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes",
+                            (unsigned long long)st.st_size);
         arena = find_mapped(fd, &st);
         if (arena) {
                 *ret_arena = arena;
@@ -210,7 +226,8 @@ objd_status arena_attach(int fd, struct arena **ret_arena) {
         if (r == OBJD_OK)
                 r = check_header(arena->header, (uint64_t)st.st_size);
         if (r == OBJD_OK && half_get_acquire(&arena->header->state) != ARENA_READY)
-                r = fail(OBJD_E_FORMAT, "the arena was never finished by the process that made it; delete it");
+                r = fail(OBJD_E_FORMAT,
+                         "the arena was never finished by the process that made it; delete it");
         if (r) {
                 unmap(arena);
                 return r;
@@ -221,14 +238,16 @@ objd_status arena_attach(int fd, struct arena **ret_arena) {
         return OBJD_OK;
 }
 
-struct arena *arena_ref(struct arena *arena) {
+struct arena *arena_ref(struct arena *arena)
+{
         forklock_take(&arenas_lock);
         arena->n_refs++;
         forklock_give(&arenas_lock);
         return arena;
 }
 
-struct arena *arena_unref(struct arena *arena) {
+struct arena *arena_unref(struct arena *arena)
+{
         bool last;
 
         if (!arena)
@@ -251,14 +270,16 @@ struct arena *arena_unref(struct arena *arena) {
         return NULL;
 }
 
-objd_status arena_commit(struct arena *arena, uint64_t off, uint64_t size) {
+objd_status arena_commit(struct arena *arena, uint64_t off, uint64_t size)
+{
         while (size) {
                 uint64_t step = size < COMMIT_STEP ? size : COMMIT_STEP;
 
                 if (sys.fallocate(arena->fd, 0, (int64_t)off, (int64_t)step) < 0) {
                         if (errno == EINTR)
                                 continue;
-                        return fail_errno("the file system has no %llu bytes for the arena", (unsigned long long)step);
+                        return fail_errno("the file system has no %llu bytes for the arena",
+                                          (unsigned long long)step);
                 }
                 off += step;
                 size -= step;
@@ -266,17 +287,21 @@ objd_status arena_commit(struct arena *arena, uint64_t off, uint64_t size) {
         return OBJD_OK;
 }
 
-void arena_populate(struct arena *arena, uint64_t off, uint64_t size) {
+void arena_populate(struct arena *arena, uint64_t off, uint64_t size)
+{
         (void)madvise(arena->base + off, size, MADV_POPULATE_WRITE);
 }
 
-objd_status arena_punch(struct arena *arena, uint64_t off, uint64_t size) {
-        if (sys.fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (int64_t)off, (int64_t)size) < 0)
+objd_status arena_punch(struct arena *arena, uint64_t off, uint64_t size)
+{
+        if (sys.fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (int64_t)off,
+                          (int64_t)size) < 0)
                 return fail_errno("cannot give memory back to the system");
         return OBJD_OK;
 }
 
-uint64_t arena_resident(const struct arena *arena) {
+uint64_t arena_resident(const struct arena *arena)
+{
         struct stat st;
 
         return fstat(arena->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;

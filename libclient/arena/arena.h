@@ -18,21 +18,21 @@ struct arena {
         uint8_t *base;
         uint64_t mapped; /* bytes */
         int fd;
-        int n_refs;            /* under the list's lock */
-        int n_spare_fds;       /* further descriptors of the same file, closed with the first */
+        int n_refs;      /* under the list's lock */
+        int n_spare_fds; /* further descriptors of the same file, closed with the first */
         int *spare_fds;
-        uint32_t n_conns;      /* connections of this process; under the lock of client/store.c */
-        uint64_t dev, ino;     /* which file; two connections to one file share this struct */
-        struct arena *next;    /* in the list of the process's arenas */
+        uint32_t n_conns;   /* connections of this process; under the lock of client/store.c */
+        uint64_t dev, ino;  /* which file; two connections to one file share this struct */
+        struct arena *next; /* in the list of the process's arenas */
         struct header_shm *header;
         struct lane_shm *lanes; /* indexed through arena_lane(): their size is LANE_SIZE */
         struct block_shm *blocks;
-        uint8_t *data;         /* block 0 */
-        uint64_t data_off;     /* its offset */
+        uint8_t *data;     /* block 0 */
+        uint64_t data_off; /* its offset */
         uint64_t n_blocks;
-        uint64_t client;       /* this process's client_id here; atomic, set inside the gate */
-        uint64_t client_fork;  /* the fork generation in which it is valid */
-        bool by_process;       /* lanes live and die with the process: daemon and tools */
+        uint64_t client;      /* this process's client_id here; atomic, set inside the gate */
+        uint64_t client_fork; /* the fork generation in which it is valid */
+        bool by_process;      /* lanes live and die with the process: daemon and tools */
 };
 
 /*
@@ -63,33 +63,39 @@ objd_status arena_punch(struct arena *arena, uint64_t off, uint64_t size);
 /* Bytes of memory that the file takes from the system. */
 uint64_t arena_resident(const struct arena *arena);
 
-static inline uint64_t arena_off(const struct arena *arena, const void *p) {
+static inline uint64_t arena_off(const struct arena *arena, const void *p)
+{
         return (uint64_t)((const uint8_t *)p - arena->base);
 }
 
 /* Bytes of blocks that have been in use; what lies beyond has no memory. The frontier may be damaged. */
-static inline uint64_t arena_limit(const struct arena *arena) {
+static inline uint64_t arena_limit(const struct arena *arena)
+{
         uint64_t n = word_get(&arena->header->pool.frontier);
 
         return (n < arena->n_blocks ? n : arena->n_blocks) << BLOCK_SHIFT;
 }
 
 /* Whether [off, off + size) lies in the first `limit` bytes of the blocks. */
-static inline bool arena_has_below(const struct arena *arena, uint64_t limit, uint64_t off, uint64_t size) {
+static inline bool arena_has_below(const struct arena *arena, uint64_t limit, uint64_t off, uint64_t size)
+{
         off -= arena->data_off; /* what lies before the blocks becomes very large */
         return off <= limit && size <= limit - off;
 }
 
-static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size) {
+static inline bool arena_has(const struct arena *arena, uint64_t off, uint64_t size)
+{
         return arena_has_below(arena, arena_limit(arena), off, size);
 }
 
 /* The pointer for an offset into the blocks; NULL if [off, off + size) is not inside or off is no multiple of 8. */
-static inline void *arena_at(const struct arena *arena, uint64_t off, uint64_t size) {
+static inline void *arena_at(const struct arena *arena, uint64_t off, uint64_t size)
+{
         return arena_has(arena, off, size) && !(off & 7) ? arena->base + off : NULL;
 }
 
-static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t number) {
+static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t number)
+{
         return (struct lane_shm *)((uint8_t *)arena->lanes + (size_t)(number % N_LANES) * LANE_SIZE);
 }
 
@@ -97,10 +103,12 @@ static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t nu
 #define RESERVE_LANE (N_LANES - 1)
 
 /* Whether this lane has memory: it has been claimed at least once. */
-static inline bool arena_has_lane(const struct arena *arena, uint32_t number) {
+static inline bool arena_has_lane(const struct arena *arena, uint32_t number)
+{
         return number && (number < word_get(&arena->header->lanes_high) || number == RESERVE_LANE);
 }
 
-static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number) {
+static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number)
+{
         return (struct client_shm *)(arena->base + arena->header->clients_off) + number % N_CLIENTS;
 }

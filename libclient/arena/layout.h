@@ -28,16 +28,22 @@
 #define BLOCK_SIZE (1u << BLOCK_SHIFT)
 #define ARENA_SIZE_MIN (1ULL << 20) /* of the blocks, without the tables before them */
 #define ARENA_SIZE_MAX (1ULL << 40)
-#define N_LANES 4096u  /* lane 0 is nobody: lock words name lanes in 12 bits */
+#define N_LANES 4096u   /* lane 0 is nobody: lock words name lanes in 12 bits */
 #define N_CLIENTS 4096u /* client 0 is nobody */
 
 /*
  * Offsets from the start of the arena, a type for each kind of target, so that mixing them does not compile.
  * 0 is none.
  */
-typedef struct { uint64_t o; } chunk_off; /* a struct chunk_shm */
-typedef struct { uint64_t o; } line_off;  /* a struct line_shm */
-typedef struct { uint64_t o; } slot_off;  /* a struct object_shm */
+typedef struct {
+        uint64_t o;
+} chunk_off; /* a struct chunk_shm */
+typedef struct {
+        uint64_t o;
+} line_off; /* a struct line_shm */
+typedef struct {
+        uint64_t o;
+} slot_off; /* a struct object_shm */
 
 /*
  * A cache line that is guarded by the lock word at its head (lock.h). The memory of lines is type-stable:
@@ -47,9 +53,9 @@ typedef struct { uint64_t o; } slot_off;  /* a struct object_shm */
  * serial says whose line it is; a reader or writer who has loaded the word compares it with its handle.
  */
 struct line_shm {
-        uint64_t word;   /* lock.h */
-        uint64_t serial; /* line: of the object it belongs to, 0 is none */
-        uint64_t config; /* line: object.h, OBJECT_CONFIG_* */
+        uint64_t word;    /* lock.h */
+        uint64_t serial;  /* line: of the object it belongs to, 0 is none */
+        uint64_t config;  /* line: object.h, OBJECT_CONFIG_* */
         uint64_t root[5]; /* line: the kind's own */
 };
 
@@ -94,15 +100,15 @@ struct chunk_shm {
 
 /* What a block is, in struct block_shm.state. */
 enum block_state {
-        BLOCK_UNUSED = 0,   /* never used yet: beyond the frontier */
-        BLOCK_FREE = 1,     /* first (and last) block of a free run */
-        BLOCK_FREE_IN = 2,  /* inside a free run */
-        BLOCK_RUN = 3,      /* first block of a large chunk */
-        BLOCK_RUN_IN = 4,   /* inside one: nothing else in the entry is valid */
-        BLOCK_SLAB = 5,     /* chunks of one size class */
-        BLOCK_SLOTS = 6,    /* objects */
-        BLOCK_GROUPS = 7,   /* groups of 32 slots */
-        BLOCK_RETIRED = 8   /* was SLOTS or GROUPS, all free; waits until nobody can still look at it */
+        BLOCK_UNUSED = 0,  /* never used yet: beyond the frontier */
+        BLOCK_FREE = 1,    /* first (and last) block of a free run */
+        BLOCK_FREE_IN = 2, /* inside a free run */
+        BLOCK_RUN = 3,     /* first block of a large chunk */
+        BLOCK_RUN_IN = 4,  /* inside one: nothing else in the entry is valid */
+        BLOCK_SLAB = 5,    /* chunks of one size class */
+        BLOCK_SLOTS = 6,   /* objects */
+        BLOCK_GROUPS = 7,  /* groups of 32 slots */
+        BLOCK_RETIRED = 8  /* was SLOTS or GROUPS, all free; waits until nobody can still look at it */
 };
 
 /* What is known of a block's memory. Unknown is always true; the others are only said once they are. */
@@ -114,8 +120,8 @@ struct block_shm {
         uint8_t size_class; /* SLAB */
         uint8_t memory;     /* enum block_memory; written without a note, see pool.c */
         uint8_t pad;
-        uint32_t run;    /* FREE, RUN: blocks in the run; last block of a free run: the same */
-        uint32_t next;   /* FREE: in its bin; SLAB, SLOTS, GROUPS: among those with room; RETIRED: waiting */
+        uint32_t run;  /* FREE, RUN: blocks in the run; last block of a free run: the same */
+        uint32_t next; /* FREE: in its bin; SLAB, SLOTS, GROUPS: among those with room; RETIRED: waiting */
         uint32_t prev;
         uint32_t n_used; /* SLAB: chunks given out */
         uint32_t carved; /* SLAB: chunks that have been given out at least once */
@@ -132,8 +138,8 @@ struct pool_shm {
         uint64_t n_blocks;      /* constant: data blocks in the arena */
         uint64_t frontier;      /* blocks that have been in use so far; read without the lock, only grows */
         uint64_t n_used_blocks; /* blocks that are no free run */
-        uint64_t n_kept;        /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
-        uint64_t used;          /* bytes in chunks and slots that are given out */
+        uint64_t n_kept; /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
+        uint64_t used;   /* bytes in chunks and slots that are given out */
         uint64_t n_objects;
         uint64_t version_floor; /* what lines of a new slot block start from */
         uint64_t table_ready;   /* entries of the block table that have memory */
@@ -187,8 +193,8 @@ struct lane_shm {
         uint64_t client;     /* client_id */
         int64_t pid;         /* as the owner sees it: for people, never for decisions */
         int64_t tid;
-        uint64_t recoverer;  /* anybody, by compare-and-swap: lane_id of who recovers this lane, 0 nobody */
-        uint64_t waits_for;  /* line_off of the lock that the owner waits for; for people */
+        uint64_t recoverer; /* anybody, by compare-and-swap: lane_id of who recovers this lane, 0 nobody */
+        uint64_t waits_for; /* line_off of the lock that the owner waits for; for people */
         uint64_t pad0;
 
         /* a line of its own: readers raise epoch twice in every call */
@@ -229,8 +235,8 @@ struct client_shm {
         uint32_t claimed;
         uint32_t uid;
         uint64_t generation;
-        int64_t pid; /* as the client sees it: for people */
-        int64_t since_ns; /* CLOCK_REALTIME */
+        int64_t pid;          /* as the client sees it: for people */
+        int64_t since_ns;     /* CLOCK_REALTIME */
         uint64_t n_anonymous; /* anybody, atomic: objects to look for when it dies; may be too high */
         uint64_t flags;       /* anybody, atomic: CLIENT_* */
         char comm[16];
@@ -334,7 +340,8 @@ enum list_root {
  */
 struct list_leaf_shm {
         struct chunk_shm chunk;
-        uint64_t state;   /* items 11 | first of the table 11 | low 11 | dead 11 | size 11 | reversed 1 | big 1 | mark 7 */
+        uint64_t
+                state; /* items 11 | first of the table 11 | low 11 | dead 11 | size 11 | reversed 1 | big 1 | mark 7 */
         uint64_t table[]; /* from word LEAF_TABLE on */
 };
 
@@ -356,7 +363,8 @@ struct list_entry_shm {
 struct list_node_shm {
         struct chunk_shm chunk;
         uint64_t state; /* children 16 | level 16 | 25 | mark 7 */
-        uint64_t scale; /* children an item, as a fraction of 2^32: where to begin a search; may be outdated */
+        uint64_t
+                scale; /* children an item, as a fraction of 2^32: where to begin a search; may be outdated */
         struct list_entry_shm entry[NODE_MAX];
 };
 
@@ -373,7 +381,8 @@ struct queue_head_shm {
         uint64_t word;
         uint64_t serial;
         uint64_t config;
-        uint64_t popped; /* items taken so far; FIFO: off the chain, so that it is also the next one's number */
+        uint64_t
+                popped; /* items taken so far; FIFO: off the chain, so that it is also the next one's number */
         union {
                 uint64_t pos;     /* FIFO: where the next item is, or will be */
                 uint64_t getters; /* others: wake word of those who wait for an item */
@@ -412,10 +421,11 @@ struct queue_item_shm {
 };
 
 enum queue_place {
-        QUEUE_HERE = 1,  /* in place, or, in the chain, right behind the head */
-        QUEUE_CELL = 2,  /* in a cell (queue_cells.c) */
-        QUEUE_CHUNK = 3, /* in a chunk of its own, VALUE_CHUNK_DATA behind its start; in the chain, the next word is its offset */
-        QUEUE_LINK = 4   /* only in the chain: next word is the next chunk, the one after that this chunk */
+        QUEUE_HERE = 1, /* in place, or, in the chain, right behind the head */
+        QUEUE_CELL = 2, /* in a cell (queue_cells.c) */
+        QUEUE_CHUNK =
+                3, /* in a chunk of its own, VALUE_CHUNK_DATA behind its start; in the chain, the next word is its offset */
+        QUEUE_LINK = 4 /* only in the chain: next word is the next chunk, the one after that this chunk */
 };
 
 /* A row of equal entries in pages of QUEUE_PAGE bytes (the first may be smaller), found through a directory chunk. */
@@ -437,10 +447,11 @@ struct queue_lease_shm {
 
 /* A page of cells of one size, the start of a chunk's data; the cells follow. */
 struct queue_cells_shm {
-        uint64_t cell;  /* bytes of each */
-        uint64_t n;     /* cells in use 32 | ever used 32 */
-        uint64_t free;  /* number + 1 of the first that is free again; each holds the next one's in its first word */
-        uint64_t next;  /* page with room of the same size */
+        uint64_t cell; /* bytes of each */
+        uint64_t n;    /* cells in use 32 | ever used 32 */
+        uint64_t
+                free; /* number + 1 of the first that is free again; each holds the next one's in its first word */
+        uint64_t next; /* page with room of the same size */
         uint64_t prev;
 };
 
@@ -460,14 +471,15 @@ struct queue_shm {
         uint64_t next_lease;
         uint64_t free_lease; /* index + 1 */
         struct queue_table_shm leases;
-        struct queue_table_shm items;      /* PRIORITY: heap; LIFO: stack; FIFO: heap of what came back */
+        struct queue_table_shm items;     /* PRIORITY: heap; LIFO: stack; FIFO: heap of what came back */
         uint64_t cells[QUEUE_CELL_SIZES]; /* first page with room for each size */
 
         /* the tail's line */
         uint64_t chunk;   /* the last of the chain */
         uint64_t removed; /* items that are no longer in the queue, as far as this end has heard */
 
-        uint64_t looked_ns; /* anybody, atomic: when somebody has last looked at the leases because there was nothing else */
+        uint64_t
+                looked_ns; /* anybody, atomic: when somebody has last looked at the leases because there was nothing else */
 };
 
 static_assert(sizeof(struct queue_head_shm) == LINE_SIZE, "the head is a line");
@@ -486,9 +498,9 @@ struct lock_shm {
         uint64_t word;
         uint64_t serial;
         uint64_t config;
-        uint64_t token; /* owner: of its take */
-        uint64_t state; /* anybody, by compare-and-swap: LOCK_STATE_* */
-        uint64_t owner; /* owner: its lane_id */
+        uint64_t token;   /* owner: of its take */
+        uint64_t state;   /* anybody, by compare-and-swap: LOCK_STATE_* */
+        uint64_t owner;   /* owner: its lane_id */
         uint64_t n_takes; /* owner: how often it has yet to give it */
         uint64_t pad;
 };

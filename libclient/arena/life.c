@@ -25,7 +25,8 @@
 
 static struct forklock gate_lock;
 
-static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock) {
+static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock)
+{
         struct flock lock = { .l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
         int r;
 
@@ -37,7 +38,8 @@ static int record_lock(int fd, int command, int type, int64_t byte, struct flock
         return r;
 }
 
-objd_status gate_enter(struct arena *arena, int64_t deadline_ns) {
+objd_status gate_enter(struct arena *arena, int64_t deadline_ns)
+{
         long pause_ns = 20000;
 
         for (;;) {
@@ -49,7 +51,8 @@ objd_status gate_enter(struct arena *arena, int64_t deadline_ns) {
                                 return fail_errno("cannot lock the arena's gate");
                 }
                 if (now_ns() >= deadline_ns)
-                        return fail(OBJD_E_BUSY, "another process stands in the arena's gate (is it stopped?)");
+                        return fail(OBJD_E_BUSY,
+                                    "another process stands in the arena's gate (is it stopped?)");
                 nanosleep(&(struct timespec){ .tv_nsec = pause_ns }, NULL);
                 /* A thousand who knock every 2 ms leave whoever stands in the gate no processor to leave it with. */
                 if (pause_ns < 20000000)
@@ -57,12 +60,14 @@ objd_status gate_enter(struct arena *arena, int64_t deadline_ns) {
         }
 }
 
-void gate_leave(struct arena *arena) {
+void gate_leave(struct arena *arena)
+{
         (void)record_lock(arena->fd, F_SETLK, F_UNLCK, GATE_BYTE, NULL);
         forklock_give(&gate_lock);
 }
 
-static void read_comm(char comm[16]) {
+static void read_comm(char comm[16])
+{
         int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
         ssize_t n = fd < 0 ? -1 : read(fd, comm, 15);
 
@@ -75,7 +80,8 @@ static void read_comm(char comm[16]) {
                 comm[n - 1] = 0;
 }
 
-static objd_status take_client(struct arena *arena, uint32_t number, uint64_t *ret_client) {
+static objd_status take_client(struct arena *arena, uint32_t number, uint64_t *ret_client)
+{
         struct client_shm *client = arena_client(arena, number);
         objd_status r = arena_commit(arena, arena_off(arena, client), CLIENT_SIZE);
 
@@ -98,7 +104,8 @@ static objd_status take_client(struct arena *arena, uint32_t number, uint64_t *r
         return OBJD_OK;
 }
 
-objd_status client_claim(struct arena *arena, uint64_t *ret_client) {
+objd_status client_claim(struct arena *arena, uint64_t *ret_client)
+{
         uint64_t high = word_get(&arena->header->clients_high);
 
         /* Whoever retires memory makes all readers pass a barrier that they do not execute themselves. */
@@ -108,20 +115,24 @@ objd_status client_claim(struct arena *arena, uint64_t *ret_client) {
                 if (!half_get(&arena_client(arena, i)->claimed))
                         return take_client(arena, i, ret_client);
         if (high >= N_CLIENTS)
-                return fail(OBJD_E_LIMIT, "the arena has %u clients, which is all it can have", N_CLIENTS - 1);
+                return fail(OBJD_E_LIMIT, "the arena has %u clients, which is all it can have",
+                            N_CLIENTS - 1);
         return take_client(arena, (uint32_t)high, ret_client);
 }
 
-void client_release(struct arena *arena, uint64_t client) {
+void client_release(struct arena *arena, uint64_t client)
+{
         half_set(&arena_client(arena, id_number(client))->claimed, 0);
         (void)record_lock(arena->fd, F_SETLK, F_UNLCK, CLIENT_BYTE(id_number(client)), NULL);
 }
 
-bool client_is_alive(struct arena *arena, uint64_t id) {
+bool client_is_alive(struct arena *arena, uint64_t id)
+{
         const struct client_shm *client = arena_client(arena, id_number(id));
         struct flock lock;
 
-        if (!id_number(id) || id_number(id) >= word_get(&arena->header->clients_high) || !half_get_acquire(&client->claimed) || client->generation != id_generation(id))
+        if (!id_number(id) || id_number(id) >= word_get(&arena->header->clients_high) ||
+            !half_get_acquire(&client->claimed) || client->generation != id_generation(id))
                 return false;
         if (id == word_get(&arena->client) && word_get(&arena->client_fork) == fork_generation())
                 return true;
@@ -130,7 +141,8 @@ bool client_is_alive(struct arena *arena, uint64_t id) {
         return lock.l_type != F_UNLCK;
 }
 
-objd_status life_begin(struct arena *arena, struct lane_shm *lane) {
+objd_status life_begin(struct arena *arena, struct lane_shm *lane)
+{
         pthread_mutexattr_t attributes;
 
         (void)arena;
@@ -141,7 +153,8 @@ objd_status life_begin(struct arena *arena, struct lane_shm *lane) {
          * living one has unlocked before it said that the lane is free.
          */
         memset(&lane->life, 0, sizeof(lane->life));
-        if (pthread_mutexattr_init(&attributes) || pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) ||
+        if (pthread_mutexattr_init(&attributes) ||
+            pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) ||
             pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) ||
             pthread_mutex_init(&lane->life.mutex, &attributes) || pthread_mutex_lock(&lane->life.mutex))
                 return fail(OBJD_E_SYS, "cannot make a robust mutex");
@@ -149,16 +162,19 @@ objd_status life_begin(struct arena *arena, struct lane_shm *lane) {
         return OBJD_OK;
 }
 
-void life_end(struct lane_shm *lane) {
+void life_end(struct lane_shm *lane)
+{
         if (!lane->by_process)
                 (void)pthread_mutex_unlock(&lane->life.mutex);
 }
 
-static bool word_is_dead(uint32_t word) {
+static bool word_is_dead(uint32_t word)
+{
         return (word & FUTEX_OWNER_DIED) || !(word & FUTEX_TID_MASK);
 }
 
-bool lane_is_dead(struct arena *arena, const struct lane_shm *lane) {
+bool lane_is_dead(struct arena *arena, const struct lane_shm *lane)
+{
         uint64_t generation;
 
         if (!half_get_acquire(&lane->claimed))

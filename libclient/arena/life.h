@@ -20,15 +20,18 @@
 #include "arena/arena.h"
 
 /* ids that are never used twice: table index and generation in one word */
-static inline uint64_t id_make(uint32_t number, uint64_t generation) {
+static inline uint64_t id_make(uint32_t number, uint64_t generation)
+{
         return generation << 12 | number;
 }
 
-static inline uint32_t id_number(uint64_t id) {
+static inline uint32_t id_number(uint64_t id)
+{
         return (uint32_t)(id & 0xfff);
 }
 
-static inline uint64_t id_generation(uint64_t id) {
+static inline uint64_t id_generation(uint64_t id)
+{
         return id >> 12;
 }
 

@@ -15,31 +15,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline uint64_t word_get(const uint64_t *p) {
+static inline uint64_t word_get(const uint64_t *p)
+{
         return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t word_get_acquire(const uint64_t *p) {
+static inline uint64_t word_get_acquire(const uint64_t *p)
+{
         return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static inline void word_set(uint64_t *p, uint64_t value) {
+static inline void word_set(uint64_t *p, uint64_t value)
+{
         __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
-static inline void word_set_release(uint64_t *p, uint64_t value) {
+static inline void word_set_release(uint64_t *p, uint64_t value)
+{
         __atomic_store_n(p, value, __ATOMIC_RELEASE);
 }
 
-static inline uint32_t half_get(const uint32_t *p) {
+static inline uint32_t half_get(const uint32_t *p)
+{
         return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-static inline uint32_t half_get_acquire(const uint32_t *p) {
+static inline uint32_t half_get_acquire(const uint32_t *p)
+{
         return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static inline void half_set(uint32_t *p, uint32_t value) {
+static inline void half_set(uint32_t *p, uint32_t value)
+{
         __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
@@ -47,7 +54,8 @@ static inline void half_set(uint32_t *p, uint32_t value) {
  * Keeps the compiler from moving stores across. Enough where the other side is only ever somebody who has
  * learnt from the kernel that this thread is dead.
  */
-static inline void order_for_death(void) {
+static inline void order_for_death(void)
+{
         atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -56,7 +64,8 @@ static inline void order_for_death(void) {
  * nothing is lost by hiding them from it: on the machines that it runs on, loads stay in order among
  * loads and stores among stores.
  */
-static inline void fence_acquire(void) {
+static inline void fence_acquire(void)
+{
 #ifdef __SANITIZE_THREAD__
         atomic_signal_fence(memory_order_seq_cst);
 #else
@@ -64,7 +73,8 @@ static inline void fence_acquire(void) {
 #endif
 }
 
-static inline void fence_release(void) {
+static inline void fence_release(void)
+{
 #ifdef __SANITIZE_THREAD__
         atomic_signal_fence(memory_order_seq_cst);
 #else
@@ -72,7 +82,8 @@ static inline void fence_release(void) {
 #endif
 }
 
-static inline size_t round8(size_t size) {
+static inline size_t round8(size_t size)
+{
         return (size + 7) & ~(size_t)7;
 }
 
@@ -80,13 +91,15 @@ static inline size_t round8(size_t size) {
  * Out of the arena into private memory, and the other way round. Both ends are 8-byte aligned; size is
  * rounded up to 8, so both ends must have that much.
  */
-static inline void words_out(void *dst, const void *src, size_t size) {
+static inline void words_out(void *dst, const void *src, size_t size)
+{
         uint64_t *to = dst;
         const uint64_t *from = src;
         size_t n = round8(size) / 8;
 
         for (; n >= 4; n -= 4, to += 4, from += 4) {
-                uint64_t a = word_get(from), b = word_get(from + 1), c = word_get(from + 2), d = word_get(from + 3);
+                uint64_t a = word_get(from), b = word_get(from + 1), c = word_get(from + 2),
+                         d = word_get(from + 3);
 
                 to[0] = a;
                 to[1] = b;
@@ -97,7 +110,8 @@ static inline void words_out(void *dst, const void *src, size_t size) {
                 *to++ = word_get(from++);
 }
 
-static inline void words_in(void *dst, const void *src, size_t size) {
+static inline void words_in(void *dst, const void *src, size_t size)
+{
         uint64_t *to = dst;
         const uint64_t *from = src;
         size_t n = round8(size) / 8;
@@ -113,7 +127,8 @@ static inline void words_in(void *dst, const void *src, size_t size) {
 }
 
 /* From one place of the arena to another that nobody can reach yet. */
-static inline void words_across(void *dst, const void *src, size_t size) {
+static inline void words_across(void *dst, const void *src, size_t size)
+{
         uint64_t *to = dst;
         const uint64_t *from = src;
 

@@ -19,19 +19,22 @@ struct forklock {
         uint64_t holder; /* atomic: fork generation, 0 is free */
 };
 
-static inline bool forklock_try(struct forklock *lock) {
+static inline bool forklock_try(struct forklock *lock)
+{
         uint64_t mine = fork_generation();
         uint64_t holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED);
 
-        return holder != mine &&
-               __atomic_compare_exchange_n(&lock->holder, &holder, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+        return holder != mine && __atomic_compare_exchange_n(&lock->holder, &holder, mine, false,
+                                                             __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-static inline void forklock_take(struct forklock *lock) {
+static inline void forklock_take(struct forklock *lock)
+{
         while (!forklock_try(lock))
                 nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
 }
 
-static inline void forklock_give(struct forklock *lock) {
+static inline void forklock_give(struct forklock *lock)
+{
         __atomic_store_n(&lock->holder, 0, __ATOMIC_RELEASE);
 }

@@ -13,8 +13,8 @@
 #include <sys/types.h>
 
 struct sys {
-        void *(*alloc)(size_t size);                       /* calloc(1, size) */
-        void *(*resize)(void *p, size_t size);             /* realloc */
+        void *(*alloc)(size_t size);                        /* calloc(1, size) */
+        void *(*resize)(void *p, size_t size);              /* realloc */
         void *(*map)(int fd, uint64_t size, bool writable); /* mmap shared, whole file; NULL and errno */
         int (*fallocate)(int fd, int mode, int64_t off, int64_t size);
         long (*futex)(const uint32_t *word, int op, uint32_t value, const int64_t *timeout_ns);

@@ -54,7 +54,8 @@ objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const ob
         return r ? r : run(dict, &op);
 }
 
-objd_status objd_dict_cas(objd_object *dict, const objd_value *key, const objd_value *expected, const objd_value *value)
+objd_status objd_dict_cas(objd_object *dict, const objd_value *key, const objd_value *expected,
+                          const objd_value *value)
 {
         struct op op = { .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected };
         objd_status r = check(dict, key, key, "objd_dict_cas");
@@ -154,7 +155,8 @@ objd_status objd_dict_clear(objd_object *dict)
 
 objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const objd_value *values, size_t n)
 {
-        objd_status r = check(dict, n ? keys : (const void *)dict, n ? values : (const void *)dict, "objd_dict_set_many");
+        objd_status r = check(dict, n ? keys : (const void *)dict, n ? values : (const void *)dict,
+                              "objd_dict_set_many");
         struct op *ops;
 
         if (r || !n)
@@ -163,7 +165,9 @@ objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const 
         if (!ops)
                 return fail(OBJD_E_NOMEM, "no memory for %zu operations", n);
         for (size_t i = 0; i < n; i++)
-                ops[i] = (struct op){ .code = OP_DICT_SET, .object = dict, .key = &keys[i], .value = &values[i] };
+                ops[i] = (struct op){
+                        .code = OP_DICT_SET, .object = dict, .key = &keys[i], .value = &values[i]
+                };
         r = op_run(dict->conn, ops, n, NULL);
         free(ops);
         return r;
@@ -180,7 +184,8 @@ objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t
 
                 r = dict_read(dict, &keys[i], &value, &buf);
                 if (r == OBJD_OK) /* buf holds it encoded */
-                        r = items_add(&items, OBJD_ANY, NULL, 0, value.type, buf.data, value_encoded_size(&value));
+                        r = items_add(&items, OBJD_ANY, NULL, 0, value.type, buf.data,
+                                      value_encoded_size(&value));
                 else if (r == OBJD_E_NOTFOUND)
                         r = items_add_missing(&items);
         }

@@ -37,7 +37,8 @@ static objd_status check_kind(const objd_object *object, objd_kind kind)
         return fail(OBJD_E_KIND, "%s is a %s", object_label(object), kind_of(is)->name);
 }
 
-objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config, objd_object **ret_object)
+objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
+                        objd_object **ret_object)
 {
         objd_config standard = OBJD_CONFIG_INIT;
         objd_object *object;
@@ -194,8 +195,12 @@ objd_status objd_info_get(objd_object *object, objd_info *ret_info)
 
                 info.ref = objd_ref_of(object);
                 info.kind = kind->kind;
-                info.config = (objd_config){ sizeof(objd_config),      object_key_type(config), object_value_type(config),
-                                             object_order(config), 0, object_lock_flags(config) };
+                info.config = (objd_config){ sizeof(objd_config),
+                                             object_key_type(config),
+                                             object_value_type(config),
+                                             object_order(config),
+                                             0,
+                                             object_lock_flags(config) };
                 kind->get_config(object->shm, &info.config);
                 info.memory = SLOT_SIZE + word_get(&object->shm->memory);
                 info.poisoned = config & OBJECT_POISONED;

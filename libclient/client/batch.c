@@ -166,7 +166,8 @@ static objd_status add(objd_batch *batch, objd_object *object, struct op op)
 
 static objd_status add_with(objd_batch *batch, objd_object *object, const void *needed, struct op op)
 {
-        return needed ? add(batch, object, op) : fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[op.code]);
+        return needed ? add(batch, object, op)
+                      : fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[op.code]);
 }
 
 objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed)
@@ -194,38 +195,47 @@ objd_status objd_batch_result(const objd_batch *batch, size_t place, objd_value 
         if (!batch->done)
                 return fail(OBJD_E_INVAL, "the batch has not been committed");
         if (place >= batch->len)
-                return fail(OBJD_E_RANGE, "the batch has %zu operations, and there is no place %zu", batch->len, place);
+                return fail(OBJD_E_RANGE, "the batch has %zu operations, and there is no place %zu",
+                            batch->len, place);
         *ret_value = batch->ops[place].result;
         return OBJD_OK;
 }
 
 /* ---- The operations ----------------------------------------------------------------------------------- */
 
-objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd_value *key, const objd_value *value)
+objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                const objd_value *value)
 {
-        return add_with(batch, dict, key && value ? key : NULL, (struct op){ .code = OP_DICT_SET, .key = key, .value = value });
+        return add_with(batch, dict, key && value ? key : NULL,
+                        (struct op){ .code = OP_DICT_SET, .key = key, .value = value });
 }
 
-objd_status objd_batch_dict_set_new(objd_batch *batch, objd_object *dict, const objd_value *key, const objd_value *value)
+objd_status objd_batch_dict_set_new(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                    const objd_value *value)
 {
         return add_with(batch, dict, key && value ? key : NULL,
                         (struct op){ .code = OP_DICT_SET_NEW, .key = key, .value = value });
 }
 
-objd_status objd_batch_dict_cas(objd_batch *batch, objd_object *dict, const objd_value *key, const objd_value *expected,
-                                const objd_value *value)
+objd_status objd_batch_dict_cas(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                const objd_value *expected, const objd_value *value)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected });
+        return add_with(batch, dict, key,
+                        (struct op){ .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected });
 }
 
-objd_status objd_batch_dict_add_int(objd_batch *batch, objd_object *dict, const objd_value *key, int64_t delta)
+objd_status objd_batch_dict_add_int(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                    int64_t delta)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_ADD_INT, .key = key, .u.integer = delta });
+        return add_with(batch, dict, key,
+                        (struct op){ .code = OP_DICT_ADD_INT, .key = key, .u.integer = delta });
 }
 
-objd_status objd_batch_dict_add_float(objd_batch *batch, objd_object *dict, const objd_value *key, double delta)
+objd_status objd_batch_dict_add_float(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                      double delta)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_ADD_FLOAT, .key = key, .u.real = delta });
+        return add_with(batch, dict, key,
+                        (struct op){ .code = OP_DICT_ADD_FLOAT, .key = key, .u.real = delta });
 }
 
 objd_status objd_batch_dict_get(objd_batch *batch, objd_object *dict, const objd_value *key)
@@ -253,14 +263,17 @@ objd_status objd_batch_list_prepend(objd_batch *batch, objd_object *list, const 
         return add_with(batch, list, value, (struct op){ .code = OP_LIST_PREPEND, .value = value, .n = 1 });
 }
 
-objd_status objd_batch_list_insert(objd_batch *batch, objd_object *list, int64_t index, const objd_value *value)
+objd_status objd_batch_list_insert(objd_batch *batch, objd_object *list, int64_t index,
+                                   const objd_value *value)
 {
-        return add_with(batch, list, value, (struct op){ .code = OP_LIST_INSERT, .index = index, .value = value, .n = 1 });
+        return add_with(batch, list, value,
+                        (struct op){ .code = OP_LIST_INSERT, .index = index, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_set(objd_batch *batch, objd_object *list, int64_t index, const objd_value *value)
 {
-        return add_with(batch, list, value, (struct op){ .code = OP_LIST_SET, .index = index, .value = value, .n = 1 });
+        return add_with(batch, list, value,
+                        (struct op){ .code = OP_LIST_SET, .index = index, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_get(objd_batch *batch, objd_object *list, int64_t index)
@@ -278,7 +291,8 @@ objd_status objd_batch_list_pop(objd_batch *batch, objd_object *list, int64_t in
         return add(batch, list, (struct op){ .code = OP_LIST_POP, .index = index });
 }
 
-objd_status objd_batch_queue_put(objd_batch *batch, objd_object *queue, const objd_value *value, int64_t priority)
+objd_status objd_batch_queue_put(objd_batch *batch, objd_object *queue, const objd_value *value,
+                                 int64_t priority)
 {
         return add_with(batch, queue, value,
                         (struct op){ .code = OP_QUEUE_PUT, .value = value, .n = 1, .u.integer = priority });

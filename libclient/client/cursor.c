@@ -30,7 +30,8 @@ objd_status objd_cursor_new(objd_object *object, objd_cursor **ret_cursor)
         if (!object || !ret_cursor)
                 return fail(OBJD_E_INVAL, "objd_cursor_new: object and ret_cursor must be given");
         if (object_kind(object->config) != OBJD_DICT && object_kind(object->config) != OBJD_LIST)
-                return fail(OBJD_E_KIND, "only dicts and lists have cursors; %s is neither", object_label(object));
+                return fail(OBJD_E_KIND, "only dicts and lists have cursors; %s is neither",
+                            object_label(object));
         cursor = sys.alloc(sizeof(*cursor));
         if (!cursor)
                 return fail(OBJD_E_NOMEM, "no memory for a cursor");
@@ -55,7 +56,8 @@ static objd_status fetch_dict(objd_cursor *cursor)
 
 static objd_status fetch_list(objd_cursor *cursor)
 {
-        objd_status r = objd_list_slice(cursor->object, cursor->index, cursor->index + LIST_STEP, &cursor->items);
+        objd_status r =
+                objd_list_slice(cursor->object, cursor->index, cursor->index + LIST_STEP, &cursor->items);
 
         if (r == OBJD_OK)
                 cursor->index += (int64_t)cursor->items->len;

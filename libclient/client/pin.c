@@ -34,7 +34,8 @@ static objd_status find_place(struct lane *lane, uint32_t *ret_place)
                         *ret_place = i;
                         return OBJD_OK;
                 }
-        return fail(OBJD_E_LIMIT, "this thread has %u pins already, which is all it can have; unpin some", LANE_PINS);
+        return fail(OBJD_E_LIMIT, "this thread has %u pins already, which is all it can have; unpin some",
+                    LANE_PINS);
 }
 
 static void clear_place(struct arena *arena, struct lane_shm *lane, uint32_t place)
@@ -46,11 +47,13 @@ static void clear_place(struct arena *arena, struct lane_shm *lane, uint32_t pla
 /* Whether the lane still has this claim's pin: at a thread's end its pins are cleared and counted off with its lane. */
 static bool is_in_place(const struct objd_pin *pin, const struct lane_shm *lane)
 {
-        return half_get_acquire(&lane->claimed) && word_get(&lane->generation) == id_generation(pin->lane_id) &&
+        return half_get_acquire(&lane->claimed) &&
+               word_get(&lane->generation) == id_generation(pin->lane_id) &&
                word_get(&lane->pins[pin->place]);
 }
 
-static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, objd_value *ret_value, objd_pin **ret_pin)
+static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, objd_value *ret_value,
+                            objd_pin **ret_pin)
 {
         struct arena *arena = object->conn->arena;
         objd_pin *pin = sys.alloc(sizeof(*pin));
@@ -63,7 +66,9 @@ static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, o
         r = lane_enter(arena, conn_timeout(object->conn), &lane);
         if (r == OBJD_OK) {
                 shm = lane->shm;
-                *pin = (objd_pin){ .arena = arena, .lane_id = lane_id(lane), .fork_generation = fork_generation() };
+                *pin = (objd_pin){ .arena = arena,
+                                   .lane_id = lane_id(lane),
+                                   .fork_generation = fork_generation() };
                 r = find_place(lane, &pin->place);
                 lane_leave(lane);
         }
@@ -128,7 +133,8 @@ void objd_unpin(objd_pin *pin)
 
                 if (is_in_place(pin, shm))
                         clear_place(pin->arena, shm, pin->place);
-                if (word_get(&pin->arena->header->pool.limbo) && lane_enter(pin->arena, 0, &lane) == OBJD_OK) {
+                if (word_get(&pin->arena->header->pool.limbo) &&
+                    lane_enter(pin->arena, 0, &lane) == OBJD_OK) {
                         pool_trim(lane);
                         lane_leave(lane);
                 }

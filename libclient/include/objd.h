@@ -191,7 +191,9 @@ typedef struct objd_buf {
         size_t size; /* bytes allocated */
 } objd_buf;
 
+/* clang-format off */
 #define OBJD_BUF_INIT { NULL, 0 }
+/* clang-format on */
 
 OBJD_PUBLIC void objd_buf_free(objd_buf *buf);
 
@@ -255,10 +257,10 @@ OBJD_PUBLIC void objd_next_timeout(int64_t timeout_ns);
 
 /* What the arena holds and costs. Sizes in bytes. */
 typedef struct objd_stats {
-        uint64_t arena_size;    /* of the file, sparse */
-        uint64_t arena_used;    /* in chunks of living objects and of the engine */
+        uint64_t arena_size;     /* of the file, sparse */
+        uint64_t arena_used;     /* in chunks of living objects and of the engine */
         uint64_t arena_resident; /* memory that the arena takes from the system */
-        uint64_t arena_limit;   /* bytes that can still be taken before OBJD_E_NOMEM */
+        uint64_t arena_limit;    /* bytes that can still be taken before OBJD_E_NOMEM */
         uint64_t n_objects;
         uint64_t n_clients;
         uint64_t n_lanes;
@@ -298,7 +300,9 @@ typedef struct objd_config {
         uint32_t lock_flags;  /* lock */
 } objd_config;
 
+/* clang-format off */
 #define OBJD_CONFIG_INIT { sizeof(objd_config), OBJD_ANY, OBJD_ANY, OBJD_FIFO, 0, 0 }
+/* clang-format on */
 
 /*
  * objd_create() makes a new object, objd_open() finds one by name, objd_open_or_create() does what is
@@ -312,9 +316,10 @@ typedef struct objd_config {
  * @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG (name), OBJD_E_EXISTS (objd_create), OBJD_E_NOTFOUND
  *         (objd_open), OBJD_E_KIND, OBJD_E_TYPE, OBJD_E_NOMEM, OBJD_E_BUSY
  */
-OBJD_PUBLIC objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
-                                    objd_object **ret_object);
-OBJD_PUBLIC objd_status objd_open(objd_conn *conn, const char *name, objd_kind kind, objd_object **ret_object);
+OBJD_PUBLIC objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind,
+                                    const objd_config *config, objd_object **ret_object);
+OBJD_PUBLIC objd_status objd_open(objd_conn *conn, const char *name, objd_kind kind,
+                                  objd_object **ret_object);
 OBJD_PUBLIC objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kind,
                                             const objd_config *config, objd_object **ret_object);
 
@@ -323,7 +328,8 @@ OBJD_PUBLIC void objd_release(objd_object *object);
 
 /* The object's ref, to be put into a container; and a handle from a ref that was found in one. */
 OBJD_PUBLIC objd_ref objd_ref_of(const objd_object *object);
-OBJD_PUBLIC objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_object **ret_object);
+OBJD_PUBLIC objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind,
+                                      objd_object **ret_object);
 
 /*
  * Deletes by name, and by handle. All memory of the object goes back to the arena; every handle to it gives
@@ -351,7 +357,8 @@ OBJD_PUBLIC objd_status objd_info_get(objd_object *object, objd_info *ret_info);
  * All objects that have a name with this prefix (NULL or "" for every object that has a name), sorted by
  * name. The array is freed with objd_infos_free(), which takes NULL.
  */
-OBJD_PUBLIC objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos, size_t *ret_len);
+OBJD_PUBLIC objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos,
+                                  size_t *ret_len);
 OBJD_PUBLIC void objd_infos_free(objd_info *infos);
 
 /* ---- Dicts ------------------------------------------------------------------------------------------- */
@@ -365,7 +372,8 @@ OBJD_PUBLIC void objd_infos_free(objd_info *infos);
  */
 
 /* @return OBJD_E_NOTFOUND */
-OBJD_PUBLIC objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);
+OBJD_PUBLIC objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value,
+                                      objd_buf *buf);
 OBJD_PUBLIC objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value);
 
 /* Sets only if the key is new. @return OBJD_E_EXISTS */
@@ -382,17 +390,21 @@ OBJD_PUBLIC objd_status objd_dict_cas(objd_object *dict, const objd_value *key, 
  * Adds to the key's number and gives the sum; a key that is not there counts as 0. ret_sum may be NULL.
  * @return OBJD_E_TYPE (the value is no INT, or no FLOAT), OBJD_E_RANGE (the sum needs more than 64 bits)
  */
-OBJD_PUBLIC objd_status objd_dict_add_int(objd_object *dict, const objd_value *key, int64_t delta, int64_t *ret_sum);
-OBJD_PUBLIC objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double delta, double *ret_sum);
+OBJD_PUBLIC objd_status objd_dict_add_int(objd_object *dict, const objd_value *key, int64_t delta,
+                                          int64_t *ret_sum);
+OBJD_PUBLIC objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double delta,
+                                            double *ret_sum);
 
 /* @return OBJD_E_NOTFOUND */
 OBJD_PUBLIC objd_status objd_dict_del(objd_object *dict, const objd_value *key);
 
 /* Deletes the entry and gives its value. @return OBJD_E_NOTFOUND */
-OBJD_PUBLIC objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);
+OBJD_PUBLIC objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value,
+                                      objd_buf *buf);
 
 /* Deletes some entry and gives it; key and value both live in buf. @return OBJD_E_EMPTY */
-OBJD_PUBLIC objd_status objd_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_value *ret_value, objd_buf *buf);
+OBJD_PUBLIC objd_status objd_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_value *ret_value,
+                                          objd_buf *buf);
 
 OBJD_PUBLIC objd_status objd_dict_contains(objd_object *dict, const objd_value *key, bool *ret_found);
 OBJD_PUBLIC objd_status objd_dict_len(objd_object *dict, uint64_t *ret_len);
@@ -402,8 +414,10 @@ OBJD_PUBLIC objd_status objd_dict_clear(objd_object *dict);
  * set_many sets n pairs, all or none of them. get_many looks n keys up, each as of its own moment, and gives
  * an item for each, in order, with found set.
  */
-OBJD_PUBLIC objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const objd_value *values, size_t n);
-OBJD_PUBLIC objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n, objd_items **ret_items);
+OBJD_PUBLIC objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys,
+                                           const objd_value *values, size_t n);
+OBJD_PUBLIC objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n,
+                                           objd_items **ret_items);
 
 /* All pairs as of one moment, in the order in which the keys were first set. Writers wait for the copy. */
 OBJD_PUBLIC objd_status objd_dict_copy(objd_object *dict, objd_items **ret_items);
@@ -434,15 +448,16 @@ OBJD_PUBLIC objd_status objd_list_remove(objd_object *list, const objd_value *va
 
 /* The items [start, stop) as of one moment; OBJD_LIST_END is the end. */
 #define OBJD_LIST_END INT64_MAX
-OBJD_PUBLIC objd_status objd_list_slice(objd_object *list, int64_t start, int64_t stop, objd_items **ret_items);
+OBJD_PUBLIC objd_status objd_list_slice(objd_object *list, int64_t start, int64_t stop,
+                                        objd_items **ret_items);
 OBJD_PUBLIC objd_status objd_list_slice_del(objd_object *list, int64_t start, int64_t stop);
 
 OBJD_PUBLIC objd_status objd_list_len(objd_object *list, uint64_t *ret_len);
 OBJD_PUBLIC objd_status objd_list_clear(objd_object *list);
 
 /* The first index in [start, stop) whose item equals value. @return OBJD_E_NOTFOUND */
-OBJD_PUBLIC objd_status objd_list_index(objd_object *list, const objd_value *value, int64_t start, int64_t stop,
-                                        uint64_t *ret_index);
+OBJD_PUBLIC objd_status objd_list_index(objd_object *list, const objd_value *value, int64_t start,
+                                        int64_t stop, uint64_t *ret_index);
 OBJD_PUBLIC objd_status objd_list_count(objd_object *list, const objd_value *value, uint64_t *ret_count);
 OBJD_PUBLIC objd_status objd_list_reverse(objd_object *list);
 
@@ -474,8 +489,10 @@ OBJD_PUBLIC void objd_cursor_free(objd_cursor *cursor);
  * objd_unpin(), which takes NULL. Do not write to it: others read it too.
  * @return OBJD_E_NOTFOUND, OBJD_E_RANGE, OBJD_E_LIMIT
  */
-OBJD_PUBLIC objd_status objd_dict_pin(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_pin **ret_pin);
-OBJD_PUBLIC objd_status objd_list_pin(objd_object *list, int64_t index, objd_value *ret_value, objd_pin **ret_pin);
+OBJD_PUBLIC objd_status objd_dict_pin(objd_object *dict, const objd_value *key, objd_value *ret_value,
+                                      objd_pin **ret_pin);
+OBJD_PUBLIC objd_status objd_list_pin(objd_object *list, int64_t index, objd_value *ret_value,
+                                      objd_pin **ret_pin);
 OBJD_PUBLIC void objd_unpin(objd_pin *pin);
 
 /* ---- Queues ------------------------------------------------------------------------------------------ */
@@ -494,12 +511,15 @@ OBJD_PUBLIC objd_status objd_queue_put_priority(objd_object *queue, const objd_v
                                                 int64_t timeout_ns);
 
 /* Puts n items next to one another, all or none; OBJD_E_INVAL if n is over the bound. */
-OBJD_PUBLIC objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, size_t n, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, size_t n,
+                                            int64_t timeout_ns);
 
-OBJD_PUBLIC objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf,
+                                       int64_t timeout_ns);
 
 /* Waits for one item, then takes what is there, at most max. */
-OBJD_PUBLIC objd_status objd_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items,
+                                            int64_t timeout_ns);
 
 /* The item that the next get would take; never waits. @return OBJD_E_EMPTY */
 OBJD_PUBLIC objd_status objd_queue_peek(objd_object *queue, objd_value *ret_value, objd_buf *buf);
@@ -525,8 +545,8 @@ OBJD_PUBLIC objd_status objd_queue_join(objd_object *queue, int64_t timeout_ns);
  * given back, if the client dies or closes its connection, or if lease_ns passes (OBJD_FOREVER: never), it is
  * at the head of the queue again. ack and give_back of a lease that is over give OBJD_E_NOTOWNER.
  */
-OBJD_PUBLIC objd_status objd_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_value *ret_value, objd_buf *buf,
-                                             uint64_t *ret_lease, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_value *ret_value,
+                                             objd_buf *buf, uint64_t *ret_lease, int64_t timeout_ns);
 OBJD_PUBLIC objd_status objd_queue_ack(objd_object *queue, uint64_t lease);
 OBJD_PUBLIC objd_status objd_queue_give_back(objd_object *queue, uint64_t lease);
 
@@ -545,7 +565,8 @@ OBJD_PUBLIC objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, ui
 OBJD_PUBLIC objd_status objd_lock_give(objd_object *lock);
 
 /* Who has it now: a pid as its owner sees it, 0 for nobody or an ownerless lock. Any pointer may be NULL. */
-OBJD_PUBLIC objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pid, uint64_t *ret_token);
+OBJD_PUBLIC objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pid,
+                                        uint64_t *ret_token);
 
 /* ---- Batches ----------------------------------------------------------------------------------------- */
 
@@ -566,24 +587,31 @@ OBJD_PUBLIC objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed)
 /* What the operation at this place gave: a popped or got value, a sum. NIL if it gives none. Lives with the batch. */
 OBJD_PUBLIC objd_status objd_batch_result(const objd_batch *batch, size_t place, objd_value *ret_value);
 
-OBJD_PUBLIC objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd_value *key, const objd_value *value);
+OBJD_PUBLIC objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                            const objd_value *value);
 OBJD_PUBLIC objd_status objd_batch_dict_set_new(objd_batch *batch, objd_object *dict, const objd_value *key,
                                                 const objd_value *value);
 OBJD_PUBLIC objd_status objd_batch_dict_cas(objd_batch *batch, objd_object *dict, const objd_value *key,
                                             const objd_value *expected, const objd_value *value);
-OBJD_PUBLIC objd_status objd_batch_dict_add_int(objd_batch *batch, objd_object *dict, const objd_value *key, int64_t delta);
-OBJD_PUBLIC objd_status objd_batch_dict_add_float(objd_batch *batch, objd_object *dict, const objd_value *key, double delta);
+OBJD_PUBLIC objd_status objd_batch_dict_add_int(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                                int64_t delta);
+OBJD_PUBLIC objd_status objd_batch_dict_add_float(objd_batch *batch, objd_object *dict, const objd_value *key,
+                                                  double delta);
 OBJD_PUBLIC objd_status objd_batch_dict_get(objd_batch *batch, objd_object *dict, const objd_value *key);
 OBJD_PUBLIC objd_status objd_batch_dict_del(objd_batch *batch, objd_object *dict, const objd_value *key);
 OBJD_PUBLIC objd_status objd_batch_dict_pop(objd_batch *batch, objd_object *dict, const objd_value *key);
 OBJD_PUBLIC objd_status objd_batch_list_append(objd_batch *batch, objd_object *list, const objd_value *value);
-OBJD_PUBLIC objd_status objd_batch_list_prepend(objd_batch *batch, objd_object *list, const objd_value *value);
-OBJD_PUBLIC objd_status objd_batch_list_insert(objd_batch *batch, objd_object *list, int64_t index, const objd_value *value);
-OBJD_PUBLIC objd_status objd_batch_list_set(objd_batch *batch, objd_object *list, int64_t index, const objd_value *value);
+OBJD_PUBLIC objd_status objd_batch_list_prepend(objd_batch *batch, objd_object *list,
+                                                const objd_value *value);
+OBJD_PUBLIC objd_status objd_batch_list_insert(objd_batch *batch, objd_object *list, int64_t index,
+                                               const objd_value *value);
+OBJD_PUBLIC objd_status objd_batch_list_set(objd_batch *batch, objd_object *list, int64_t index,
+                                            const objd_value *value);
 OBJD_PUBLIC objd_status objd_batch_list_get(objd_batch *batch, objd_object *list, int64_t index);
 OBJD_PUBLIC objd_status objd_batch_list_del(objd_batch *batch, objd_object *list, int64_t index);
 OBJD_PUBLIC objd_status objd_batch_list_pop(objd_batch *batch, objd_object *list, int64_t index);
-OBJD_PUBLIC objd_status objd_batch_queue_put(objd_batch *batch, objd_object *queue, const objd_value *value, int64_t priority);
+OBJD_PUBLIC objd_status objd_batch_queue_put(objd_batch *batch, objd_object *queue, const objd_value *value,
+                                             int64_t priority);
 OBJD_PUBLIC objd_status objd_batch_queue_get(objd_batch *batch, objd_object *queue);
 OBJD_PUBLIC objd_status objd_batch_queue_ack(objd_batch *batch, objd_object *queue, uint64_t lease);
 OBJD_PUBLIC objd_status objd_batch_queue_task_done(objd_batch *batch, objd_object *queue);

@@ -24,7 +24,8 @@
 /* How long a puncher waits for readers: a read takes well under a microsecond, unless its thread is not running. */
 #define GRACE_TURNS 2000
 
-void block_link(struct lane *lane, uint32_t *head, uint32_t number) {
+void block_link(struct lane *lane, uint32_t *head, uint32_t number)
+{
         struct block_shm *block = block_at(lane, number);
 
         pool_note(lane, &block->next);
@@ -35,7 +36,8 @@ void block_link(struct lane *lane, uint32_t *head, uint32_t number) {
         pool_set32(lane, head, number + 1);
 }
 
-void block_unlink(struct lane *lane, uint32_t *head, uint32_t number) {
+void block_unlink(struct lane *lane, uint32_t *head, uint32_t number)
+{
         struct block_shm *block = block_at(lane, number);
 
         if (block->prev)
@@ -46,12 +48,14 @@ void block_unlink(struct lane *lane, uint32_t *head, uint32_t number) {
                 pool_set32(lane, &block_at(lane, block->next - 1)->prev, block->prev);
 }
 
-static uint32_t bin_of(uint32_t n) {
+static uint32_t bin_of(uint32_t n)
+{
         return 31 - (uint32_t)__builtin_clz(n);
 }
 
 /* Makes [number, number + n) a free run in its bin. */
-static void insert_run(struct lane *lane, uint32_t number, uint32_t n) {
+static void insert_run(struct lane *lane, uint32_t number, uint32_t n)
+{
         struct block_shm *first = block_at(lane, number), *last = block_at(lane, number + n - 1);
 
         pool_set8(lane, &first->state, BLOCK_FREE);
@@ -63,14 +67,16 @@ static void insert_run(struct lane *lane, uint32_t number, uint32_t n) {
         block_link(lane, &pool_of(lane)->bins[bin_of(n)], number);
 }
 
-static void remove_run(struct lane *lane, uint32_t number) {
+static void remove_run(struct lane *lane, uint32_t number)
+{
         struct block_shm *first = block_at(lane, number);
 
         block_unlink(lane, &pool_of(lane)->bins[bin_of(first->run)], number);
         pool_set8(lane, &first->state, BLOCK_FREE_IN);
 }
 
-static uint32_t find_run(struct lane *lane, uint32_t n) {
+static uint32_t find_run(struct lane *lane, uint32_t n)
+{
         struct pool_shm *pool = pool_of(lane);
         uint32_t bin = bin_of(n), next = pool->bins[bin];
 
@@ -84,7 +90,8 @@ static uint32_t find_run(struct lane *lane, uint32_t n) {
 }
 
 /* Makes the frontier's next blocks a free run, together with the free run that ends at it. */
-static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number) {
+static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number)
+{
         struct pool_shm *pool = pool_of(lane);
         uint32_t frontier = (uint32_t)pool->frontier, start = frontier, need;
         uint64_t entries;
@@ -98,7 +105,8 @@ static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number) {
         }
         need = n - (frontier - start);
         if (need > pool->n_blocks - frontier)
-                return fail(OBJD_E_NOMEM, "the arena is full: %llu MiB in all, none of it free in one piece of %u KiB",
+                return fail(OBJD_E_NOMEM,
+                            "the arena is full: %llu MiB in all, none of it free in one piece of %u KiB",
                             (unsigned long long)(pool->n_blocks * BLOCK_SIZE >> 20), n * (BLOCK_SIZE >> 10));
         entries = frontier + need;
         if (entries > pool->table_ready) {
@@ -106,7 +114,8 @@ static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number) {
 
                 if (ready > pool->n_blocks)
                         ready = pool->n_blocks;
-                r = arena_commit(lane->arena, arena_off(lane->arena, block_at(lane, (uint32_t)pool->table_ready)),
+                r = arena_commit(lane->arena,
+                                 arena_off(lane->arena, block_at(lane, (uint32_t)pool->table_ready)),
                                  (ready - pool->table_ready) * sizeof(struct block_shm));
                 if (r)
                         return r;
@@ -120,7 +129,8 @@ static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number) {
         return OBJD_OK;
 }
 
-static uint32_t count_kept(struct lane *lane, uint32_t number, uint32_t n) {
+static uint32_t count_kept(struct lane *lane, uint32_t number, uint32_t n)
+{
         uint32_t kept = 0;
 
         for (uint32_t i = 0; i < n; i++)
@@ -129,17 +139,20 @@ static uint32_t count_kept(struct lane *lane, uint32_t number, uint32_t n) {
 }
 
 /* n_kept is a hint that a death may leave wrong; it must not wrap. */
-static void add_kept(struct lane *lane, uint32_t n) {
+static void add_kept(struct lane *lane, uint32_t n)
+{
         pool_set(lane, &pool_of(lane)->n_kept, pool_of(lane)->n_kept + n);
 }
 
-static void sub_kept(struct lane *lane, uint32_t n) {
+static void sub_kept(struct lane *lane, uint32_t n)
+{
         uint64_t kept = pool_of(lane)->n_kept;
 
         pool_set(lane, &pool_of(lane)->n_kept, kept > n ? kept - n : 0);
 }
 
-objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number) {
+objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number)
+{
         uint32_t found = find_run(lane, n), number = 0, run;
         objd_status r;
 
@@ -164,7 +177,8 @@ objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number) {
         return OBJD_OK;
 }
 
-objd_status run_give(struct lane *lane, uint32_t number, uint32_t n) {
+objd_status run_give(struct lane *lane, uint32_t number, uint32_t n)
+{
         struct pool_shm *pool = pool_of(lane);
         uint32_t start = number, end = number + n;
 
@@ -175,7 +189,8 @@ objd_status run_give(struct lane *lane, uint32_t number, uint32_t n) {
 
                 if (before->state == BLOCK_FREE || before->state == BLOCK_FREE_IN) {
                         if (!before->run || before->run > number)
-                                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u", number - 1);
+                                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u",
+                                            number - 1);
                         start = number - before->run;
                         remove_run(lane, start);
                 }
@@ -191,7 +206,8 @@ objd_status run_give(struct lane *lane, uint32_t number, uint32_t n) {
         return OBJD_OK;
 }
 
-objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n) {
+objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n)
+{
         uint64_t off = arena_off(lane->arena, block_data(lane, number));
         bool all = true;
         objd_status r;
@@ -202,7 +218,8 @@ objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n) {
                 return OBJD_OK;
         for (uint32_t i = 0; i < n; i++)
                 if (block_at(lane, number + i)->memory == MEMORY_NONE)
-                        __atomic_store_n(&block_at(lane, number + i)->memory, MEMORY_UNKNOWN, __ATOMIC_RELAXED);
+                        __atomic_store_n(&block_at(lane, number + i)->memory, MEMORY_UNKNOWN,
+                                         __ATOMIC_RELAXED);
         order_for_death();
         r = arena_commit(lane->arena, off, (uint64_t)n << BLOCK_SHIFT);
         if (r)
@@ -213,7 +230,8 @@ objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n) {
         return OBJD_OK;
 }
 
-bool blocks_grace(struct lane *lane) {
+bool blocks_grace(struct lane *lane)
+{
         struct arena *arena = lane->arena;
         uint64_t high;
 
@@ -221,7 +239,8 @@ bool blocks_grace(struct lane *lane) {
                 return false;
         if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
                 return false;
-        high = word_get(&arena->header->lanes_high); /* only now: who claims a lane later finds nothing any more */
+        high = word_get(
+                &arena->header->lanes_high); /* only now: who claims a lane later finds nothing any more */
         for (uint32_t i = 1; i <= high; i++) {
                 const struct lane_shm *shm = arena_lane(arena, i < high ? i : RESERVE_LANE);
                 uint64_t epoch;
@@ -236,14 +255,17 @@ bool blocks_grace(struct lane *lane) {
         return true;
 }
 
-bool blocks_punch(struct lane *lane, uint32_t first, uint32_t n) {
+bool blocks_punch(struct lane *lane, uint32_t first, uint32_t n)
+{
         uint32_t kept = count_kept(lane, first, n);
 
         for (uint32_t i = 0; i < n; i++)
                 if (block_at(lane, first + i)->memory != MEMORY_NONE)
-                        __atomic_store_n(&block_at(lane, first + i)->memory, MEMORY_UNKNOWN, __ATOMIC_RELAXED);
+                        __atomic_store_n(&block_at(lane, first + i)->memory, MEMORY_UNKNOWN,
+                                         __ATOMIC_RELAXED);
         order_for_death();
-        if (arena_punch(lane->arena, arena_off(lane->arena, block_data(lane, first)), (uint64_t)n << BLOCK_SHIFT))
+        if (arena_punch(lane->arena, arena_off(lane->arena, block_data(lane, first)),
+                        (uint64_t)n << BLOCK_SHIFT))
                 return false;
         for (uint32_t i = 0; i < n; i++)
                 __atomic_store_n(&block_at(lane, first + i)->memory, MEMORY_NONE, __ATOMIC_RELAXED);

@@ -14,19 +14,23 @@
 #include "mem/pool.h"
 #include "txn/log.h"
 
-static inline struct pool_shm *pool_of(struct lane *lane) {
+static inline struct pool_shm *pool_of(struct lane *lane)
+{
         return &lane->arena->header->pool;
 }
 
-static inline struct block_shm *block_at(struct lane *lane, uint32_t number) {
+static inline struct block_shm *block_at(struct lane *lane, uint32_t number)
+{
         return &lane->arena->blocks[number];
 }
 
-static inline uint8_t *block_data(struct lane *lane, uint32_t number) {
+static inline uint8_t *block_data(struct lane *lane, uint32_t number)
+{
         return lane->arena->data + ((uint64_t)number << BLOCK_SHIFT);
 }
 
-static inline uint32_t block_of(const struct arena *arena, const void *p) {
+static inline uint32_t block_of(const struct arena *arena, const void *p)
+{
         return (uint32_t)((uint64_t)((const uint8_t *)p - arena->data) >> BLOCK_SHIFT);
 }
 
@@ -39,26 +43,31 @@ objd_status pool_end(struct lane *lane, objd_status r);
 /* Commits what has been done so far and begins anew, without giving the lock back. */
 void pool_checkpoint(struct lane *lane);
 
-static inline void pool_note(struct lane *lane, const void *p) {
+static inline void pool_note(struct lane *lane, const void *p)
+{
         log_note(lane->arena, &lane->shm->pool_log, (const void *)((uintptr_t)p & ~(uintptr_t)7), 8);
 }
 
-static inline void pool_set(struct lane *lane, uint64_t *p, uint64_t value) {
+static inline void pool_set(struct lane *lane, uint64_t *p, uint64_t value)
+{
         pool_note(lane, p);
         word_set(p, value);
 }
 
-static inline void pool_set32(struct lane *lane, uint32_t *p, uint32_t value) {
+static inline void pool_set32(struct lane *lane, uint32_t *p, uint32_t value)
+{
         pool_note(lane, p);
         half_set(p, value);
 }
 
-static inline void pool_set8(struct lane *lane, uint8_t *p, uint8_t value) {
+static inline void pool_set8(struct lane *lane, uint8_t *p, uint8_t value)
+{
         pool_note(lane, p);
         __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
 
-static inline void pool_add(struct lane *lane, uint64_t *p, uint64_t delta) {
+static inline void pool_add(struct lane *lane, uint64_t *p, uint64_t delta)
+{
         pool_set(lane, p, *p + delta);
 }
 

@@ -20,26 +20,32 @@ const uint32_t pool_class_size[N_CLASSES] = { 256,  384,  512,  768,   1024,  15
 #define RUN_MAX ((uint32_t)(ARENA_SIZE_MAX >> BLOCK_SHIFT))
 #define INFO_LIST_SHIFT 40
 #define INFO_PINNABLE (1ULL << 47)
-#define INFO_FRESH (1ULL << 46) /* doomed by the same operation that took it: no object's, however that ends */
+#define INFO_FRESH \
+        (1ULL << 46) /* doomed by the same operation that took it: no object's, however that ends */
 
-static enum chunk_list info_list(uint64_t info) {
+static enum chunk_list info_list(uint64_t info)
+{
         return (enum chunk_list)(info >> INFO_LIST_SHIFT & 0x3f);
 }
 
-static uint32_t info_class(uint64_t info) {
+static uint32_t info_class(uint64_t info)
+{
         return (uint32_t)(info >> 32 & 0xff);
 }
 
-static uint32_t info_run(uint64_t info) {
+static uint32_t info_run(uint64_t info)
+{
         return (uint32_t)info;
 }
 
-static uint64_t with_list(uint64_t info, enum chunk_list list) {
+static uint64_t with_list(uint64_t info, enum chunk_list list)
+{
         return (info & ~(0x3fULL << INFO_LIST_SHIFT)) | (uint64_t)list << INFO_LIST_SHIFT;
 }
 
 /* Bytes from the chunk's head to its end; 0 if the head is damaged. */
-static uint64_t whole_size(uint64_t info) {
+static uint64_t whole_size(uint64_t info)
+{
         uint32_t size_class = info_class(info);
 
         if (info >> 48 != CHUNK_MAGIC)
@@ -49,17 +55,20 @@ static uint64_t whole_size(uint64_t info) {
         return size_class < N_CLASSES ? pool_class_size[size_class] : 0;
 }
 
-uint64_t chunk_size(const struct chunk_shm *chunk) {
+uint64_t chunk_size(const struct chunk_shm *chunk)
+{
         uint64_t size = whole_size(word_get(&chunk->info));
 
         return size ? size - CHUNK_HEAD : 0;
 }
 
-void chunk_make_pinnable(struct chunk_shm *chunk) {
+void chunk_make_pinnable(struct chunk_shm *chunk)
+{
         word_set(&chunk->info, chunk->info | INFO_PINNABLE);
 }
 
-static uint32_t class_for(uint64_t size) {
+static uint32_t class_for(uint64_t size)
+{
         uint32_t size_class = 0;
 
         while (size_class < N_CLASSES && pool_class_size[size_class] < size)
@@ -67,17 +76,22 @@ static uint32_t class_for(uint64_t size) {
         return size_class;
 }
 
-static uint64_t run_for(uint64_t size) {
+static uint64_t run_for(uint64_t size)
+{
         return (size + BLOCK_SIZE - 1) >> BLOCK_SHIFT;
 }
 
-uint64_t pool_round(uint64_t size) {
+uint64_t pool_round(uint64_t size)
+{
         uint32_t size_class = class_for(size + CHUNK_HEAD);
 
-        return (size_class < N_CLASSES ? pool_class_size[size_class] : run_for(size + CHUNK_HEAD) << BLOCK_SHIFT) - CHUNK_HEAD;
+        return (size_class < N_CLASSES ? pool_class_size[size_class]
+                                       : run_for(size + CHUNK_HEAD) << BLOCK_SHIFT) -
+               CHUNK_HEAD;
 }
 
-objd_status pool_begin(struct lane *lane) {
+objd_status pool_begin(struct lane *lane)
+{
         struct log_shm *log = &lane->shm->pool_log;
         objd_status r = lock_take(lane, &pool_of(lane)->line);
 
@@ -90,14 +104,16 @@ objd_status pool_begin(struct lane *lane) {
         return OBJD_OK;
 }
 
-static void pool_unlock(struct lane *lane) {
+static void pool_unlock(struct lane *lane)
+{
         order_for_death();
         lock_release(lane->arena, &pool_of(lane)->line, lane->number);
         order_for_death();
         half_set(&lane->shm->n_locks, lane->shm->n_locks - 1);
 }
 
-objd_status pool_end(struct lane *lane, objd_status r) {
+objd_status pool_end(struct lane *lane, objd_status r)
+{
         struct log_shm *log = &lane->shm->pool_log;
 
         if (r)
@@ -108,7 +124,8 @@ objd_status pool_end(struct lane *lane, objd_status r) {
         return r;
 }
 
-void pool_checkpoint(struct lane *lane) {
+void pool_checkpoint(struct lane *lane)
+{
         struct log_shm *log = &lane->shm->pool_log;
 
         order_for_death();
@@ -121,7 +138,8 @@ void pool_checkpoint(struct lane *lane) {
 }
 
 /* The intent for the pool's lock is the last one, if there is one: the pool is only entered with all others held. */
-void pool_recover(struct lane *lane) {
+void pool_recover(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
         uint64_t line = arena_off(lane->arena, &pool_of(lane)->line);
 
@@ -136,12 +154,14 @@ void pool_recover(struct lane *lane) {
 
 /* ---- Lists of chunks ---------------------------------------------------------------------------------- */
 
-static struct chunk_shm *chunk_at(struct lane *lane, uint64_t off) {
+static struct chunk_shm *chunk_at(struct lane *lane, uint64_t off)
+{
         return arena_at(lane->arena, off, CHUNK_HEAD);
 }
 
 /* Where the list that a chunk stands in begins; NULL if its head is damaged. */
-static uint64_t *list_head(struct lane *lane, enum chunk_list list, const struct chunk_shm *chunk) {
+static uint64_t *list_head(struct lane *lane, enum chunk_list list, const struct chunk_shm *chunk)
+{
         struct object_shm *object;
 
         switch (list) {
@@ -161,11 +181,14 @@ static uint64_t *list_head(struct lane *lane, enum chunk_list list, const struct
         }
 }
 
-static objd_status damaged(struct lane *lane, const struct chunk_shm *chunk) {
-        return fail(OBJD_E_CORRUPT, "the chunk at %#llx is damaged", (unsigned long long)arena_off(lane->arena, chunk));
+static objd_status damaged(struct lane *lane, const struct chunk_shm *chunk)
+{
+        return fail(OBJD_E_CORRUPT, "the chunk at %#llx is damaged",
+                    (unsigned long long)arena_off(lane->arena, chunk));
 }
 
-static objd_status list_remove(struct lane *lane, struct chunk_shm *chunk) {
+static objd_status list_remove(struct lane *lane, struct chunk_shm *chunk)
+{
         enum chunk_list list = info_list(chunk->info);
         uint64_t *head = list_head(lane, list, chunk), size = whole_size(chunk->info);
         struct chunk_shm *next = chunk->next ? chunk_at(lane, chunk->next) : NULL;
@@ -189,7 +212,8 @@ static objd_status list_remove(struct lane *lane, struct chunk_shm *chunk) {
         return OBJD_OK;
 }
 
-static objd_status list_insert(struct lane *lane, struct chunk_shm *chunk, enum chunk_list list) {
+static objd_status list_insert(struct lane *lane, struct chunk_shm *chunk, enum chunk_list list)
+{
         uint64_t *head = list_head(lane, list, chunk), off = arena_off(lane->arena, chunk);
         struct chunk_shm *first;
 
@@ -214,16 +238,19 @@ static objd_status list_insert(struct lane *lane, struct chunk_shm *chunk, enum 
 
 /* ---- Slabs -------------------------------------------------------------------------------------------- */
 
-static uint32_t slab_room(uint32_t size_class) {
+static uint32_t slab_room(uint32_t size_class)
+{
         return BLOCK_SIZE / pool_class_size[size_class];
 }
 
-static struct chunk_shm *slab_chunk(struct lane *lane, uint32_t number, uint32_t i) {
+static struct chunk_shm *slab_chunk(struct lane *lane, uint32_t number, uint32_t i)
+{
         return (struct chunk_shm *)(block_data(lane, number) +
                                     (size_t)i * pool_class_size[block_at(lane, number)->size_class]);
 }
 
-static objd_status make_slab(struct lane *lane, uint32_t size_class, uint32_t *ret_number) {
+static objd_status make_slab(struct lane *lane, uint32_t size_class, uint32_t *ret_number)
+{
         struct block_shm *block;
         uint32_t number;
         objd_status r = run_take(lane, 1, &number);
@@ -244,7 +271,8 @@ static objd_status make_slab(struct lane *lane, uint32_t size_class, uint32_t *r
         return OBJD_OK;
 }
 
-static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chunk_shm **ret_chunk) {
+static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chunk_shm **ret_chunk)
+{
         uint32_t *head = &pool_of(lane)->slabs[size_class], number = *head - 1;
         struct block_shm *block;
         struct chunk_shm *chunk;
@@ -271,7 +299,8 @@ static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chun
         return OBJD_OK;
 }
 
-static objd_status slab_give(struct lane *lane, struct chunk_shm *chunk, uint32_t size_class) {
+static objd_status slab_give(struct lane *lane, struct chunk_shm *chunk, uint32_t size_class)
+{
         uint32_t *head = &pool_of(lane)->slabs[size_class], number = block_of(lane->arena, chunk);
         struct block_shm *block = block_at(lane, number);
         uint32_t i = (uint32_t)((uint8_t *)chunk - block_data(lane, number)) / pool_class_size[size_class];
@@ -293,18 +322,21 @@ static objd_status slab_give(struct lane *lane, struct chunk_shm *chunk, uint32_
 
 /* ---- Taking ------------------------------------------------------------------------------------------- */
 
-static objd_status take_any(struct lane *lane, uint64_t size, struct chunk_shm **ret_chunk) {
+static objd_status take_any(struct lane *lane, uint64_t size, struct chunk_shm **ret_chunk)
+{
         uint32_t size_class = class_for(size + CHUNK_HEAD), number, n;
         objd_status r;
 
         if (size_class < N_CLASSES)
                 return slab_take(lane, size_class, ret_chunk);
         if (run_for(size + CHUNK_HEAD) > pool_of(lane)->n_blocks)
-                return fail(OBJD_E_NOMEM, "%llu bytes are more than the whole arena has", (unsigned long long)size);
+                return fail(OBJD_E_NOMEM, "%llu bytes are more than the whole arena has",
+                            (unsigned long long)size);
         n = (uint32_t)run_for(size + CHUNK_HEAD);
         r = run_take(lane, n, &number);
         if (r == OBJD_OK)
-                r = run_commit(lane, number, 1); /* its head is about to be written; the rest follows without the lock */
+                r = run_commit(lane, number,
+                               1); /* its head is about to be written; the rest follows without the lock */
         if (r)
                 return r;
         *ret_chunk = (struct chunk_shm *)block_data(lane, number);
@@ -312,7 +344,9 @@ static objd_status take_any(struct lane *lane, uint64_t size, struct chunk_shm *
         return OBJD_OK;
 }
 
-static objd_status take_once(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk) {
+static objd_status take_once(struct lane *lane, struct object_shm *object, uint64_t size,
+                             struct chunk_shm **ret_chunk)
+{
         struct chunk_shm *chunk = NULL;
         objd_status r = pool_begin(lane);
 
@@ -331,7 +365,8 @@ static objd_status take_once(struct lane *lane, struct object_shm *object, uint6
 }
 
 /* The system is only asked for a large chunk's memory once the chunk is ours and nobody waits for the lock. */
-static objd_status commit_run(struct lane *lane, struct chunk_shm *chunk) {
+static objd_status commit_run(struct lane *lane, struct chunk_shm *chunk)
+{
         objd_status r, r2;
 
         if (info_class(chunk->info) != CHUNK_CLASS_RUN)
@@ -343,7 +378,9 @@ static objd_status commit_run(struct lane *lane, struct chunk_shm *chunk) {
         return r2 ? r2 : r;
 }
 
-objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk) {
+objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t size,
+                      struct chunk_shm **ret_chunk)
+{
         for (int attempt = 0;; attempt++) {
                 objd_status r = take_once(lane, object, size, ret_chunk);
 
@@ -351,13 +388,15 @@ objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t siz
                         r = commit_run(lane, *ret_chunk);
                 if (r != OBJD_E_NOMEM || attempt)
                         return r;
-                pool_trim(lane); /* what free blocks and retired ones still keep may be just what is missing */
+                pool_trim(
+                        lane); /* what free blocks and retired ones still keep may be just what is missing */
         }
 }
 
 /* ---- Giving ------------------------------------------------------------------------------------------- */
 
-static objd_status move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to) {
+static objd_status move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to)
+{
         bool fresh = info_list(chunk->info) == CHUNK_TAKEN && to == CHUNK_DOOMED;
         objd_status r = list_remove(lane, chunk);
 
@@ -368,7 +407,8 @@ static objd_status move(struct lane *lane, struct chunk_shm *chunk, enum chunk_l
         return r;
 }
 
-objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to) {
+objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_list to)
+{
         objd_status r;
 
         if (!arena_at(lane->arena, arena_off(lane->arena, chunk), CHUNK_HEAD))
@@ -383,7 +423,8 @@ objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_lis
  * Whether some lane has pinned the chunk. The pinner counts, writes its pin, passes a full fence and looks at the
  * version again; here the version has been raised (or its lock taken) before the fence: one of the two sees the other.
  */
-static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk) {
+static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk)
+{
         struct arena *arena = lane->arena;
         uint64_t off = arena_off(arena, chunk), high = word_get(&arena->header->lanes_high);
 
@@ -406,7 +447,8 @@ static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk) {
  * After blocks have become free: their memory goes to the system if enough is kept already. That they are free is
  * committed first, since what is punched cannot be rolled back; the lock is kept, so that nobody takes them meanwhile.
  */
-static void shed(struct lane *lane, uint32_t number, uint32_t n) {
+static void shed(struct lane *lane, uint32_t number, uint32_t n)
+{
         if (pool_of(lane)->n_kept > KEEP_BLOCKS && blocks_grace(lane)) {
                 pool_checkpoint(lane);
                 (void)blocks_punch(lane, number, n);
@@ -414,7 +456,8 @@ static void shed(struct lane *lane, uint32_t number, uint32_t n) {
 }
 
 /* Cuts up to PUNCH_BLOCKS from the end of a large chunk: giving memory back is done in steps, each one short. */
-static objd_status give_tail(struct lane *lane, struct chunk_shm *chunk, uint32_t n) {
+static objd_status give_tail(struct lane *lane, struct chunk_shm *chunk, uint32_t n)
+{
         uint32_t number = block_of(lane->arena, chunk), run = info_run(chunk->info), left = run - n;
         objd_status r;
 
@@ -433,7 +476,8 @@ static objd_status give_tail(struct lane *lane, struct chunk_shm *chunk, uint32_
         return r;
 }
 
-static objd_status give_run(struct lane *lane, struct chunk_shm *chunk, bool *ret_done) {
+static objd_status give_run(struct lane *lane, struct chunk_shm *chunk, bool *ret_done)
+{
         uint32_t run = info_run(chunk->info), n = run > PUNCH_BLOCKS ? PUNCH_BLOCKS : run;
         objd_status r;
 
@@ -452,7 +496,8 @@ static objd_status give_run(struct lane *lane, struct chunk_shm *chunk, bool *re
         return r ? r : give_tail(lane, chunk, n);
 }
 
-static objd_status give_small(struct lane *lane, struct chunk_shm *chunk, uint32_t size_class) {
+static objd_status give_small(struct lane *lane, struct chunk_shm *chunk, uint32_t size_class)
+{
         uint32_t number = block_of(lane->arena, chunk);
         objd_status r = list_remove(lane, chunk);
 
@@ -466,7 +511,8 @@ static objd_status give_small(struct lane *lane, struct chunk_shm *chunk, uint32
 }
 
 /* One step of freeing a chunk, under the pool's lock. */
-static objd_status give_step(struct lane *lane, struct chunk_shm *chunk, bool *ret_done) {
+static objd_status give_step(struct lane *lane, struct chunk_shm *chunk, bool *ret_done)
+{
         uint32_t size_class = info_class(chunk->info);
         objd_status r;
 
@@ -477,10 +523,12 @@ static objd_status give_step(struct lane *lane, struct chunk_shm *chunk, bool *r
                 r = list_remove(lane, chunk);
                 return r ? r : list_insert(lane, chunk, CHUNK_IN_LIMBO);
         }
-        return size_class == CHUNK_CLASS_RUN ? give_run(lane, chunk, ret_done) : give_small(lane, chunk, size_class);
+        return size_class == CHUNK_CLASS_RUN ? give_run(lane, chunk, ret_done)
+                                             : give_small(lane, chunk, size_class);
 }
 
-objd_status pool_give(struct lane *lane, struct chunk_shm *chunk) {
+objd_status pool_give(struct lane *lane, struct chunk_shm *chunk)
+{
         bool done = false;
         objd_status r = OBJD_OK;
 

@@ -26,14 +26,16 @@ enum chunk_list {
 };
 
 /* info: magic 16 | pinnable 1 | fresh 1 | list 6 | class 8 (0xff: a run) | blocks or 0 32 */
-static inline uint64_t chunk_info(enum chunk_list list, uint32_t size_class, uint32_t run) {
+static inline uint64_t chunk_info(enum chunk_list list, uint32_t size_class, uint32_t run)
+{
         return CHUNK_MAGIC << 48 | (uint64_t)list << 40 | (uint64_t)(size_class & 0xff) << 32 | run;
 }
 
 #define CHUNK_CLASS_RUN 0xffu
 
 /* The list that a chunk stands in; CHUNK_FREE also if its head is damaged. */
-static inline enum chunk_list chunk_list_of(const struct chunk_shm *chunk) {
+static inline enum chunk_list chunk_list_of(const struct chunk_shm *chunk)
+{
         uint64_t info = word_get(&chunk->info);
 
         return info >> 48 == CHUNK_MAGIC ? (enum chunk_list)(info >> 40 & 0x3f) : CHUNK_FREE;
@@ -44,7 +46,8 @@ extern const uint32_t pool_class_size[N_CLASSES];
 /* Usable bytes behind the chunk's head; 0 if the head is damaged. */
 uint64_t chunk_size(const struct chunk_shm *chunk);
 
-static inline void *chunk_data(struct chunk_shm *chunk) {
+static inline void *chunk_data(struct chunk_shm *chunk)
+{
         return (uint8_t *)chunk + CHUNK_HEAD;
 }
 
@@ -55,7 +58,8 @@ uint64_t pool_round(uint64_t size);
  * A chunk with at least `size` bytes behind its head, into the lane's list of taken chunks; with object NULL, into its
  * list of chunks that a grown log lives in. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_BUSY
  */
-objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk);
+objd_status pool_take(struct lane *lane, struct object_shm *object, uint64_t size,
+                      struct chunk_shm **ret_chunk);
 
 /* Marks a chunk that the lane has just taken as one that may be pinned: it is looked for among pins before it is freed. */
 void chunk_make_pinnable(struct chunk_shm *chunk);

@@ -15,24 +15,29 @@
 /* Chunks in limbo that one trim tries; the rest is for the next one. */
 #define TRY_CHUNKS 64
 
-static uint32_t *list_of(struct lane *lane, uint64_t flags) {
+static uint32_t *list_of(struct lane *lane, uint64_t flags)
+{
         return flags & SLOT_IS_GROUP ? &pool_of(lane)->groups : &pool_of(lane)->slots;
 }
 
-static uint32_t width_of(uint64_t flags) {
+static uint32_t width_of(uint64_t flags)
+{
         return flags & SLOT_IS_GROUP ? GROUP_SLOTS : 1;
 }
 
-static uint64_t mask_of(uint64_t flags, uint32_t slot) {
+static uint64_t mask_of(uint64_t flags, uint32_t slot)
+{
         return (flags & SLOT_IS_GROUP ? 0xffffffffULL : 1ULL) << (slot % 64);
 }
 
 /* The slots that can be given out: slot 0 is the head, and a group needs all of its 32. */
-static uint64_t room_of(uint64_t flags) {
+static uint64_t room_of(uint64_t flags)
+{
         return flags & SLOT_IS_GROUP ? SLOTS_PER_BLOCK / GROUP_SLOTS - 1 : SLOTS_PER_BLOCK - 1;
 }
 
-static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_number) {
+static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_number)
+{
         struct pool_shm *pool = pool_of(lane);
         struct line_shm *lines;
         uint32_t number;
@@ -46,7 +51,8 @@ static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_n
         lines = (struct line_shm *)block_data(lane, number);
         for (uint32_t i = 0; i < BLOCK_SIZE / LINE_SIZE; i++)
                 for (uint32_t word = 0; word < LINE_SIZE / 8; word++)
-                        word_set((uint64_t *)&lines[i] + word, word ? 0 : pool->version_floor << LOCK_VERSION_SHIFT);
+                        word_set((uint64_t *)&lines[i] + word,
+                                 word ? 0 : pool->version_floor << LOCK_VERSION_SHIFT);
         word_set(&lines[0].word, flags & SLOT_IS_GROUP ? 0xffffffffULL : 1); /* used[0]: the head itself */
         word_set(&lines[1].word, 0); /* n_used: it stands where another block has a lock word */
         pool_set8(lane, &block_at(lane, number)->state, flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS);
@@ -55,7 +61,8 @@ static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_n
         return OBJD_OK;
 }
 
-static uint32_t find_slot(const struct slot_block_shm *head, uint64_t flags) {
+static uint32_t find_slot(const struct slot_block_shm *head, uint64_t flags)
+{
         for (uint32_t slot = width_of(flags); slot < SLOTS_PER_BLOCK; slot += width_of(flags))
                 if (!(head->used[slot / 64] & mask_of(flags, slot)))
                         return slot;
@@ -64,7 +71,8 @@ static uint32_t find_slot(const struct slot_block_shm *head, uint64_t flags) {
         return 0;
 }
 
-static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off) {
+static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off)
+{
         struct lane_shm *shm = lane->shm;
         uint32_t number = *list_of(lane, flags) - 1, slot;
         struct slot_block_shm *head;
@@ -97,7 +105,8 @@ static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_o
         return OBJD_OK;
 }
 
-objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off) {
+objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off)
+{
         if (lane->shm->n_new_slots >= LANE_SLOTS)
                 return fail(OBJD_E_LIMIT, "one operation cannot make more than %u objects", LANE_SLOTS);
         for (int attempt = 0;; attempt++) {
@@ -112,13 +121,15 @@ objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off
 }
 
 /* From now on nobody finds the block; who has found it before is waited for later. */
-static void retire(struct lane *lane, uint32_t number) {
+static void retire(struct lane *lane, uint32_t number)
+{
         pool_set8(lane, &block_at(lane, number)->state, BLOCK_RETIRED);
         block_link(lane, &pool_of(lane)->retired, number);
         pool_set(lane, &lane->arena->header->retire_count, lane->arena->header->retire_count + 1);
 }
 
-static uint64_t highest_version(struct lane *lane, uint32_t number) {
+static uint64_t highest_version(struct lane *lane, uint32_t number)
+{
         const struct line_shm *lines = (const struct line_shm *)block_data(lane, number);
         uint64_t highest = 0;
 
@@ -132,7 +143,8 @@ static uint64_t highest_version(struct lane *lane, uint32_t number) {
  * After a grace, with the lock held since before it: retired blocks are free blocks. Nobody can raise a version in one any
  * more, so it is now that the highest is known.
  */
-static objd_status reclaim(struct lane *lane, uint32_t number) {
+static objd_status reclaim(struct lane *lane, uint32_t number)
+{
         struct pool_shm *pool = pool_of(lane);
         uint64_t highest = highest_version(lane, number);
         objd_status r;
@@ -148,7 +160,8 @@ static objd_status reclaim(struct lane *lane, uint32_t number) {
         return r;
 }
 
-static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots) {
+static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots)
+{
         uint64_t flags = entry & SLOT_IS_GROUP, off = entry & ~SLOT_IS_GROUP;
         struct object_shm *object = arena_at(lane->arena, off, SLOT_SIZE);
         uint32_t number, slot;
@@ -178,7 +191,8 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
         return blocks_grace(lane) ? reclaim(lane, number) : OBJD_OK;
 }
 
-objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots) {
+objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots)
+{
         objd_status r = pool_begin(lane);
 
         return r ? r : pool_end(lane, give_slots(lane, entry, n_slots));
@@ -186,7 +200,8 @@ objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots
 
 /* ---- Trimming ----------------------------------------------------------------------------------------- */
 
-static void reclaim_retired(struct lane *lane) {
+static void reclaim_retired(struct lane *lane)
+{
         struct pool_shm *pool = pool_of(lane);
 
         if (pool_begin(lane))
@@ -198,14 +213,16 @@ static void reclaim_retired(struct lane *lane) {
 }
 
 /* Up to PUNCH_BLOCKS blocks in a row of one free run that have memory. */
-static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n) {
+static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n)
+{
         for (uint32_t bin = 0; bin < N_BINS; bin++)
                 for (uint32_t next = pool_of(lane)->bins[bin]; next; next = block_at(lane, next - 1)->next) {
                         uint32_t end = next - 1 + block_at(lane, next - 1)->run, first = next - 1, n = 0;
 
                         while (first < end && block_at(lane, first)->memory == MEMORY_NONE)
                                 first++;
-                        while (first + n < end && n < PUNCH_BLOCKS && block_at(lane, first + n)->memory != MEMORY_NONE)
+                        while (first + n < end && n < PUNCH_BLOCKS &&
+                               block_at(lane, first + n)->memory != MEMORY_NONE)
                                 n++;
                         *ret_first = first;
                         *ret_n = n;
@@ -215,7 +232,8 @@ static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n) {
         return false;
 }
 
-static bool punch_next(struct lane *lane) {
+static bool punch_next(struct lane *lane)
+{
         uint32_t first, n;
         bool punched = false;
 
@@ -228,7 +246,8 @@ static bool punch_next(struct lane *lane) {
 }
 
 /* Chunks that were pinned when they were freed; each is tried once, and goes to the list's head again if it still is. */
-static void empty_limbo(struct lane *lane) {
+static void empty_limbo(struct lane *lane)
+{
         struct pool_shm *pool = pool_of(lane);
         uint64_t first = word_get(&pool->limbo), off = first;
 
@@ -243,7 +262,8 @@ static void empty_limbo(struct lane *lane) {
         }
 }
 
-void pool_trim(struct lane *lane) {
+void pool_trim(struct lane *lane)
+{
         if (lane_is_stand_in(lane))
                 return;
         empty_limbo(lane);

@@ -402,7 +402,8 @@ static void look_at_links(struct check *check, const struct chunk_shm *chunk, ui
                 return;
         }
         /* One in limbo may be all that is left of its object. */
-        if (list_of(chunk) != CHUNK_OF_LOG && list_of(chunk) != CHUNK_IN_LIMBO && !check_slot_is_used(arena, chunk->owner))
+        if (list_of(chunk) != CHUNK_OF_LOG && list_of(chunk) != CHUNK_IN_LIMBO &&
+            !check_slot_is_used(arena, chunk->owner))
                 check_fail(check,
                            "the chunk at %#" PRIx64 " says that it belongs to an object at %#" PRIx64
                            ", where there is none",

@@ -21,12 +21,13 @@
 #include "object/value.h"
 
 #define GROUP_SIZE (DICT_GROUP * 8)
-#define SEGMENT_SMALL 8192u   /* chunks up to this hold slots and entries of a segment together */
-#define EXTENT_SIZE 16384u    /* chunks that entries of larger segments are appended to */
+#define SEGMENT_SMALL 8192u /* chunks up to this hold slots and entries of a segment together */
+#define EXTENT_SIZE 16384u  /* chunks that entries of larger segments are appended to */
 #define EXTENT_START (CHUNK_HEAD + 8)
-#define FIRST_BYTES 80u       /* what a first segment has room for: with it the chunk has 256 bytes */
-#define SPLIT_BYTES (128u << 10) /* a segment with more bytes than this is split, however few entries they are */
-#define SHRINK_BYTES 4096u    /* gaps below this are not worth a copy */
+#define FIRST_BYTES 80u /* what a first segment has room for: with it the chunk has 256 bytes */
+#define SPLIT_BYTES \
+        (128u << 10)       /* a segment with more bytes than this is split, however few entries they are */
+#define SHRINK_BYTES 4096u /* gaps below this are not worth a copy */
 #define DEPTH_MAX 40u
 
 /* Slots that may be in use before probes get long: seven eighths. */
@@ -43,7 +44,8 @@ uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, si
 static objd_status no_key_type(const objd_value *value, objd_type declared)
 {
         if (value->type != OBJD_INT && value->type != OBJD_STR && value->type != OBJD_BYTES)
-                return fail(OBJD_E_TYPE, "a key is an int, a str or bytes, not a %s", value_type_name(value->type));
+                return fail(OBJD_E_TYPE, "a key is an int, a str or bytes, not a %s",
+                            value_type_name(value->type));
         return value_check_type(value, declared, "key");
 }
 
@@ -63,18 +65,21 @@ objd_status key_make(const struct arena *arena, uint64_t config, const objd_valu
                 r = value_check(value);
         if (r)
                 return r;
-        *ret_key = (struct key){ data, (uint32_t)size, value->type, key_hash(arena, value->type, data, size) };
+        *ret_key =
+                (struct key){ data, (uint32_t)size, value->type, key_hash(arena, value->type, data, size) };
         return OBJD_OK;
 }
 
-static uint64_t table_word(const struct arena *arena, const struct chunk_shm *chunk, uint32_t groups, uint32_t depth)
+static uint64_t table_word(const struct arena *arena, const struct chunk_shm *chunk, uint32_t groups,
+                           uint32_t depth)
 {
         return (uint64_t)groups << 48 | arena_off(arena, chunk) | depth;
 }
 
 static uint64_t pack_shape(const struct segment_numbers *n)
 {
-        return (uint64_t)n->groups | (uint64_t)n->depth << 16 | (uint64_t)n->used << 32 | (uint64_t)n->live << 48;
+        return (uint64_t)n->groups | (uint64_t)n->depth << 16 | (uint64_t)n->used << 32 |
+               (uint64_t)n->live << 48;
 }
 
 static uint64_t pack_pair(uint32_t low, uint32_t high)
@@ -84,7 +89,8 @@ static uint64_t pack_pair(uint32_t low, uint32_t high)
 
 struct segment_numbers segment_numbers(const struct segment_shm *segment)
 {
-        uint64_t shape = word_get(&segment->shape), fill = word_get(&segment->fill), bytes = word_get(&segment->bytes);
+        uint64_t shape = word_get(&segment->shape), fill = word_get(&segment->fill),
+                 bytes = word_get(&segment->bytes);
 
         return (struct segment_numbers){
                 .groups = (uint16_t)shape,
@@ -146,11 +152,13 @@ static struct entry_shm *entry_at(const struct arena *arena, uint64_t slot)
 {
         struct entry_shm *entry = arena_at(arena, slot_off_of(slot), sizeof(*entry));
 
-        return entry && arena_has(arena, slot_off_of(slot), entry_size(word_get(&entry->head))) ? entry : NULL;
+        return entry && arena_has(arena, slot_off_of(slot), entry_size(word_get(&entry->head))) ? entry
+                                                                                                : NULL;
 }
 
 /* The slot with this key; NULL if there is none, or if something on the way is damaged. */
-static uint64_t *find_slot(const struct arena *arena, struct segment_shm *segment, uint32_t groups, const struct key *key)
+static uint64_t *find_slot(const struct arena *arena, struct segment_shm *segment, uint32_t groups,
+                           const struct key *key)
 {
         uint32_t group = hash_group(key->hash, groups);
         uint64_t tag = hash_tag(key->hash);
@@ -166,7 +174,8 @@ static uint64_t *find_slot(const struct arena *arena, struct segment_shm *segmen
                         if (slots[i] >> 37 != tag || slots[i] <= SLOT_GONE)
                                 continue;
                         entry = entry_at(arena, slots[i]);
-                        if (entry && (entry->head & 0xffff) == (key->type | key->size << 4) && key_matches(entry, key))
+                        if (entry && (entry->head & 0xffff) == (key->type | key->size << 4) &&
+                            key_matches(entry, key))
                                 return &slots[i];
                 }
                 if (empty)
@@ -210,7 +219,8 @@ static objd_status find(struct lane *lane, struct line_shm *line, const struct k
         return OBJD_OK;
 }
 
-objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key, struct entry_shm **ret_entry)
+objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key,
+                      struct entry_shm **ret_entry)
 {
         struct segment_shm *segment;
         uint64_t *place, *slot;
@@ -277,8 +287,9 @@ static objd_status builder_begin(struct builder *b, uint32_t entries, uint64_t b
 }
 
 /* Makes room for an entry at the end of the last extent, or in a new one, and gives its place. */
-static objd_status append_place(struct lane *lane, struct object_shm *object, struct segment_numbers *n, uint64_t extent,
-                                uint64_t size, struct chunk_shm **ret_extent, struct entry_shm **ret_entry)
+static objd_status append_place(struct lane *lane, struct object_shm *object, struct segment_numbers *n,
+                                uint64_t extent, uint64_t size, struct chunk_shm **ret_extent,
+                                struct entry_shm **ret_entry)
 {
         struct chunk_shm *chunk = arena_at(lane->arena, extent, CHUNK_HEAD);
 
@@ -334,7 +345,8 @@ static uint64_t builder_end(struct builder *b)
 /* Calls fn for each entry of a segment, with its hash. */
 typedef objd_status (*entry_fn)(void *context, const struct entry_shm *entry, uint64_t hash);
 
-static objd_status each_entry(struct lane *lane, struct segment_shm *segment, uint32_t groups, entry_fn fn, void *context)
+static objd_status each_entry(struct lane *lane, struct segment_shm *segment, uint32_t groups, entry_fn fn,
+                              void *context)
 {
         objd_status r = OBJD_OK;
 
@@ -347,7 +359,8 @@ static objd_status each_entry(struct lane *lane, struct segment_shm *segment, ui
                 if (!entry)
                         return damaged("an entry lies outside the arena");
                 r = fn(context, entry,
-                       key_hash(lane->arena, entry_key_type(entry->head), entry->data, entry_key_size(entry->head)));
+                       key_hash(lane->arena, entry_key_type(entry->head), entry->data,
+                                entry_key_size(entry->head)));
         }
         return r;
 }
@@ -378,8 +391,8 @@ static objd_status add_to_builder(void *context, const struct entry_shm *entry, 
 }
 
 /* The same entries in a new segment: larger or smaller as they need, and without gaps. */
-static objd_status rebuild(struct lane *lane, struct object_shm *object, struct segment_shm *segment, uint64_t need,
-                           uint32_t global_depth, uint64_t *first)
+static objd_status rebuild(struct lane *lane, struct object_shm *object, struct segment_shm *segment,
+                           uint64_t need, uint32_t global_depth, uint64_t *first)
 {
         struct segment_numbers n = segment_numbers(segment);
         struct builder b = { .lane = lane, .object = object };
@@ -459,8 +472,8 @@ static objd_status double_directory(struct lane *lane, struct object_shm *object
         return OBJD_OK;
 }
 
-static objd_status split(struct lane *lane, struct object_shm *object, struct segment_shm *segment, uint64_t need,
-                         uint32_t global_depth, uint64_t *first)
+static objd_status split(struct lane *lane, struct object_shm *object, struct segment_shm *segment,
+                         uint64_t need, uint32_t global_depth, uint64_t *first)
 {
         struct segment_numbers n = segment_numbers(segment);
         struct halves halves = { .depth = n.depth + 1 };
@@ -470,7 +483,8 @@ static objd_status split(struct lane *lane, struct object_shm *object, struct se
 
         for (int half = 0; half < 2 && r == OBJD_OK; half++) {
                 halves.b[half] = (struct builder){ .lane = lane, .object = object };
-                r = builder_begin(&halves.b[half], count.entries[half] + 1, count.bytes[half] + need, n.depth + 1);
+                r = builder_begin(&halves.b[half], count.entries[half] + 1, count.bytes[half] + need,
+                                  n.depth + 1);
         }
         if (r == OBJD_OK)
                 r = each_entry(lane, segment, n.groups, add_to_half, &halves);
@@ -547,11 +561,12 @@ static objd_status shard(struct lane *lane, struct object_shm *object, struct se
 }
 
 /* Gives a segment that has no room for an entry of `size` bytes more room; the caller looks everything up again. */
-static objd_status make_room(struct lane *lane, struct object_shm *object, struct line_shm *line, uint64_t hash,
-                             struct segment_shm *segment, uint64_t need)
+static objd_status make_room(struct lane *lane, struct object_shm *object, struct line_shm *line,
+                             uint64_t hash, struct segment_shm *segment, uint64_t need)
 {
         struct segment_numbers n = segment_numbers(segment);
-        bool is_full = n.live > slots_limit(DICT_GROUPS_MAX) * 2 / 3 || (n.live_bytes > SPLIT_BYTES && n.live > 1);
+        bool is_full =
+                n.live > slots_limit(DICT_GROUPS_MAX) * 2 / 3 || (n.live_bytes > SPLIT_BYTES && n.live > 1);
         uint32_t global_depth = table_depth(line->root[0]);
         uint64_t *first;
 
@@ -582,7 +597,8 @@ struct stored {
         uint64_t chunk; /* 0: inline */
 };
 
-static objd_status store_value(struct lane *lane, struct object_shm *object, const objd_value *value, struct stored *ret)
+static objd_status store_value(struct lane *lane, struct object_shm *object, const objd_value *value,
+                               struct stored *ret)
 {
         struct chunk_shm *chunk;
         objd_status r;
@@ -616,11 +632,13 @@ static objd_status free_value(struct lane *lane, struct entry_shm *entry)
         return chunk ? txn_free(lane, chunk) : damaged("a big value lies outside the arena");
 }
 
-objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value, objd_buf *buf)
+objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value,
+                           objd_buf *buf)
 {
         uint64_t head = entry->head, size = entry_value_size(head);
         const void *from = entry_value(entry, head);
-        objd_status r = buf_grow(buf, at + round8(size) ? at + round8(size) : 8); /* also an empty value is somewhere */
+        objd_status r = buf_grow(buf, at + round8(size) ? at + round8(size)
+                                                        : 8); /* also an empty value is somewhere */
 
         if (r)
                 return r;
@@ -636,7 +654,8 @@ objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at
 /* ---- The operations ----------------------------------------------------------------------------------- */
 
 /* Overwrites in place if the new value takes the same room. Returns whether it did. */
-static bool replace_in_place(struct lane *lane, struct entry_shm *entry, const struct key *key, const struct stored *stored)
+static bool replace_in_place(struct lane *lane, struct entry_shm *entry, const struct key *key,
+                             const struct stored *stored)
 {
         uint64_t head = make_head(key, stored), size = entry_inline_size(head);
 
@@ -651,8 +670,8 @@ static bool replace_in_place(struct lane *lane, struct entry_shm *entry, const s
 }
 
 /* Writes a new entry where nobody looks yet; the caller stores the slot. */
-static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct key *key, const struct stored *stored,
-                       uint64_t sequence)
+static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct key *key,
+                       const struct stored *stored, uint64_t sequence)
 {
         uint64_t head = make_head(key, stored);
 
@@ -671,8 +690,8 @@ static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct 
  * Appends an entry to the key's segment and sets its slot: the old entry's, which then is a gap, or a free one.
  * ret_done is false if there was no room; room has been made then.
  */
-static objd_status append(struct lane *lane, struct object_shm *object, const struct key *key, const struct stored *stored,
-                          bool *ret_done)
+static objd_status append(struct lane *lane, struct object_shm *object, const struct key *key,
+                          const struct stored *stored, bool *ret_done)
 {
         struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         uint64_t size = entry_size(make_head(key, stored)), *place, *slot, sequence;
@@ -697,8 +716,9 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
         if (slot)
                 old = entry_at(lane->arena, *slot);
         if ((!slot && n.used >= slots_limit(n.groups)) ||
-            (n.tail_size - n.tail_used < size && (n.dead_bytes > n.live_bytes / 4 + size || n.live_bytes > SPLIT_BYTES ||
-                                                  (n.groups < DICT_GROUPS_MAX && n.tail_size < SEGMENT_SMALL))))
+            (n.tail_size - n.tail_used < size &&
+             (n.dead_bytes > n.live_bytes / 4 + size || n.live_bytes > SPLIT_BYTES ||
+              (n.groups < DICT_GROUPS_MAX && n.tail_size < SEGMENT_SMALL))))
                 return make_room(lane, object, line, key->hash, segment, size);
         r = append_place(lane, object, &n, segment->extent, size, &extent, &entry);
         if (r)
@@ -730,7 +750,8 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
         return OBJD_OK;
 }
 
-objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key, const objd_value *value)
+objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key,
+                     const objd_value *value)
 {
         struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         struct entry_shm *entry;
@@ -788,7 +809,8 @@ static objd_status drop_directory(struct lane *lane, struct line_shm *line)
 
         if (line->root[1] || !depth)
                 return OBJD_OK;
-        words = depth <= DEPTH_MAX ? arena_at(lane->arena, table_off(root) + CHUNK_HEAD, 8ULL << depth) : NULL;
+        words = depth <= DEPTH_MAX ? arena_at(lane->arena, table_off(root) + CHUNK_HEAD, 8ULL << depth)
+                                   : NULL;
         if (!words)
                 return damaged("its directory lies outside the arena");
         for (uint64_t i = 0; i < 1ULL << depth; i++)
@@ -799,8 +821,8 @@ static objd_status drop_directory(struct lane *lane, struct line_shm *line)
 }
 
 /* Gives the memory of gaps back. A full arena is no reason to fail: the deletion itself needs no memory. */
-static objd_status shrink(struct lane *lane, struct object_shm *object, struct line_shm *line, const struct key *key,
-                          struct segment_shm *segment)
+static objd_status shrink(struct lane *lane, struct object_shm *object, struct line_shm *line,
+                          const struct key *key, struct segment_shm *segment)
 {
         struct segment_numbers n = segment_numbers(segment);
         objd_status r = OBJD_OK;

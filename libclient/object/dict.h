@@ -22,7 +22,8 @@
 #define SLOT_GONE 1ULL
 
 /* @return OBJD_OK, OBJD_E_TYPE, OBJD_E_TOOBIG, OBJD_E_INVAL; the key points into the value. */
-objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value, struct key *ret_key);
+objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value,
+                     struct key *ret_key);
 
 uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, size_t size);
 
@@ -150,7 +151,8 @@ static inline struct segment_shm *segment_at(const struct arena *arena, uint64_t
 
         if (!groups || groups > DICT_GROUPS_MAX)
                 return NULL;
-        return arena_at(arena, table_off(word) + CHUNK_HEAD, sizeof(struct segment_shm) + (uint64_t)groups * DICT_GROUP * 8);
+        return arena_at(arena, table_off(word) + CHUNK_HEAD,
+                        sizeof(struct segment_shm) + (uint64_t)groups * DICT_GROUP * 8);
 }
 
 /*
@@ -183,15 +185,18 @@ objd_status dict_count(struct lane *lane, struct objd_object *dict, uint64_t *re
 /* Calls that change a dict; the line that guards the key is locked. They are parts of an operation: see txn.h. */
 
 /* The key's entry, NULL if there is none. */
-objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key, struct entry_shm **ret_entry);
-objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key, const objd_value *value);
+objd_status dict_find(struct lane *lane, struct line_shm *line, const struct key *key,
+                      struct entry_shm **ret_entry);
+objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key,
+                     const objd_value *value);
 objd_status dict_remove(struct lane *lane, struct object_shm *object, const struct key *key);
 /* Some entry of a line that has one. */
 objd_status dict_some(struct lane *lane, struct line_shm *line, struct entry_shm **ret_entry);
 objd_status dict_clear_all(struct lane *lane, struct object_shm *object);
 
 /* Copies an entry's value out; the entry's line is locked or frozen. */
-objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value, objd_buf *buf);
+objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value,
+                           objd_buf *buf);
 
 /* Without locks. @return OBJD_E_NOTFOUND; ret_value NULL only asks whether the key is there. */
 objd_status dict_read(struct objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);

@@ -67,7 +67,8 @@ static objd_status plan_again(struct op *op, struct plan *plan)
 
         if (op->line->serial != op->object->serial)
                 return OP_PLAN_AGAIN;
-        if (op->line == &object->line ? (object->line.root[0] & DICT_SHARDED) != 0 : !dict_has_shard(op->object, op->line))
+        if (op->line == &object->line ? (object->line.root[0] & DICT_SHARDED) != 0
+                                      : !dict_has_shard(op->object, op->line))
                 return OP_PLAN_AGAIN;
         return plan_add(plan, op->line);
 }
@@ -84,9 +85,11 @@ static objd_status check_op(const struct op *op)
         if (r == OBJD_OK && op->value)
                 r = value_check(op->value);
         if (r == OBJD_OK && op->code == OP_DICT_ADD_INT)
-                r = value_check_type(&(objd_value){ .type = OBJD_INT }, object_value_type(op->object->config), "sum");
+                r = value_check_type(&(objd_value){ .type = OBJD_INT }, object_value_type(op->object->config),
+                                     "sum");
         if (r == OBJD_OK && op->code == OP_DICT_ADD_FLOAT)
-                r = value_check_type(&(objd_value){ .type = OBJD_FLOAT }, object_value_type(op->object->config), "sum");
+                r = value_check_type(&(objd_value){ .type = OBJD_FLOAT },
+                                     object_value_type(op->object->config), "sum");
         return r;
 }
 
@@ -160,7 +163,8 @@ static objd_status no_key(const struct op *op)
         return fail(OBJD_E_NOTFOUND, "%s has no such key", object_label(op->object));
 }
 
-static objd_status read_current(struct lane *lane, struct entry_shm *entry, objd_buf *buf, objd_value *ret_value)
+static objd_status read_current(struct lane *lane, struct entry_shm *entry, objd_buf *buf,
+                                objd_value *ret_value)
 {
         return dict_value_out(lane, entry, 0, ret_value, buf);
 }
@@ -187,7 +191,8 @@ static objd_status apply_cas(struct lane *lane, struct op *op, const struct key 
         return entry ? dict_remove(lane, object, key) : OBJD_OK;
 }
 
-static objd_status apply_add_int(struct lane *lane, struct op *op, const struct key *key, struct entry_shm *entry)
+static objd_status apply_add_int(struct lane *lane, struct op *op, const struct key *key,
+                                 struct entry_shm *entry)
 {
         int64_t sum = op->u.integer, old = 0;
 
@@ -201,7 +206,8 @@ static objd_status apply_add_int(struct lane *lane, struct op *op, const struct 
         return dict_put(lane, op->object->shm, key, &op->result);
 }
 
-static objd_status apply_add_float(struct lane *lane, struct op *op, const struct key *key, struct entry_shm *entry)
+static objd_status apply_add_float(struct lane *lane, struct op *op, const struct key *key,
+                                   struct entry_shm *entry)
 {
         double old = 0;
 
@@ -338,7 +344,8 @@ struct dict_check {
         uint64_t entries;
 };
 
-static void check_entry(struct dict_check *c, const struct segment_shm *segment, uint64_t slot, struct segment_numbers *met)
+static void check_entry(struct dict_check *c, const struct segment_shm *segment, uint64_t slot,
+                        struct segment_numbers *met)
 {
         struct arena *arena = c->check->arena;
         struct entry_shm *entry = arena_at(arena, slot_off_of(slot), sizeof(*entry));
@@ -381,21 +388,23 @@ static void check_segment(struct dict_check *c, uint64_t word)
         struct segment_shm *segment = segment_at(c->check->arena, word);
         struct segment_numbers n, met = { 0 };
 
-        if (!segment || !check_chunk(c->check, table_off(word), sizeof(*segment) + table_groups(word) * DICT_GROUP * 8ULL)) {
+        if (!segment || !check_chunk(c->check, table_off(word),
+                                     sizeof(*segment) + table_groups(word) * DICT_GROUP * 8ULL)) {
                 check_fail(c->check, "a segment lies outside the arena");
                 return;
         }
         n = segment_numbers(segment);
         if (n.groups != table_groups(word))
-                check_fail(c->check, "a segment has %u groups and its directory says %u", n.groups, table_groups(word));
+                check_fail(c->check, "a segment has %u groups and its directory says %u", n.groups,
+                           table_groups(word));
         for (uint32_t i = 0; i < table_groups(word) * DICT_GROUP; i++) {
                 met.used += segment->slots[i] != 0;
                 if (segment->slots[i] > SLOT_GONE)
                         check_entry(c, segment, segment->slots[i], &met);
         }
         if (met.used != n.used || met.live != n.live || met.live_bytes != n.live_bytes)
-                check_fail(c->check, "a segment says %u slots, %u entries, %u bytes and has %u, %u, %u", n.used, n.live,
-                           n.live_bytes, met.used, met.live, met.live_bytes);
+                check_fail(c->check, "a segment says %u slots, %u entries, %u bytes and has %u, %u, %u",
+                           n.used, n.live, n.live_bytes, met.used, met.live, met.live_bytes);
         if (n.tail_used > n.tail_size)
                 check_fail(c->check, "a segment's last extent is over full");
         check_extents(c, segment);

@@ -29,8 +29,9 @@ struct view {
         struct line_shm *line;
         uint64_t version;
         uint64_t outer; /* of a shard: the version of the object's line under which it was found */
-        uint64_t limit; /* arena_limit(), loaded after the version: what that version leads to lies below it */
-        bool locked;    /* the line is held by the lane: nothing changes */
+        uint64_t
+                limit; /* arena_limit(), loaded after the version: what that version leads to lies below it */
+        bool locked;   /* the line is held by the lane: nothing changes */
 };
 
 ALWAYS_INLINE bool still_valid(const struct view *view)
@@ -57,9 +58,9 @@ ALWAYS_INLINE struct segment_shm *view_segment(const struct view *view, uint64_t
 {
         uint64_t groups = table_groups(word);
 
-        return groups - 1 < DICT_GROUPS_MAX
-                       ? view_at(view, table_off(word) + CHUNK_HEAD, sizeof(struct segment_shm) + groups * DICT_GROUP * 8)
-                       : NULL;
+        return groups - 1 < DICT_GROUPS_MAX ? view_at(view, table_off(word) + CHUNK_HEAD,
+                                                      sizeof(struct segment_shm) + groups * DICT_GROUP * 8)
+                                            : NULL;
 }
 
 objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
@@ -72,11 +73,13 @@ objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash
                 bool sharded = word_get(&line->root[0]) & DICT_SHARDED;
                 objd_status r;
 
-                if ((lock_version_is_stable(version) && lock_read_valid(line, version)) || lock_is_held(lane, line)) {
+                if ((lock_version_is_stable(version) && lock_read_valid(line, version)) ||
+                    lock_is_held(lane, line)) {
                         if (serial != dict->serial)
                                 return object_gone(dict);
                         if (sharded && !shards)
-                                return fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena", object_label(dict));
+                                return fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena",
+                                            object_label(dict));
                         *ret_line = shards ? &shards[hash_shard(hash)] : line;
                         return OBJD_OK;
                 }
@@ -97,7 +100,8 @@ bool dict_has_shard(const struct objd_object *dict, const struct line_shm *shard
 }
 
 /* The table word for this hash, 0 if nothing is there; the depth is that of the directory. */
-ALWAYS_INLINE objd_status load_table_word(const struct view *view, uint64_t hash, uint64_t *ret_word, uint32_t *ret_depth)
+ALWAYS_INLINE objd_status load_table_word(const struct view *view, uint64_t hash, uint64_t *ret_word,
+                                          uint32_t *ret_depth)
 {
         uint64_t root = word_get(&view->line->root[0]);
         uint32_t depth = table_depth(root);
@@ -122,13 +126,15 @@ ALWAYS_INLINE struct entry_shm *load_entry(const struct view *view, uint64_t slo
         if (!entry || !still_valid(view))
                 return NULL;
         *ret_head = word_get(&entry->head);
-        if (!still_valid(view) || !arena_has_below(view->lane->arena, view->limit, slot_off_of(slot), entry_size(*ret_head)))
+        if (!still_valid(view) ||
+            !arena_has_below(view->lane->arena, view->limit, slot_off_of(slot), entry_size(*ret_head)))
                 return NULL;
         return entry;
 }
 
 /* The key's entry; OBJD_E_NOTFOUND without a sentence if there is none (the caller validates and speaks). */
-ALWAYS_INLINE objd_status find(const struct view *view, const struct key *key, struct entry_shm **ret_entry, uint64_t *ret_head)
+ALWAYS_INLINE objd_status find(const struct view *view, const struct key *key, struct entry_shm **ret_entry,
+                               uint64_t *ret_head)
 {
         uint64_t word, tag = hash_tag(key->hash);
         uint32_t depth, groups, group;
@@ -157,7 +163,8 @@ ALWAYS_INLINE objd_status find(const struct view *view, const struct key *key, s
                         *ret_entry = load_entry(view, slot, ret_head);
                         if (!*ret_entry)
                                 return again_or(view, "an entry lies outside the arena");
-                        if ((*ret_head & 0xffff) == (key->type | key->size << 4) && key_matches(*ret_entry, key))
+                        if ((*ret_head & 0xffff) == (key->type | key->size << 4) &&
+                            key_matches(*ret_entry, key))
                                 return OBJD_OK;
                 }
                 if (empty)
@@ -168,7 +175,8 @@ ALWAYS_INLINE objd_status find(const struct view *view, const struct key *key, s
 }
 
 /* Where an entry's value is: in the entry, or in a chunk of its own. */
-ALWAYS_INLINE objd_status load_value(const struct view *view, struct entry_shm *entry, uint64_t head, const void **ret_from)
+ALWAYS_INLINE objd_status load_value(const struct view *view, struct entry_shm *entry, uint64_t head,
+                                     const void **ret_from)
 {
         uint64_t *value = entry_value(entry, head);
 
@@ -176,10 +184,12 @@ ALWAYS_INLINE objd_status load_value(const struct view *view, struct entry_shm *
         if (!entry_is_big(head))
                 return OBJD_OK;
         *ret_from = view_at(view, word_get(value) + VALUE_CHUNK_DATA, round8(entry_value_size(head)));
-        return *ret_from && still_valid(view) ? OBJD_OK : again_or(view, "a big value lies outside the arena");
+        return *ret_from && still_valid(view) ? OBJD_OK
+                                              : again_or(view, "a big value lies outside the arena");
 }
 
-ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *entry, uint64_t head, objd_buf *buf)
+ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *entry, uint64_t head,
+                                     objd_buf *buf)
 {
         const void *from;
         objd_status r = load_value(view, entry, head, &from);
@@ -217,7 +227,8 @@ static objd_status read_locked(struct view view, read_fn fn, void *context)
 }
 
 /* The line that guards the hash: the object's own, whose version the caller looks at, or a shard, with the object's version. */
-ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash, struct view *view)
+ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash,
+                                 struct view *view)
 {
         struct line_shm *line = &dict->shm->line, *shards;
         uint64_t root;
@@ -230,20 +241,22 @@ ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, ui
         if (!(root & DICT_SHARDED))
                 return OBJD_OK;
         shards = view_at(view, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE);
-        if (__builtin_expect(!lock_version_is_stable(view->outer) || !lock_read_valid(line, view->outer), 0)) {
+        if (__builtin_expect(!lock_version_is_stable(view->outer) || !lock_read_valid(line, view->outer),
+                             0)) {
                 r = lock_wait_stable(lane, line);
                 return r ? r : READ_AGAIN;
         }
         if (__builtin_expect(!shards, 0))
                 return word_get(&line->serial) == dict->serial
-                               ? fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena", object_label(dict))
+                               ? fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena",
+                                      object_label(dict))
                                : object_gone(dict);
         view->line = &shards[hash_shard(hash)];
         return OBJD_OK;
 }
 
-ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict, uint64_t hash, int collisions, read_fn fn,
-                             void *context)
+ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict, uint64_t hash,
+                                    int collisions, read_fn fn, void *context)
 {
         struct view view = { .lane = lane };
         objd_status r = locate(lane, dict, hash, &view);
@@ -293,7 +306,8 @@ ALWAYS_INLINE objd_status check_owner(const struct view *view, const struct objd
                 return word_get(&view->line->config) & OBJECT_POISONED ? object_verify(dict) : OBJD_OK;
         }
         /* The object itself may be there still, with other shards or none: then its line says so next time. */
-        return still_valid(view) && word_get(&dict->shm->line.serial) != dict->serial ? object_gone(dict) : READ_AGAIN;
+        return still_valid(view) && word_get(&dict->shm->line.serial) != dict->serial ? object_gone(dict)
+                                                                                      : READ_AGAIN;
 }
 
 struct get_request {
@@ -323,12 +337,15 @@ ALWAYS_INLINE objd_status get_step(const struct view *view, void *context)
 static objd_status no_key(const struct objd_object *dict, const objd_value *key)
 {
         if (key->type == OBJD_INT)
-                return fail(OBJD_E_NOTFOUND, "%s has no key %lld", object_label(dict), (long long)key->u.integer);
+                return fail(OBJD_E_NOTFOUND, "%s has no key %lld", object_label(dict),
+                            (long long)key->u.integer);
         return fail(OBJD_E_NOTFOUND, "%s has no key \"%.*s\"", object_label(dict),
-                    key->type == OBJD_STR ? (int)(key->size < 64 ? key->size : 64) : 0, (const char *)key->data);
+                    key->type == OBJD_STR ? (int)(key->size < 64 ? key->size : 64) : 0,
+                    (const char *)key->data);
 }
 
-objd_status dict_read(struct objd_object *dict, const objd_value *key_value, objd_value *ret_value, objd_buf *buf)
+objd_status dict_read(struct objd_object *dict, const objd_value *key_value, objd_value *ret_value,
+                      objd_buf *buf)
 {
         struct get_request get = { .dict = dict, .value = ret_value, .buf = buf };
         struct key key;
@@ -372,8 +389,8 @@ static objd_status pin_step(const struct view *view, void *context)
         return still_valid(view) ? OBJD_OK : READ_AGAIN;
 }
 
-objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, struct lane_shm *lane, uint32_t pin,
-                     objd_value *ret_value, objd_buf *buf)
+objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, struct lane_shm *lane,
+                     uint32_t pin, objd_value *ret_value, objd_buf *buf)
 {
         struct get_request get = { .dict = dict, .buf = buf, .pin_lane = lane, .pin = pin };
         struct key key;
@@ -387,14 +404,15 @@ objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, stru
                 return no_key(dict, key_value);
         if (r)
                 return r;
-        return value_decode(entry_value_type(get.head), get.pinned ? get.pinned : buf->data, entry_value_size(get.head),
-                            ret_value);
+        return value_decode(entry_value_type(get.head), get.pinned ? get.pinned : buf->data,
+                            entry_value_size(get.head), ret_value);
 }
 
 /* ---- Walking ------------------------------------------------------------------------------------------ */
 
 /* Adds a segment's entries from `from` on to the items. */
-static objd_status add_entries(const struct view *view, uint64_t word, uint64_t from, struct items_builder *items)
+static objd_status add_entries(const struct view *view, uint64_t word, uint64_t from,
+                               struct items_builder *items)
 {
         const struct segment_shm *segment = segment_at(view->lane->arena, word);
 
@@ -413,14 +431,16 @@ static objd_status add_entries(const struct view *view, uint64_t word, uint64_t 
                         return again_or(view, "an entry lies outside the arena");
                 r = load_value(view, entry, head, &value);
                 if (r == OBJD_OK)
-                        r = items_add(items, (objd_type)entry_key_type(head), entry->data, entry_key_size(head),
-                                      entry_value_type(head), value, entry_value_size(head));
+                        r = items_add(items, (objd_type)entry_key_type(head), entry->data,
+                                      entry_key_size(head), entry_value_type(head), value,
+                                      entry_value_size(head));
                 if (r)
                         return r;
                 if (from) {
                         const uint8_t *key = items->bytes + (uintptr_t)items->item[items->len - 1].key.data;
 
-                        if (key_hash(view->lane->arena, entry_key_type(head), key, entry_key_size(head)) < from)
+                        if (key_hash(view->lane->arena, entry_key_type(head), key, entry_key_size(head)) <
+                            from)
                                 items_cut(items, items->len - 1);
                 }
         }
@@ -468,7 +488,9 @@ objd_status dict_step(struct objd_object *dict, struct dict_position *position, 
         objd_status r = OBJD_OK;
 
         while (r == OBJD_OK && !position->end && items->len == len) {
-                struct step_request step = { .dict = dict, .from = position->hash, .items = items, .len = len };
+                struct step_request step = {
+                        .dict = dict, .from = position->hash, .items = items, .len = len
+                };
 
                 r = read_line(dict, position->hash, walk_step, &step);
                 if (r)
@@ -501,7 +523,8 @@ static objd_status count_once(struct lane *lane, struct objd_object *dict, uint6
                         r = lock_wait_stable(lane, &first[i]);
                         return r ? r : READ_AGAIN;
                 }
-                if (word_get(&first[i].serial) != dict->serial || (word_get(&first[i].root[0]) & DICT_SHARDED))
+                if (word_get(&first[i].serial) != dict->serial ||
+                    (word_get(&first[i].root[0]) & DICT_SHARDED))
                         return READ_AGAIN;
                 sum += word_get(&first[i].root[1]);
         }
@@ -607,9 +630,11 @@ static objd_status collect_segment(struct view *view, uint64_t word, struct coll
         for (uint32_t i = 0; r == OBJD_OK && i < table_groups(word) * DICT_GROUP; i++)
                 if (segment->slots[i] > SLOT_GONE) {
                         if (n >= c->room)
-                                return fail(OBJD_E_CORRUPT, "the dict is damaged: it has more entries than it counts");
-                        c->sequences[n++] =
-                                ((struct entry_shm *)(view->lane->arena->base + slot_off_of(segment->slots[i])))->sequence;
+                                return fail(OBJD_E_CORRUPT,
+                                            "the dict is damaged: it has more entries than it counts");
+                        c->sequences[n++] = ((struct entry_shm *)(view->lane->arena->base +
+                                                                  slot_off_of(segment->slots[i])))
+                                                    ->sequence;
                 }
         return r;
 }
@@ -631,7 +656,8 @@ static objd_status collect_line(struct view *view, struct collector *c)
                         uint32_t local = segment ? segment_numbers(segment).depth : depth;
 
                         if (!segment || local > depth)
-                                return fail(OBJD_E_CORRUPT, "the dict is damaged: a segment lies outside the arena");
+                                return fail(OBJD_E_CORRUPT,
+                                            "the dict is damaged: a segment lies outside the arena");
                         n = 1ULL << (depth - local);
                         r = collect_segment(view, word, c);
                 }

@@ -32,7 +32,8 @@ objd_status directory_check_name(const char *name)
         if (!size)
                 return fail(OBJD_E_INVAL, "an object's name has at least one byte");
         if (size > OBJD_NAME_MAX)
-                return fail(OBJD_E_TOOBIG, "the name has %zu bytes; a name has at most %u", size, OBJD_NAME_MAX);
+                return fail(OBJD_E_TOOBIG, "the name has %zu bytes; a name has at most %u", size,
+                            OBJD_NAME_MAX);
         if (!utf8_is_valid(name, size))
                 return fail(OBJD_E_INVAL, "the name is not UTF-8");
         for (size_t i = 0; i < size; i++)
@@ -48,7 +49,8 @@ static objd_status check_config(objd_kind number, const objd_config *config)
         if (!kind)
                 return fail(OBJD_E_INVAL, "there is no kind %d of object", (int)number);
         if (config->struct_size < sizeof(*config))
-                return fail(OBJD_E_INVAL, "struct_size is %zu; start from OBJD_CONFIG_INIT", config->struct_size);
+                return fail(OBJD_E_INVAL, "struct_size is %zu; start from OBJD_CONFIG_INIT",
+                            config->struct_size);
         if ((unsigned)config->key_type > OBJD_REF || (unsigned)config->value_type > OBJD_REF)
                 return fail(OBJD_E_INVAL, "there is no such type for keys or values");
         return kind->check_config(config);
@@ -172,7 +174,8 @@ static objd_status store_name(struct lane *lane, struct object_shm *object, cons
         return OBJD_OK;
 }
 
-static objd_status make_object(struct lane *lane, const char *name, objd_kind kind, const objd_config *config, objd_ref *ret_ref)
+static objd_status make_object(struct lane *lane, const char *name, objd_kind kind, const objd_config *config,
+                               objd_ref *ret_ref)
 {
         struct arena *arena = lane->arena;
         struct object_shm *object;
@@ -194,15 +197,16 @@ static objd_status make_object(struct lane *lane, const char *name, objd_kind ki
         if (name)
                 r = store_name(lane, object, name);
         else
-                __atomic_fetch_add(&arena_client(arena, id_number(arena->client))->n_anonymous, 1, __ATOMIC_RELAXED);
+                __atomic_fetch_add(&arena_client(arena, id_number(arena->client))->n_anonymous, 1,
+                                   __ATOMIC_RELAXED);
         if (r == OBJD_OK)
                 r = kind_of(kind)->create(lane, object, config);
         *ret_ref = (objd_ref){ arena_off(arena, object), serial };
         return r;
 }
 
-static objd_status create_attempt(struct lane *lane, const char *text, objd_kind kind, const objd_config *config,
-                                  struct name *name, objd_ref *ret_ref)
+static objd_status create_attempt(struct lane *lane, const char *text, objd_kind kind,
+                                  const objd_config *config, struct name *name, objd_ref *ret_ref)
 {
         struct plan plan;
         objd_ref ref;
@@ -236,7 +240,8 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
 }
 
 /* Somebody may have deleted the object by now; then the handle is one to a deleted object, as any other. */
-static struct objd_object handle_of_new(struct objd_conn *conn, objd_ref ref, objd_kind kind, const objd_config *config)
+static struct objd_object handle_of_new(struct objd_conn *conn, objd_ref ref, objd_kind kind,
+                                        const objd_config *config)
 {
         return (struct objd_object){
                 .conn = conn,
@@ -246,8 +251,8 @@ static struct objd_object handle_of_new(struct objd_conn *conn, objd_ref ref, ob
         };
 }
 
-objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind kind, const objd_config *config,
-                             struct objd_object *ret_handle)
+objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind kind,
+                             const objd_config *config, struct objd_object *ret_handle)
 {
         struct name name;
         struct lane *lane;
@@ -361,7 +366,8 @@ static objd_status target_verify(struct lane *lane, struct target *target, const
         struct plan again;
         objd_status r = OBJD_OK;
 
-        if (object->line.serial != target->object->serial || (target->owner && object->owner != target->owner))
+        if (object->line.serial != target->object->serial ||
+            (target->owner && object->owner != target->owner))
                 return object_gone(target->object);
         if (object->name_size != strlen(target->old))
                 return OP_PLAN_AGAIN;
@@ -523,7 +529,8 @@ objd_status directory_each(struct objd_conn *conn, directory_fn fn, void *contex
         uint64_t owners[SLOTS_PER_BLOCK];
         objd_status r = OBJD_OK;
 
-        for (uint64_t number = 0; number < word_get(&arena->header->pool.frontier) && r == OBJD_OK; number++) {
+        for (uint64_t number = 0; number < word_get(&arena->header->pool.frontier) && r == OBJD_OK;
+             number++) {
                 size_t n = 0;
 
                 if (__atomic_load_n(&arena->blocks[number].state, __ATOMIC_RELAXED) == BLOCK_SLOTS)

@@ -23,8 +23,8 @@ objd_status directory_create_arena(int fd, uint64_t size, bool by_process, struc
 objd_status directory_check_name(const char *name);
 
 /* name NULL is anonymous; gives a handle to what was made. @return OBJD_OK, OBJD_E_EXISTS, and what a dict set may say */
-objd_status directory_create(struct objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
-                             struct objd_object *ret_handle);
+objd_status directory_create(struct objd_conn *conn, const char *name, objd_kind kind,
+                             const objd_config *config, struct objd_object *ret_handle);
 objd_status directory_lookup(struct objd_conn *conn, const char *name, objd_ref *ret_ref);
 
 /* Deletes the object of this handle, and its name. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY */

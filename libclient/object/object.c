@@ -27,7 +27,8 @@ static bool is_slot(const struct arena *arena, uint64_t off)
         uint64_t start = arena->data_off;
         uint64_t number = (off - start) >> BLOCK_SHIFT;
 
-        return arena_has(arena, off, SLOT_SIZE) && (off - start) % BLOCK_SIZE >= SLOT_SIZE && off % SLOT_SIZE == 0 &&
+        return arena_has(arena, off, SLOT_SIZE) && (off - start) % BLOCK_SIZE >= SLOT_SIZE &&
+               off % SLOT_SIZE == 0 &&
                __atomic_load_n(&arena->blocks[number].state, __ATOMIC_ACQUIRE) == BLOCK_SLOTS;
 }
 
@@ -83,7 +84,8 @@ static bool is_locked_by_us(const struct arena *arena, const struct line_shm *li
 }
 
 /* The words that hold the name come out under the line's version, and its bytes, if elsewhere, as well. */
-bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial, char ret_name[OBJD_NAME_MAX + 1])
+bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial,
+                 char ret_name[OBJD_NAME_MAX + 1])
 {
         uint64_t words[5], buffer[32], version = lock_read_begin(&object->line), size;
         const void *from = words + 1;

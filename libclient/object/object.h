@@ -33,23 +33,28 @@ struct objd_object {
 #define OBJECT_STATE_SHIFT 40
 #define OBJECT_POISONED (1ULL << OBJECT_STATE_SHIFT) /* damaged; every call gives OBJD_E_POISONED */
 
-static inline objd_kind object_kind(uint64_t config) {
+static inline objd_kind object_kind(uint64_t config)
+{
         return (objd_kind)(config & 0xff);
 }
 
-static inline objd_type object_key_type(uint64_t config) {
+static inline objd_type object_key_type(uint64_t config)
+{
         return (objd_type)(config >> 8 & 0xff);
 }
 
-static inline objd_type object_value_type(uint64_t config) {
+static inline objd_type object_value_type(uint64_t config)
+{
         return (objd_type)(config >> 16 & 0xff);
 }
 
-static inline objd_order object_order(uint64_t config) {
+static inline objd_order object_order(uint64_t config)
+{
         return (objd_order)(config >> 24 & 0xff);
 }
 
-static inline uint32_t object_lock_flags(uint64_t config) {
+static inline uint32_t object_lock_flags(uint64_t config)
+{
         return (uint32_t)(config >> 32 & 0xff);
 }
 
@@ -85,8 +90,9 @@ static inline objd_status object_touch(struct objd_object *object)
         uint64_t retired = word_get_acquire(&object->conn->arena->header->retire_count);
 
         /* As long as no block has been retired since the last look, this one has not been. */
-        return __builtin_expect(word_get(&object->retire_seen) == retired, 1) ? OBJD_OK
-                                                                              : object_touch_again(object, retired);
+        return __builtin_expect(word_get(&object->retire_seen) == retired, 1)
+                       ? OBJD_OK
+                       : object_touch_again(object, retired);
 }
 
 /* The sentence and status for a handle whose object is no longer there. */
@@ -99,7 +105,8 @@ objd_status object_find(struct arena *arena, objd_ref ref, struct object_shm **r
 objd_status object_verify(const struct objd_object *object);
 
 /* The object's name, "" if it has none; false if it is gone or being changed. Takes no lock. */
-bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial, char ret_name[OBJD_NAME_MAX + 1]);
+bool object_name(const struct arena *arena, struct object_shm *object, uint64_t serial,
+                 char ret_name[OBJD_NAME_MAX + 1]);
 
 /* The object's name, or "#place.serial" if it has none, for sentences; in a buffer of the thread. */
 const char *object_label(const struct objd_object *object);

@@ -70,7 +70,8 @@ objd_status plan_add(struct plan *plan, struct line_shm *line)
         if (plan->n == PLAN_LINES) {
                 plan_sort(plan);
                 if (plan->n == PLAN_LINES)
-                        return fail(OBJD_E_LIMIT, "one batch cannot lock more than %u places; make it smaller", PLAN_LINES);
+                        return fail(OBJD_E_LIMIT,
+                                    "one batch cannot lock more than %u places; make it smaller", PLAN_LINES);
         }
         plan->lines[plan->n++] = line;
         return OBJD_OK;
@@ -201,13 +202,14 @@ static objd_status check_ops(struct objd_conn *conn, const struct op *ops, size_
                 objd_status r;
 
                 if (op->object->conn->arena != conn->arena)
-                        return fail(OBJD_E_INVAL, "%s: the object belongs to another arena", op_name[op->code]);
+                        return fail(OBJD_E_INVAL, "%s: the object belongs to another arena",
+                                    op_name[op->code]);
                 r = object_touch(op->object);
                 if (r)
                         return r;
                 if (kind != kind_for(op->code))
-                        return fail(OBJD_E_KIND, "%s: %s is a %s", op_name[op->code], object_label(op->object),
-                                    kind_of(kind)->name);
+                        return fail(OBJD_E_KIND, "%s: %s is a %s", op_name[op->code],
+                                    object_label(op->object), kind_of(kind)->name);
         }
         return OBJD_OK;
 }

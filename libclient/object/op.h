@@ -78,17 +78,19 @@ struct op {
         int64_t index;              /* list index; slice start */
         int64_t stop;               /* slice stop */
         union {
-                int64_t integer;  /* OP_DICT_ADD_INT; OP_QUEUE_PUT: priority; OP_QUEUE_LEASE: lease_ns */
-                double real;      /* OP_DICT_ADD_FLOAT */
-                uint64_t lease;   /* OP_QUEUE_ACK, GIVE_BACK; set by OP_QUEUE_LEASE. OP_LOCK_TAKE: sets the token */
-                bool descending;  /* OP_LIST_SORT */
+                int64_t integer; /* OP_DICT_ADD_INT; OP_QUEUE_PUT: priority; OP_QUEUE_LEASE: lease_ns */
+                double real;     /* OP_DICT_ADD_FLOAT */
+                uint64_t
+                        lease; /* OP_QUEUE_ACK, GIVE_BACK; set by OP_QUEUE_LEASE. OP_LOCK_TAKE: sets the token */
+                bool descending; /* OP_LIST_SORT */
         } u;
 
         /* From plan to apply. */
-        struct key made;       /* of a dict: the key, checked and hashed */
-        struct line_shm *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
-        uint64_t seen;         /* of a queue: what a refused operation saw of the line that it would wait on */
-        void *scratch;         /* the kind's own; freed with free() after the run */
+        struct key made; /* of a dict: the key, checked and hashed */
+        struct line_shm
+                *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
+        uint64_t seen; /* of a queue: what a refused operation saw of the line that it would wait on */
+        void *scratch; /* the kind's own; freed with free() after the run */
 
         /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
         objd_buf *buf;
@@ -141,7 +143,8 @@ objd_status op_run_one(struct op *op);
 struct items_builder {
         objd_item *item;
         size_t len, room;
-        uint8_t *bytes; /* encoded keys and values, 8-byte aligned; items hold offsets into it until items_finish() */
+        uint8_t *
+                bytes; /* encoded keys and values, 8-byte aligned; items hold offsets into it until items_finish() */
         size_t used, size;
         void *whole; /* what items_finish() gives out, if it was allocated ahead */
 };

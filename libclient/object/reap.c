@@ -65,5 +65,6 @@ uint32_t recover_clients(struct arena *arena)
 
 uint32_t recover_clients_in_turn(struct arena *arena)
 {
-        return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? recover_clients(arena) : 0;
+        return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? recover_clients(arena)
+                                                                                     : 0;
 }

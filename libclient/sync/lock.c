@@ -18,7 +18,8 @@
 /* Turns of waiting before the first sleep: a few microseconds, longer than any lock is held by a running thread. */
 #define SPIN_TURNS 200
 
-static void relax(void) {
+static void relax(void)
+{
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -26,36 +27,43 @@ static void relax(void) {
 #endif
 }
 
-static uint64_t lock_owner_bits(const struct lane *lane, uint64_t writing) {
+static uint64_t lock_owner_bits(const struct lane *lane, uint64_t writing)
+{
         return (uint64_t)lane->number << LOCK_LANE_SHIFT | writing;
 }
 
-static bool try_take(struct line_shm *line, uint64_t word, uint64_t bits) {
-        return __atomic_compare_exchange_n(&line->word, &word, word | bits, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+static bool try_take(struct line_shm *line, uint64_t word, uint64_t bits)
+{
+        return __atomic_compare_exchange_n(&line->word, &word, word | bits, false, __ATOMIC_ACQUIRE,
+                                           __ATOMIC_RELAXED);
 }
 
 /* The half of the word that says who holds it: what sleepers sleep on. */
-static const uint32_t *sleep_half(const struct line_shm *line) {
+static const uint32_t *sleep_half(const struct line_shm *line)
+{
         return (const uint32_t *)&line->word;
 }
 
-static objd_status busy(struct lane *lane, uint32_t holder) {
+static objd_status busy(struct lane *lane, uint32_t holder)
+{
         const struct lane_shm *shm = arena_lane(lane->arena, holder);
         const struct client_shm *client = arena_client(lane->arena, id_number(word_get(&shm->client)));
 
-        return fail(OBJD_E_BUSY, "process %lld (%.15s), thread %lld, holds the lock", (long long)shm->pid, client->comm,
-                    (long long)shm->tid);
+        return fail(OBJD_E_BUSY, "process %lld (%.15s), thread %lld, holds the lock", (long long)shm->pid,
+                    client->comm, (long long)shm->tid);
 }
 
 /*
  * One turn of waiting for the holder in `word`: recovers it if it is dead, sleeps a while if it is not.
  * slept tells the caller that there may be other sleepers behind it.
  */
-static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uint64_t word, bool *slept) {
+static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uint64_t word, bool *slept)
+{
         uint32_t holder = lock_lane(word);
         int64_t slice = WAIT_SLICE_NS, left;
 
-        if (lane_is_dead(lane->arena, arena_lane(lane->arena, holder)) && recover_lane(lane->arena, holder, lane->self))
+        if (lane_is_dead(lane->arena, arena_lane(lane->arena, holder)) &&
+            recover_lane(lane->arena, holder, lane->self))
                 return OBJD_OK;
         left = lane_deadline(lane) - now_ns();
         if (left <= 0) {
@@ -64,8 +72,8 @@ static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uin
                         wait_wake(lane->arena, sleep_half(line), 1);
                 return busy(lane, holder);
         }
-        if (!(word & LOCK_WAITERS) &&
-            !__atomic_compare_exchange_n(&line->word, &word, word | LOCK_WAITERS, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        if (!(word & LOCK_WAITERS) && !__atomic_compare_exchange_n(&line->word, &word, word | LOCK_WAITERS,
+                                                                   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
                 return OBJD_OK;
         if (left < slice)
                 slice = left;
@@ -76,7 +84,8 @@ static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uin
         return OBJD_OK;
 }
 
-static objd_status take_slowly(struct lane *lane, struct line_shm *line, uint64_t bits) {
+static objd_status take_slowly(struct lane *lane, struct line_shm *line, uint64_t bits)
+{
         bool slept = false;
         int turns = 0;
 
@@ -100,7 +109,8 @@ static objd_status take_slowly(struct lane *lane, struct line_shm *line, uint64_
         }
 }
 
-static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits) {
+static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits)
+{
         struct lane_shm *shm = lane->shm;
         uint32_t n = shm->n_locks;
         objd_status r = OBJD_OK;
@@ -120,19 +130,23 @@ static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits)
         return r;
 }
 
-objd_status lock_take(struct lane *lane, struct line_shm *line) {
+objd_status lock_take(struct lane *lane, struct line_shm *line)
+{
         return take(lane, line, lock_owner_bits(lane, LOCK_WRITING));
 }
 
-objd_status lock_freeze(struct lane *lane, struct line_shm *line) {
+objd_status lock_freeze(struct lane *lane, struct line_shm *line)
+{
         return take(lane, line, lock_owner_bits(lane, 0));
 }
 
-bool lock_is_held(const struct lane *lane, const struct line_shm *line) {
+bool lock_is_held(const struct lane *lane, const struct line_shm *line)
+{
         return lock_lane(word_get(&line->word)) == lane->number;
 }
 
-void lock_release(struct arena *arena, struct line_shm *line, uint32_t lane_number) {
+void lock_release(struct arena *arena, struct line_shm *line, uint32_t lane_number)
+{
         uint64_t word = word_get(&line->word);
         uint64_t next = (word & LOCK_VERSION_MASK) + (word & LOCK_WRITING ? LOCK_VERSION_ONE : 0);
 
@@ -143,7 +157,8 @@ void lock_release(struct arena *arena, struct line_shm *line, uint32_t lane_numb
                 wait_wake(arena, sleep_half(line), 1);
 }
 
-objd_status lock_wait_stable(struct lane *lane, struct line_shm *line) {
+objd_status lock_wait_stable(struct lane *lane, struct line_shm *line)
+{
         bool slept = false;
 
         for (int turns = 0;; turns++) {

@@ -37,21 +37,25 @@ struct lane;
 /* What a reader compares: who waits and who freezes is no change. */
 #define LOCK_READ_MASK (LOCK_VERSION_MASK | LOCK_WRITING)
 
-static inline uint32_t lock_lane(uint64_t word) {
+static inline uint32_t lock_lane(uint64_t word)
+{
         return (uint32_t)((word & LOCK_LANE_MASK) >> LOCK_LANE_SHIFT);
 }
 
-static inline uint64_t lock_read_begin(const struct line_shm *line) {
+static inline uint64_t lock_read_begin(const struct line_shm *line)
+{
         return word_get_acquire(&line->word) & LOCK_READ_MASK;
 }
 
 /* Whether a read that began with this version may begin at all: nobody was writing. */
-static inline bool lock_version_is_stable(uint64_t version) {
+static inline bool lock_version_is_stable(uint64_t version)
+{
         return !(version & LOCK_WRITING);
 }
 
 /* Whether everything loaded since lock_read_begin() belongs to one moment. */
-static inline bool lock_read_valid(const struct line_shm *line, uint64_t version) {
+static inline bool lock_read_valid(const struct line_shm *line, uint64_t version)
+{
         fence_acquire();
         return (word_get(&line->word) & LOCK_READ_MASK) == version;
 }

@@ -61,7 +61,8 @@ bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t d
                                 uint32_t enough = at_most_max(2 * (now - start) + SPIN_MIN_NS);
 
                                 /* Shrinks slowly towards what was needed: waits of one kind differ among themselves. */
-                                lane->spin = enough > lane->spin ? enough : lane->spin - (lane->spin - enough) / 16;
+                                lane->spin = enough > lane->spin ? enough
+                                                                 : lane->spin - (lane->spin - enough) / 16;
                                 return true;
                         }
                         for (int rest = 0; rest < SPIN_RESTS; rest++)
@@ -73,7 +74,8 @@ bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t d
         return false;
 }
 
-objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns, bool *ret_woken)
+objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns,
+                       bool *ret_woken)
 {
         int64_t start = now_ns(), slice = deadline_ns - start, end;
         bool woken;

@@ -29,7 +29,8 @@ objd_status wait_while(struct lane *lane, const uint32_t *word, uint32_t seen, i
  * been woken, as opposed to having slept to the end.
  */
 bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns);
-objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns, bool *ret_woken);
+objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns,
+                       bool *ret_woken);
 
 /* A moment's rest for the processor between two looks at a word. */
 static inline void wait_relax(void)

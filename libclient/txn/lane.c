@@ -23,12 +23,14 @@
 #include "txn/txn.h"
 
 _Thread_local struct lane *lane_own;
-static _Thread_local struct robust_list_head *robust_head; /* of this thread, as the kernel knew it in the parent */
+static _Thread_local struct robust_list_head
+        *robust_head; /* of this thread, as the kernel knew it in the parent */
 
 static pthread_key_t end_key;
 static pthread_once_t end_once = PTHREAD_ONCE_INIT;
 
-static void release(struct lane *lane) {
+static void release(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
 
         if (lane->depth) {
@@ -47,7 +49,8 @@ static void release(struct lane *lane) {
 }
 
 /* Drops a lane from the thread's list; one of a parent process is the parent's and is left alone. */
-static void drop(struct lane **p) {
+static void drop(struct lane **p)
+{
         struct lane *lane = *p;
 
         *p = lane->next;
@@ -57,17 +60,20 @@ static void drop(struct lane **p) {
         free(lane);
 }
 
-static void end_of_thread(void *unused) {
+static void end_of_thread(void *unused)
+{
         (void)unused;
         while (lane_own)
                 drop(&lane_own);
 }
 
-static void make_end_key(void) {
+static void make_end_key(void)
+{
         (void)pthread_key_create(&end_key, end_of_thread);
 }
 
-void lane_release_own(struct arena *arena) {
+void lane_release_own(struct arena *arena)
+{
         struct lane **p = &lane_own;
 
         while (*p)
@@ -81,7 +87,8 @@ void lane_release_own(struct arena *arena) {
  * In a child that was made by a raw clone(), the kernel knows no list of robust mutexes and would not tell anybody
  * of this thread's death. glibc's list head is where it was in the parent; it must be empty and registered.
  */
-static void register_robust_list(void) {
+static void register_robust_list(void)
+{
         struct robust_list_head *head = NULL;
         size_t size;
 
@@ -97,7 +104,8 @@ static void register_robust_list(void) {
 }
 
 /* This process's client in the arena, made if there is none yet. Inside the gate. */
-static objd_status ensure_client(struct arena *arena) {
+static objd_status ensure_client(struct arena *arena)
+{
         uint64_t client;
         objd_status r;
 
@@ -111,13 +119,15 @@ static objd_status ensure_client(struct arena *arena) {
         return OBJD_OK;
 }
 
-static bool is_free(const struct lane_shm *shm) {
+static bool is_free(const struct lane_shm *shm)
+{
         uint32_t word = half_get_acquire(&shm->life.word);
 
         return !half_get(&shm->claimed) && (!word || (word & FUTEX_OWNER_DIED));
 }
 
-static objd_status take_lane(struct lane *lane, uint32_t number) {
+static objd_status take_lane(struct lane *lane, uint32_t number)
+{
         struct arena *arena = lane->arena;
         struct lane_shm *shm = arena_lane(arena, number);
         objd_status r = arena_commit(arena, arena_off(arena, shm), LANE_SIZE);
@@ -134,7 +144,8 @@ static objd_status take_lane(struct lane *lane, uint32_t number) {
         shm->tid = gettid();
         /* recoverer stays: one who came too late may have won the lane just now, and will look again before it acts. */
         shm->log = (struct log_shm){ .off = arena_off(arena, shm->log_bytes), .capacity = LANE_LOG };
-        shm->pool_log = (struct log_shm){ .off = arena_off(arena, shm->pool_log_bytes), .capacity = LANE_POOL_LOG };
+        shm->pool_log =
+                (struct log_shm){ .off = arena_off(arena, shm->pool_log_bytes), .capacity = LANE_POOL_LOG };
         order_for_death();
         __atomic_store_n(&shm->claimed, 1, __ATOMIC_RELEASE);
         if (number != RESERVE_LANE && number >= arena->header->lanes_high)
@@ -145,7 +156,8 @@ static objd_status take_lane(struct lane *lane, uint32_t number) {
         return OBJD_OK;
 }
 
-static objd_status find_lane(struct lane *lane) {
+static objd_status find_lane(struct lane *lane)
+{
         uint64_t high = word_get(&lane->arena->header->lanes_high);
         objd_status r = ensure_client(lane->arena);
 
@@ -156,11 +168,14 @@ static objd_status find_lane(struct lane *lane) {
                         return take_lane(lane, i);
         if (high < RESERVE_LANE)
                 return take_lane(lane, (uint32_t)high);
-        return fail(OBJD_E_LIMIT, "the arena has %u lanes, one for each thread that uses it, and all are taken", RESERVE_LANE - 1);
+        return fail(OBJD_E_LIMIT,
+                    "the arena has %u lanes, one for each thread that uses it, and all are taken",
+                    RESERVE_LANE - 1);
 }
 
 /* All lanes are taken, some perhaps by the dead, and only somebody with a lane can recover them. */
-static objd_status recover_with_reserve(struct lane *lane) {
+static objd_status recover_with_reserve(struct lane *lane)
+{
         objd_status r;
 
         if (!is_free(arena_lane(lane->arena, RESERVE_LANE)))
@@ -174,7 +189,8 @@ static objd_status recover_with_reserve(struct lane *lane) {
         return find_lane(lane);
 }
 
-static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane) {
+static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane)
+{
         struct lane *lane = sys.alloc(sizeof(*lane));
         objd_status r;
 
@@ -204,7 +220,8 @@ static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane *
 }
 
 /* The thread's lane in this arena, without those that are a parent process's. */
-static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane) {
+static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
+{
         struct lane **p = &lane_own;
 
         while (*p)
@@ -256,7 +273,8 @@ static objd_status leave_unfinished(struct lane *lane, const void *frame)
         if (frame < lane->frame && !other_stack)
                 (void)_Unwind_Backtrace(look_at_frame, &search);
         if (search.found || other_stack)
-                return fail(OBJD_E_REENTERED, "called from a signal handler that interrupted another call of this thread");
+                return fail(OBJD_E_REENTERED,
+                            "called from a signal handler that interrupted another call of this thread");
         recover_forget(lane->arena, lane->self);
         txn_abort(lane);
         lane_leave(lane);
@@ -278,20 +296,23 @@ objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const voi
         return OBJD_OK;
 }
 
-int64_t lane_deadline(struct lane *lane) {
+int64_t lane_deadline(struct lane *lane)
+{
         if (!lane->deadline_ns)
                 lane->deadline_ns = deadline_after(lane->timeout_ns);
         return lane->deadline_ns;
 }
 
-bool lane_id_is_alive(struct arena *arena, uint64_t id) {
+bool lane_id_is_alive(struct arena *arena, uint64_t id)
+{
         const struct lane_shm *shm = arena_lane(arena, id_number(id));
 
-        return arena_has_lane(arena, id_number(id)) && half_get_acquire(&shm->claimed) && word_get(&shm->generation) == id_generation(id) &&
-               !lane_is_dead(arena, shm);
+        return arena_has_lane(arena, id_number(id)) && half_get_acquire(&shm->claimed) &&
+               word_get(&shm->generation) == id_generation(id) && !lane_is_dead(arena, shm);
 }
 
-void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id) {
+void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id)
+{
         *lane = (struct lane){
                 .arena = arena,
                 .shm = arena_lane(arena, number),

@@ -17,15 +17,16 @@ struct lane {
         struct arena *arena; /* counted */
         struct lane *next;
         uint32_t number;
-        uint32_t depth;        /* 1 while a call is under way */
+        uint32_t depth;           /* 1 while a call is under way */
         uint64_t fork_generation; /* fork.h: in which process this lane was claimed */
-        const void *frame;     /* of the call under way: the address of its stack frame, */
-        const void *caller;    /* and where it returns to */
-        uint64_t self;         /* id of the claim that this thread really has; differs when it stands in for a dead lane */
-        int64_t timeout_ns;    /* of the call under way: how long it may wait for living holders */
-        int64_t deadline_ns;   /* the same as a moment; 0 until lane_deadline() is asked */
-        uint32_t spin;         /* adaptive: how long waiting by spinning has been worth it */
-        bool starved;          /* a note found no room: the commit will refuse */
+        const void *frame;        /* of the call under way: the address of its stack frame, */
+        const void *caller;       /* and where it returns to */
+        uint64_t
+                self; /* id of the claim that this thread really has; differs when it stands in for a dead lane */
+        int64_t timeout_ns;  /* of the call under way: how long it may wait for living holders */
+        int64_t deadline_ns; /* the same as a moment; 0 until lane_deadline() is asked */
+        uint32_t spin;       /* adaptive: how long waiting by spinning has been worth it */
+        bool starved;        /* a note found no room: the commit will refuse */
 };
 
 /*
@@ -41,7 +42,8 @@ static inline void lane_leave(struct lane *lane);
 int64_t lane_deadline(struct lane *lane);
 
 /* Whether this is a stand-in for a dead lane, made by lane_impersonate(). */
-static inline bool lane_is_stand_in(const struct lane *lane) {
+static inline bool lane_is_stand_in(const struct lane *lane)
+{
         return lane->self != id_make(lane->number, lane->shm->generation);
 }
 
@@ -65,7 +67,8 @@ static inline void lane_rest(struct lane *lane)
 }
 
 /* The id of the lane's claim: dead as soon as its thread has died or given the lane back. */
-static inline uint64_t lane_id(const struct lane *lane) {
+static inline uint64_t lane_id(const struct lane *lane)
+{
         return id_make(lane->number, lane->shm->generation);
 }
 
@@ -86,7 +89,8 @@ extern _Thread_local struct lane *lane_own; /* the thread's lanes; the last used
 objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
                               struct lane **ret_lane);
 
-static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns, const void *frame, const void *caller)
+static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns, const void *frame,
+                                   const void *caller)
 {
         lane->depth = 1;
         lane->frame = frame;
@@ -101,8 +105,11 @@ static inline __attribute__((always_inline)) objd_status lane_enter(struct arena
 {
         struct lane *lane = lane_own;
 
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() || lane->depth, 0))
-                return lane_enter_slowly(arena, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0), ret_lane);
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
+                                     lane->depth,
+                             0))
+                return lane_enter_slowly(arena, timeout_ns, __builtin_frame_address(0),
+                                         __builtin_return_address(0), ret_lane);
         lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
         *ret_lane = lane;
         return OBJD_OK;

@@ -6,7 +6,8 @@
 #include "txn/log.h"
 
 /* Whether the arena has these words: in the header's page, in a lane, or in a block that has been in use. */
-static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size) {
+static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size)
+{
         const struct header_shm *header = arena->header;
 
         if (off & 7 || size > arena->mapped || off > arena->mapped - size)
@@ -15,7 +16,8 @@ static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size) {
                arena_has(arena, off, size);
 }
 
-void log_roll_back(struct arena *arena, struct log_shm *log) {
+void log_roll_back(struct arena *arena, struct log_shm *log)
+{
         uint64_t used = log->used;
 
         if (used > log->capacity || used & 7)

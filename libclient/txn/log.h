@@ -7,12 +7,14 @@
 
 #include "arena/arena.h"
 
-static inline bool log_has_room(const struct log_shm *log, size_t size, size_t n) {
+static inline bool log_has_room(const struct log_shm *log, size_t size, size_t n)
+{
         return log->capacity - log->used >= size + n * 8;
 }
 
 /* Saves size bytes (rounded up to 8) at p. There must be room. */
-static inline void log_note(struct arena *arena, struct log_shm *log, const void *p, size_t size) {
+static inline void log_note(struct arena *arena, struct log_shm *log, const void *p, size_t size)
+{
         uint64_t *to = (uint64_t *)(arena->base + log->off + log->used);
         size_t n = round8(size) / 8;
 

@@ -20,20 +20,24 @@
 #define LANES_EVERY_NS 5000000LL
 
 /* Wins the right to recover, which is held until the lane is clean; replaces a recoverer that has died. */
-static bool win(struct arena *arena, struct lane_shm *shm, uint64_t by) {
+static bool win(struct arena *arena, struct lane_shm *shm, uint64_t by)
+{
         uint64_t recoverer = __atomic_load_n(&shm->recoverer, __ATOMIC_ACQUIRE);
 
         if (recoverer == by || (recoverer && lane_id_is_alive(arena, recoverer)))
                 return false;
-        return __atomic_compare_exchange_n(&shm->recoverer, &recoverer, by, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        return __atomic_compare_exchange_n(&shm->recoverer, &recoverer, by, false, __ATOMIC_ACQ_REL,
+                                           __ATOMIC_RELAXED);
 }
 
-static void lose(struct lane_shm *shm, uint64_t by) {
+static void lose(struct lane_shm *shm, uint64_t by)
+{
         (void)__atomic_compare_exchange_n(&shm->recoverer, &by, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
 /* The pool first: the lane's own lists are part of what its log protects. */
-static objd_status settle(struct lane *dead) {
+static objd_status settle(struct lane *dead)
+{
         pool_recover(dead);
         switch (dead->shm->log.state) {
         case TXN_ACTIVE:
@@ -46,7 +50,8 @@ static objd_status settle(struct lane *dead) {
         }
 }
 
-static void clear(struct arena *arena, struct lane_shm *shm) {
+static void clear(struct arena *arena, struct lane_shm *shm)
+{
         for (uint32_t i = 0; i < LANE_PINS; i++)
                 if (word_get(&shm->pins[i])) {
                         word_set(&shm->pins[i], 0);
@@ -57,7 +62,8 @@ static void clear(struct arena *arena, struct lane_shm *shm) {
         __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);
 }
 
-bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id) {
+bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
+{
         struct lane_shm *shm = arena_lane(arena, number), *by = arena_lane(arena, id_number(by_lane_id));
         struct lane dead;
         objd_status r;
@@ -117,5 +123,6 @@ bool recover_is_our_turn(uint64_t *last, int64_t every_ns)
 
 uint32_t recover_in_turn(struct arena *arena, struct lane *lane)
 {
-        return recover_is_our_turn(&arena->header->lanes_looked, LANES_EVERY_NS) ? recover_all(arena, lane) : 0;
+        return recover_is_our_turn(&arena->header->lanes_looked, LANES_EVERY_NS) ? recover_all(arena, lane)
+                                                                                 : 0;
 }

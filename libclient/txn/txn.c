@@ -17,7 +17,8 @@
  * Moves the log to a chunk. Everything is copied before the offset changes, in one store, and the capacity is only
  * raised after it. Chunks that held the log before stay in the lane's list until the end of the operation.
  */
-static objd_status grow_log(struct lane *lane, uint64_t need) {
+static objd_status grow_log(struct lane *lane, uint64_t need)
+{
         struct lane_shm *shm = lane->shm;
         struct chunk_shm *chunk;
         objd_status r = pool_take(lane, NULL, need * 2, &chunk);
@@ -32,7 +33,8 @@ static objd_status grow_log(struct lane *lane, uint64_t need) {
         return OBJD_OK;
 }
 
-objd_status txn_reserve(struct lane *lane, size_t size, size_t n) {
+objd_status txn_reserve(struct lane *lane, size_t size, size_t n)
+{
         uint64_t need = round8(size) + n * 16; /* a header, and rounding, for each */
 
         if (log_has_room(&lane->shm->log, need, 0))
@@ -40,22 +42,27 @@ objd_status txn_reserve(struct lane *lane, size_t size, size_t n) {
         return grow_log(lane, lane->shm->log.used + need);
 }
 
-void txn_write(struct lane *lane, void *dst, const void *src, size_t size) {
+void txn_write(struct lane *lane, void *dst, const void *src, size_t size)
+{
         txn_note(lane, dst, size);
         if (!lane->starved)
                 words_in(dst, src, size);
 }
 
-objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk) {
+objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size,
+                     struct chunk_shm **ret_chunk)
+{
         return pool_take(lane, object, size, ret_chunk);
 }
 
-objd_status txn_free(struct lane *lane, struct chunk_shm *chunk) {
+objd_status txn_free(struct lane *lane, struct chunk_shm *chunk)
+{
         return pool_move(lane, chunk, CHUNK_DOOMED);
 }
 
 /* A new slot stands in the lane from inside the pool's own transaction on: see pool_take_slots(). */
-objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object) {
+objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object)
+{
         uint64_t off;
         objd_status r = pool_take_slots(lane, 0, &off);
 
@@ -64,7 +71,8 @@ objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object) {
         return r;
 }
 
-objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines) {
+objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines)
+{
         uint64_t off;
         objd_status r = pool_take_slots(lane, SLOT_IS_GROUP, &off);
 
@@ -73,7 +81,8 @@ objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines) {
         return r;
 }
 
-static objd_status doom_slot(struct lane *lane, uint64_t entry) {
+static objd_status doom_slot(struct lane *lane, uint64_t entry)
+{
         struct lane_shm *shm = lane->shm;
 
         if (shm->n_dead_slots >= LANE_SLOTS)
@@ -84,11 +93,13 @@ static objd_status doom_slot(struct lane *lane, uint64_t entry) {
         return OBJD_OK;
 }
 
-objd_status txn_free_slot(struct lane *lane, struct object_shm *object) {
+objd_status txn_free_slot(struct lane *lane, struct object_shm *object)
+{
         return doom_slot(lane, arena_off(lane->arena, object));
 }
 
-objd_status txn_free_group(struct lane *lane, struct line_shm *lines) {
+objd_status txn_free_group(struct lane *lane, struct line_shm *lines)
+{
         return doom_slot(lane, arena_off(lane->arena, lines) | SLOT_IS_GROUP);
 }
 
@@ -107,7 +118,8 @@ static objd_status owe_wake(struct lane *lane, const uint32_t *futex, uint64_t h
                         return OBJD_OK;
                 }
         if (shm->n_wakes >= LANE_WAKES)
-                return fail(OBJD_E_LIMIT, "one operation cannot wake the sleepers of more than %u objects", LANE_WAKES);
+                return fail(OBJD_E_LIMIT, "one operation cannot wake the sleepers of more than %u objects",
+                            LANE_WAKES);
         shm->wakes[shm->n_wakes] = off | how_many;
         order_for_death();
         half_set(&shm->n_wakes, shm->n_wakes + 1);
@@ -130,24 +142,28 @@ void txn_wake_waiter(struct lane *lane, struct line_shm *line)
 }
 
 /* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
-void txn_unlock(struct lane *lane) {
+void txn_unlock(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
 
         for (uint32_t n = shm->n_locks; n--;) {
                 order_for_death();
-                lock_release(lane->arena, (struct line_shm *)(lane->arena->base + shm->locks[n]), lane->number);
+                lock_release(lane->arena, (struct line_shm *)(lane->arena->base + shm->locks[n]),
+                             lane->number);
                 order_for_death();
                 half_set(&shm->n_locks, n);
         }
 }
 
 /* Slots go back after the locks: a line must be free when its slot is. */
-static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_slots) {
+static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_slots)
+{
         objd_status r = OBJD_OK;
 
         while (*n_slots && r == OBJD_OK) {
                 uint64_t entry = slots[*n_slots - 1];
-                struct object_shm *object = (struct object_shm *)(lane->arena->base + (entry & ~SLOT_IS_GROUP));
+                struct object_shm *object =
+                        (struct object_shm *)(lane->arena->base + (entry & ~SLOT_IS_GROUP));
 
                 while (r == OBJD_OK && !(entry & SLOT_IS_GROUP) && object->chunks)
                         r = pool_give(lane, (struct chunk_shm *)(lane->arena->base + object->chunks));
@@ -158,7 +174,8 @@ static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_sl
 }
 
 /* The log is the lane's own again before the chunks that it grew into go back. */
-static objd_status end(struct lane *lane) {
+static objd_status end(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
         objd_status r = OBJD_OK;
 
@@ -182,7 +199,8 @@ static objd_status end(struct lane *lane) {
 }
 
 /* Empties one of the lane's lists of chunks: each one leaves it in a pool transaction of its own. */
-static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list to) {
+static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list to)
+{
         objd_status r = OBJD_OK;
 
         while (*list && r == OBJD_OK) {
@@ -193,7 +211,8 @@ static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chun
         return r;
 }
 
-objd_status txn_undo(struct lane *lane) {
+objd_status txn_undo(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
         objd_status r;
 
@@ -210,7 +229,8 @@ objd_status txn_undo(struct lane *lane) {
         return r ? r : end(lane);
 }
 
-objd_status txn_complete(struct lane *lane) {
+objd_status txn_complete(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
         objd_status r;
 
@@ -232,7 +252,8 @@ objd_status txn_complete(struct lane *lane) {
  * The decision has been made; what is left cannot be refused any more, so it waits for the pool however long the pool's
  * holder takes (a few microseconds, unless somebody has stopped it).
  */
-static void finish(struct lane *lane, objd_status (*how)(struct lane *lane)) {
+static void finish(struct lane *lane, objd_status (*how)(struct lane *lane))
+{
         int64_t timeout_ns = lane->timeout_ns, deadline_ns = lane->deadline_ns;
 
         lane->deadline_ns = INT64_MAX;
@@ -241,7 +262,8 @@ static void finish(struct lane *lane, objd_status (*how)(struct lane *lane)) {
         lane->deadline_ns = deadline_ns;
 }
 
-objd_status txn_commit(struct lane *lane) {
+objd_status txn_commit(struct lane *lane)
+{
         struct lane_shm *shm = lane->shm;
 
         if (lane->starved) {
@@ -250,7 +272,8 @@ objd_status txn_commit(struct lane *lane) {
         }
         word_set(&shm->n_writes, shm->n_writes + 1);
         order_for_death();
-        if (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots && !shm->n_dead_slots && !shm->log_chunk) {
+        if (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots && !shm->n_dead_slots &&
+            !shm->log_chunk) {
                 /* Nothing is owed but the locks, and they are given by anyone who finds them: IDLE is the commit. */
                 word_set(&shm->log.state, TXN_IDLE);
                 order_for_death();
@@ -263,7 +286,8 @@ objd_status txn_commit(struct lane *lane) {
         return OBJD_OK;
 }
 
-void txn_abort(struct lane *lane) {
+void txn_abort(struct lane *lane)
+{
         pool_recover(lane); /* a call that longjmp() has left may have been in the pool */
         if (lane->shm->log.state == TXN_IDLE)
                 txn_unlock(lane);

@@ -58,7 +58,8 @@ void txn_write(struct lane *lane, void *dst, const void *src, size_t size);
  * the commit and goes back if the operation is undone. Its content is undefined.
  * @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_BUSY
  */
-objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size, struct chunk_shm **ret_chunk);
+objd_status txn_take(struct lane *lane, struct object_shm *object, uint64_t size,
+                     struct chunk_shm **ret_chunk);
 
 /* Frees a chunk when, and only when, the operation commits. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_CORRUPT */
 objd_status txn_free(struct lane *lane, struct chunk_shm *chunk);
@@ -116,8 +117,9 @@ static inline bool txn_lock_one(struct lane *lane, struct line_shm *line)
         half_set(&shm->n_locks, 1);
         order_for_death();
         if (__builtin_expect(!__atomic_compare_exchange_n(&line->word, &word,
-                                                          word | (uint64_t)lane->number << LOCK_LANE_SHIFT | LOCK_WRITING, false,
-                                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
+                                                          word | (uint64_t)lane->number << LOCK_LANE_SHIFT |
+                                                                  LOCK_WRITING,
+                                                          false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
                              0)) {
                 half_set(&shm->n_locks, 0);
                 return false;

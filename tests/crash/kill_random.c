@@ -84,8 +84,8 @@ static void store_make(struct store *s, objd_conn *conn)
 
 static bool is_fine(objd_status r)
 {
-        return r == OBJD_OK || r == OBJD_E_NOTFOUND || r == OBJD_E_EXISTS || r == OBJD_E_GONE || r == OBJD_E_EMPTY ||
-               r == OBJD_E_RANGE;
+        return r == OBJD_OK || r == OBJD_E_NOTFOUND || r == OBJD_E_EXISTS || r == OBJD_E_GONE ||
+               r == OBJD_E_EMPTY || r == OBJD_E_RANGE;
 }
 
 /* The worker's own counter and the common one go up together. */
@@ -105,7 +105,8 @@ static void step_add(struct store *s, struct account *a, int number)
 
 static void step_transfer(struct store *s, struct random *random)
 {
-        objd_value from = objd_int((int64_t)random_below(random, ACCOUNTS)), to = objd_int((int64_t)random_below(random, ACCOUNTS));
+        objd_value from = objd_int((int64_t)random_below(random, ACCOUNTS)),
+                   to = objd_int((int64_t)random_below(random, ACCOUNTS));
         int64_t sum = (int64_t)random_below(random, 100);
         objd_batch *batch;
 
@@ -120,7 +121,8 @@ static void step_mixed(struct store *s, struct random *random)
 {
         static const char bytes[9000];
         objd_value key = objd_int((int64_t)random_below(random, KEYS));
-        objd_value value = objd_bytes(bytes, random_below(random, random_below(random, 30) ? 200 : sizeof(bytes)));
+        objd_value value =
+                objd_bytes(bytes, random_below(random, random_below(random, 30) ? 200 : sizeof(bytes)));
         objd_buf buf = OBJD_BUF_INIT;
         objd_value out;
 
@@ -148,7 +150,8 @@ static void step_objects(struct store *s, struct random *random)
         char name[300];
 
         /* A long name has a chunk of its own. */
-        snprintf(name, sizeof(name), "%d-%0*d", (int)random_below(random, NAMES), random_below(random, 2) ? 1 : 200, 0);
+        snprintf(name, sizeof(name), "%d-%0*d", (int)random_below(random, NAMES),
+                 random_below(random, 2) ? 1 : 200, 0);
         if (random_below(random, 2)) {
                 child_check(is_fine(objd_delete(s->conn, name)));
                 return;
@@ -196,7 +199,8 @@ static void step_list(struct store *s, struct account *a, struct random *random)
 
         if (random_below(random, 2)) {
                 a->append.begun++;
-                child_ok(random_below(random, 2) ? objd_list_append(s->list, &value) : objd_list_prepend(s->list, &value));
+                child_ok(random_below(random, 2) ? objd_list_append(s->list, &value)
+                                                 : objd_list_prepend(s->list, &value));
                 a->append.done++;
                 return;
         }
@@ -306,14 +310,15 @@ static void check_sums(struct store *s, const struct account *accounts)
         for (int i = 0; i < ACCOUNTS; i++)
                 money += number_in(s->left, objd_int(i)) + number_in(s->right, objd_int(i));
         assert_int_equal(money, 2 * ACCOUNTS * START);
-        assert_between(sum.guarded.done, (uint64_t)number_in(s->counters, objd_cstr("guarded")), sum.guarded.begun,
-                       "increments under the lock");
+        assert_between(sum.guarded.done, (uint64_t)number_in(s->counters, objd_cstr("guarded")),
+                       sum.guarded.begun, "increments under the lock");
         assert_ok(objd_queue_len(s->queue, &len));
         assert_between(sum.put.done - sum.get.begun, len, sum.put.begun - sum.get.done, "items in the queue");
         assert_ok(objd_list_len(s->list, &len));
-        assert_between(sum.append.done - sum.pop.begun, len, sum.append.begun - sum.pop.done, "items in the list");
-        printf("%" PRIi64 " adds, %" PRIu64 " puts, %" PRIu64 " appends, %" PRIu64 " under the lock\n", total, sum.put.done,
-               sum.append.done, sum.guarded.done);
+        assert_between(sum.append.done - sum.pop.begun, len, sum.append.begun - sum.pop.done,
+                       "items in the list");
+        printf("%" PRIi64 " adds, %" PRIu64 " puts, %" PRIu64 " appends, %" PRIu64 " under the lock\n", total,
+               sum.put.done, sum.append.done, sum.guarded.done);
 }
 
 static void delete_everything(struct store *s)
@@ -334,7 +339,8 @@ static void workers_killed_at_random_leave_the_store_whole(void **state)
 {
         struct random random = random_begin("test-kill-random");
         size_t size = sizeof(struct account) * (size_t)n_workers;
-        struct account *accounts = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct account *accounts =
+                mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         uint64_t used = inside_used(*state);
         pid_t alive[ALIVE] = { 0 };
         struct store s;

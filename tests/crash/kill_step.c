@@ -48,7 +48,7 @@
 static struct {
         bool all;
         uint64_t stride; /* 0: so that it makes LOOKS */
-        uint64_t from; /* the first instruction to look at, to see a failure again */
+        uint64_t from;   /* the first instruction to look at, to see a failure again */
         uint64_t seed;
         const char *only;
 } options = { .seed = 1 };
@@ -58,14 +58,16 @@ enum look { OLD, NEW, WRONG };
 /* An operation, and how to tell what it did. */
 struct op_test {
         const char *name;
-        uint64_t size;      /* of the arena */
-        int64_t fill;       /* keys 0.. of the dict; -1: as many as bring it to `brink` */
-        size_t fill_value;  /* bytes of their values */
-        bool (*brink)(uint64_t before, uint64_t after); /* whether the dict's root says that the last set was the one */
-        size_t old_value;   /* bytes of the target's value; 0: it is not there. 8: the number 10 */
-        size_t new_value;   /* likewise, afterwards */
-        bool large;         /* so many instructions that only --all and --stride count them; else it is killed at random */
-        void (*build)(struct objd_conn *conn, const struct op_test *test); /* what is not a dict of that kind */
+        uint64_t size;     /* of the arena */
+        int64_t fill;      /* keys 0.. of the dict; -1: as many as bring it to `brink` */
+        size_t fill_value; /* bytes of their values */
+        bool (*brink)(uint64_t before,
+                      uint64_t after); /* whether the dict's root says that the last set was the one */
+        size_t old_value;              /* bytes of the target's value; 0: it is not there. 8: the number 10 */
+        size_t new_value;              /* likewise, afterwards */
+        bool large; /* so many instructions that only --all and --stride count them; else it is killed at random */
+        void (*build)(struct objd_conn *conn,
+                      const struct op_test *test); /* what is not a dict of that kind */
         step_fn run;
         enum look (*look)(struct objd_conn *conn, const struct op_test *test);
         objd_status (*write)(struct objd_conn *conn, const struct op_test *test);
@@ -368,7 +370,8 @@ static enum look look_at_large_batch(struct objd_conn *conn, const struct op_tes
                 objd_value key = objd_int(i);
 
                 n_old += has_value(dict, i, test->fill_value);
-                n_new += objd_dict_get(dict, &key, &value, &buf) == OBJD_OK && objd_value_equal(&value, &zeros);
+                n_new += objd_dict_get(dict, &key, &value, &buf) == OBJD_OK &&
+                         objd_value_equal(&value, &zeros);
         }
         objd_buf_free(&buf);
         objd_release(dict);
@@ -442,7 +445,8 @@ static objd_status write_new(struct objd_conn *conn, const struct op_test *test)
 {
         objd_value key = objd_int(TARGET), value = objd_cstr(THIRD);
         objd_object *object;
-        objd_status r = objd_open_or_create(conn, test->run == run_create_long ? LONG_NAME : "new", OBJD_DICT, NULL, &object);
+        objd_status r = objd_open_or_create(conn, test->run == run_create_long ? LONG_NAME : "new", OBJD_DICT,
+                                            NULL, &object);
 
         if (r)
                 return r;
@@ -482,7 +486,8 @@ static objd_status write_deleted(struct objd_conn *conn, const struct op_test *t
 {
         objd_value key = objd_int(TARGET), value = objd_cstr(THIRD);
         objd_object *object;
-        objd_status r = objd_open_or_create(conn, test->run == run_delete_long ? LONG_NAME : "dict", OBJD_DICT, NULL, &object);
+        objd_status r = objd_open_or_create(conn, test->run == run_delete_long ? LONG_NAME : "dict",
+                                            OBJD_DICT, NULL, &object);
 
         if (r)
                 return r;
@@ -525,7 +530,9 @@ static objd_status run_rename_long(struct objd_conn *conn, void *context)
 static enum look look_for_renamed(struct objd_conn *conn, const struct op_test *test)
 {
         bool old = there_is(conn, "dict");
-        bool new = there_is(conn, test->run == run_rename ? "renamed" : "renamed to a name that is too long for the slot");
+        bool new =
+                there_is(conn, test->run == run_rename ? "renamed"
+                                                       : "renamed to a name that is too long for the slot");
 
         return old && !new ? OLD : new && !old ? NEW : WRONG;
 }
@@ -553,55 +560,63 @@ static enum look look_at_nothing(struct objd_conn *conn, const struct op_test *t
 #define MIB (1ULL << 20)
 
 static struct op_test tests[] = {
-        { "set of a new key", 2 * MIB, .fill = 20, .fill_value = 100, .new_value = 100, .run = run_set, DICT_TEST },
+        { "set of a new key", 2 * MIB, .fill = 20, .fill_value = 100, .new_value = 100, .run = run_set,
+          DICT_TEST },
         { "set of the first key", 2 * MIB, .fill = 0, .new_value = 20, .run = run_set, DICT_TEST },
-        { "replace by a value of the same size", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 100, .new_value = 104,
-          .run = run_set, DICT_TEST },
-        { "replace by a smaller value", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 100, .new_value = 20,
-          .run = run_set, DICT_TEST },
-        { "replace by a larger value", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 20, .new_value = 900,
-          .run = run_set, DICT_TEST },
-        { "set of a big value", 2 * MIB, .fill = 5, .fill_value = 8, .new_value = 9000, .run = run_set, DICT_TEST },
-        { "set of a value of some blocks", 4 * MIB, .fill = 5, .fill_value = 8, .new_value = 100000, .run = run_set, DICT_TEST, .large = true },
-        { "replace of a big value by a small one", 4 * MIB, .fill = 5, .fill_value = 8, .old_value = 20000, .new_value = 20,
-          .run = run_set, DICT_TEST },
+        { "replace by a value of the same size", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 100,
+          .new_value = 104, .run = run_set, DICT_TEST },
+        { "replace by a smaller value", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 100,
+          .new_value = 20, .run = run_set, DICT_TEST },
+        { "replace by a larger value", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 20,
+          .new_value = 900, .run = run_set, DICT_TEST },
+        { "set of a big value", 2 * MIB, .fill = 5, .fill_value = 8, .new_value = 9000, .run = run_set,
+          DICT_TEST },
+        { "set of a value of some blocks", 4 * MIB, .fill = 5, .fill_value = 8, .new_value = 100000,
+          .run = run_set, DICT_TEST, .large = true },
+        { "replace of a big value by a small one", 4 * MIB, .fill = 5, .fill_value = 8, .old_value = 20000,
+          .new_value = 20, .run = run_set, DICT_TEST },
         { "delete", 2 * MIB, .fill = 20, .fill_value = 100, .old_value = 100, .run = run_del, DICT_TEST },
         { "delete of the last key", 2 * MIB, .fill = 0, .old_value = 100, .run = run_del, DICT_TEST },
-        { "delete of a value of many blocks", 6 * MIB, .fill = 5, .fill_value = 8, .old_value = 1800000, .run = run_del,
+        { "delete of a value of many blocks", 6 * MIB, .fill = 5, .fill_value = 8, .old_value = 1800000,
+          .run = run_del, DICT_TEST },
+        { "delete that closes gaps", 4 * MIB, .fill = 5, .fill_value = 8, .old_value = 4000, .run = run_del,
           DICT_TEST },
-        { "delete that closes gaps", 4 * MIB, .fill = 5, .fill_value = 8, .old_value = 4000, .run = run_del, DICT_TEST },
         { "pop", 2 * MIB, .fill = 20, .fill_value = 100, .old_value = 5000, .run = run_pop, DICT_TEST },
-        { "set that builds the segment again", 2 * MIB, .fill = -1, .fill_value = 8, .brink = replaced, .new_value = 8,
-          .run = run_set, DICT_TEST },
-        { "set that makes shards", 4 * MIB, .fill = -1, .fill_value = 8, .brink = became_shards, .new_value = 8,
-          .run = run_set, DICT_TEST, .large = true },
-        { "set in a shard", 4 * MIB, .fill = 2000, .fill_value = 8, .new_value = 100, .run = run_set, DICT_TEST },
-        { "clear", 2 * MIB, .fill = 20, .fill_value = 100, .build = build_dict, .run = run_clear, .look = look_at_cleared,
-          .write = write_target },
-        { "clear of a dict in shards", 4 * MIB, .fill = 800, .fill_value = 8, .build = build_dict, .run = run_clear,
+        { "set that builds the segment again", 2 * MIB, .fill = -1, .fill_value = 8, .brink = replaced,
+          .new_value = 8, .run = run_set, DICT_TEST },
+        { "set that makes shards", 4 * MIB, .fill = -1, .fill_value = 8, .brink = became_shards,
+          .new_value = 8, .run = run_set, DICT_TEST, .large = true },
+        { "set in a shard", 4 * MIB, .fill = 2000, .fill_value = 8, .new_value = 100, .run = run_set,
+          DICT_TEST },
+        { "clear", 2 * MIB, .fill = 20, .fill_value = 100, .build = build_dict, .run = run_clear,
           .look = look_at_cleared, .write = write_target },
+        { "clear of a dict in shards", 4 * MIB, .fill = 800, .fill_value = 8, .build = build_dict,
+          .run = run_clear, .look = look_at_cleared, .write = write_target },
         { "batch of two dicts", 2 * MIB, .fill = 20, .fill_value = 8, .old_value = 8, .build = build_accounts,
           .run = run_batch, .look = look_at_accounts, .write = write_accounts },
-        { "batch with a log that grows", 4 * MIB, .fill = 20, .fill_value = 3999, .old_value = 8, .build = build_accounts,
-          .run = run_large_batch, .look = look_at_large_batch, .write = write_accounts, .large = true },
-        { "create", 2 * MIB, .build = build_nothing, .run = run_create, .look = look_for_new, .write = write_new },
-        { "create with a long name", 2 * MIB, .build = build_nothing, .run = run_create_long, .look = look_for_new,
+        { "batch with a log that grows", 4 * MIB, .fill = 20, .fill_value = 3999, .old_value = 8,
+          .build = build_accounts, .run = run_large_batch, .look = look_at_large_batch,
+          .write = write_accounts, .large = true },
+        { "create", 2 * MIB, .build = build_nothing, .run = run_create, .look = look_for_new,
           .write = write_new },
-        { "create in a new block of slots", 4 * MIB, .build = build_full_block, .run = run_create, .look = look_for_new,
-          .write = write_new, .large = true },
+        { "create with a long name", 2 * MIB, .build = build_nothing, .run = run_create_long,
+          .look = look_for_new, .write = write_new },
+        { "create in a new block of slots", 4 * MIB, .build = build_full_block, .run = run_create,
+          .look = look_for_new, .write = write_new, .large = true },
         { "create of an anonymous object", 2 * MIB, .build = build_nothing, .run = run_create_anonymous,
           .look = look_at_nothing, .write = write_new },
-        { "delete of an object", 4 * MIB, .fill = 300, .fill_value = 100, .build = build_objects, .run = run_delete,
-          .look = look_for_dict, .write = write_deleted },
-        { "delete of a dict in shards", 4 * MIB, .fill = 800, .fill_value = 8, .build = build_objects, .run = run_delete,
-          .look = look_for_dict, .write = write_deleted },
-        { "delete of an object with a long name", 2 * MIB, .fill = 3, .fill_value = 100, .build = build_objects,
-          .run = run_delete_long, .look = look_for_dict, .write = write_deleted },
+        { "delete of an object", 4 * MIB, .fill = 300, .fill_value = 100, .build = build_objects,
+          .run = run_delete, .look = look_for_dict, .write = write_deleted },
+        { "delete of a dict in shards", 4 * MIB, .fill = 800, .fill_value = 8, .build = build_objects,
+          .run = run_delete, .look = look_for_dict, .write = write_deleted },
+        { "delete of an object with a long name", 2 * MIB, .fill = 3, .fill_value = 100,
+          .build = build_objects, .run = run_delete_long, .look = look_for_dict, .write = write_deleted },
         { "delete of the last object of a block", 4 * MIB, .build = build_lone_slot, .run = run_delete,
           .look = look_for_dict, .write = write_deleted },
-        { "rename", 2 * MIB, .build = build_nothing, .run = run_rename, .look = look_for_renamed, .write = write_renamed },
-        { "rename to a long name", 2 * MIB, .build = build_nothing, .run = run_rename_long, .look = look_for_renamed,
+        { "rename", 2 * MIB, .build = build_nothing, .run = run_rename, .look = look_for_renamed,
           .write = write_renamed },
+        { "rename to a long name", 2 * MIB, .build = build_nothing, .run = run_rename_long,
+          .look = look_for_renamed, .write = write_renamed },
 };
 
 /* ---- The sweep ------------------------------------------------------------------------------------------ */
@@ -756,7 +771,9 @@ static uint64_t choose_places(struct step_plan *plan, uint64_t n_looks)
 
 static void kill_the_next(struct sweep *sweep, const struct image *state)
 {
-        struct step_plan plan = { .start = state, .prepare = claim_a_lane, .fn = run_write, .context = sweep, .stride = 1 };
+        struct step_plan plan = {
+                .start = state, .prepare = claim_a_lane, .fn = run_write, .context = sweep, .stride = 1
+        };
 
         give(TO_STEP, sweep, "stepping");
         if (!options.all)
@@ -817,7 +834,8 @@ static void kill_at_random(struct sweep *sweep, struct step_plan *plan)
 {
         int64_t duration_ns = 0;
 
-        for (uint64_t i = 0; i < RANDOM_TRIES && sweep->points < RANDOM_KILLS && sweep->faults < FAULTS_MAX; i++) {
+        for (uint64_t i = 0; i < RANDOM_TRIES && sweep->points < RANDOM_KILLS && sweep->faults < FAULTS_MAX;
+             i++) {
                 int fd;
 
                 give(TO_STEP, sweep, "running");
@@ -832,15 +850,17 @@ static void kill_at_random(struct sweep *sweep, struct step_plan *plan)
         }
         if (!sweep->points)
                 complain(sweep, "it was never killed inside the operation");
-        printf("%-45s %47s %3llu random deaths: %s\n", sweep->test->name, "", (unsigned long long)sweep->points,
-               sweep->faults ? "FAULTS" : "clean");
+        printf("%-45s %47s %3llu random deaths: %s\n", sweep->test->name, "",
+               (unsigned long long)sweep->points, sweep->faults ? "FAULTS" : "clean");
 }
 
 static int sweep_one(void *context)
 {
         struct op_test *test = context;
         struct victim_context c = { .test = test };
-        struct sweep sweep = { .test = test, .context = &c, .twice_every = options.all ? 25 : LOOKS / NEXT_KILLED };
+        struct sweep sweep = { .test = test,
+                               .context = &c,
+                               .twice_every = options.all ? 25 : LOOKS / NEXT_KILLED };
         struct step_plan plan = { .prepare = prepare, .fn = test->run, .context = &c, .stride = 1 };
         struct image start;
         uint64_t n_states, n_steps;
@@ -870,9 +890,10 @@ static int sweep_one(void *context)
                 complain(&sweep, "it was never killed inside the operation");
         kill_really(&sweep, &plan, n_steps, options.all ? 100 : REAL_KILLS);
         image_free(&start);
-        printf("%-45s %7llu instructions, %5llu states, %3llu real deaths, %5llu deaths of who came next: %s\n", test->name,
-               (unsigned long long)n_steps, (unsigned long long)n_states, (unsigned long long)(sweep.points - n_states),
-               (unsigned long long)sweep.recoveries, sweep.faults ? "FAULTS" : "clean");
+        printf("%-45s %7llu instructions, %5llu states, %3llu real deaths, %5llu deaths of who came next: %s\n",
+               test->name, (unsigned long long)n_steps, (unsigned long long)n_states,
+               (unsigned long long)(sweep.points - n_states), (unsigned long long)sweep.recoveries,
+               sweep.faults ? "FAULTS" : "clean");
         return sweep.faults ? 1 : 0;
 }
 
@@ -882,7 +903,9 @@ static int sweep_first_call(void *context)
         struct op_test *test = context;
         struct victim_context c = { .test = test };
         struct sweep sweep = { .test = test, .context = &c };
-        struct step_plan plan = { .fn = run_first_set, .context = &c, .stride = UINT64_MAX, .first = UINT64_MAX };
+        struct step_plan plan = {
+                .fn = run_first_set, .context = &c, .stride = UINT64_MAX, .first = UINT64_MAX
+        };
         struct image start;
         uint64_t n_steps;
 
@@ -895,8 +918,9 @@ static int sweep_first_call(void *context)
         n_steps = choose_places(&plan, 0);
         kill_really(&sweep, &plan, n_steps, options.all ? n_steps : 60);
         image_free(&start);
-        printf("%-45s %7llu instructions, %3llu real deaths: %s\n", "first call of a process", (unsigned long long)n_steps,
-               (unsigned long long)sweep.points, sweep.faults ? "FAULTS" : "clean");
+        printf("%-45s %7llu instructions, %3llu real deaths: %s\n", "first call of a process",
+               (unsigned long long)n_steps, (unsigned long long)sweep.points,
+               sweep.faults ? "FAULTS" : "clean");
         return sweep.faults ? 1 : 0;
 }
 
@@ -935,12 +959,9 @@ static void a_death_in_the_first_call_leaves_no_lane_and_no_gate_behind(void **s
 static void read_options(int argc, char **argv)
 {
         static const struct option names[] = {
-                { "all", no_argument, NULL, 'a' },
-                { "stride", required_argument, NULL, 's' },
-                { "seed", required_argument, NULL, 'r' },
-                { "only", required_argument, NULL, 'o' },
-                { "from", required_argument, NULL, 'f' },
-                { NULL, 0, NULL, 0 },
+                { "all", no_argument, NULL, 'a' },        { "stride", required_argument, NULL, 's' },
+                { "seed", required_argument, NULL, 'r' }, { "only", required_argument, NULL, 'o' },
+                { "from", required_argument, NULL, 'f' }, { NULL, 0, NULL, 0 },
         };
         int c;
 
@@ -962,7 +983,9 @@ static void read_options(int argc, char **argv)
                         options.from = strtoull(optarg, NULL, 0);
                         break;
                 default:
-                        fprintf(stderr, "usage: %s [--all] [--stride N] [--seed N] [--only TEXT] [--from N]\n", argv[0]);
+                        fprintf(stderr,
+                                "usage: %s [--all] [--stride N] [--seed N] [--only TEXT] [--from N]\n",
+                                argv[0]);
                         exit(2);
                 }
 }

@@ -149,8 +149,8 @@ static void run_to_its_end(struct victim *victim)
         (void)ptrace(PTRACE_DETACH, victim->pid, NULL, NULL); /* it may not be traced, or be through */
         (void)waitpid(victim->pid, &status, 0);
         if (!WIFEXITED(status) || WEXITSTATUS(status) || victim->shared->status) {
-                fprintf(stderr, "the operation itself failed: %s: %s\n", objd_strerror(victim->shared->status),
-                        victim->shared->sentence);
+                fprintf(stderr, "the operation itself failed: %s: %s\n",
+                        objd_strerror(victim->shared->status), victim->shared->sentence);
                 exit(1);
         }
 }
@@ -160,7 +160,8 @@ static void kill_now(struct victim *victim)
         int status;
 
         kill(victim->pid, SIGKILL);
-        if (waitpid(victim->pid, &status, 0) != victim->pid || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        if (waitpid(victim->pid, &status, 0) != victim->pid || !WIFSIGNALED(status) ||
+            WTERMSIG(status) != SIGKILL)
                 die("the victim was not killed");
 }
 
@@ -231,7 +232,8 @@ int run_and_kill(const struct step_plan *plan, uint64_t entropy, int64_t *durati
         }
         while (v.shared->phase == PHASE_BEFORE)
                 continue;
-        for (int64_t until = v.shared->start_ns + (int64_t)(entropy % (uint64_t)*duration_ns); test_now_ns() < until;)
+        for (int64_t until = v.shared->start_ns + (int64_t)(entropy % (uint64_t)*duration_ns);
+             test_now_ns() < until;)
                 continue;
         kill(v.pid, SIGKILL);
         (void)waitpid(v.pid, NULL, 0);

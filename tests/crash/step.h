@@ -22,7 +22,8 @@ struct step_plan {
         step_fn prepare; /* what the victim does before instructions are counted: it opens handles. NULL: nothing, not even a lane */
         step_fn fn;
         void *context;
-        uint64_t first, stride; /* the arena is looked at before instruction `first`, and then every `stride` of them */
+        uint64_t first,
+                stride; /* the arena is looked at before instruction `first`, and then every `stride` of them */
 };
 
 /* Gets the arena as it was before instruction `step`, if it has changed since the last time. False ends the run. */

@@ -98,7 +98,8 @@ void history_free(struct linear_event *events, size_t n)
         munmap(events, size_of(n));
 }
 
-void history_judge(const struct linear_model *model, struct linear_event *events, size_t n, const char *const *op_names)
+void history_judge(const struct linear_model *model, struct linear_event *events, size_t n,
+                   const char *const *op_names)
 {
         enum linear_result result = linear_check(model, events, n, MAX_STEPS);
 

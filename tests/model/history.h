@@ -19,7 +19,8 @@
  * One call: chooses op and arguments, makes it, fills in status and result. Stamps it with history_begin() and history_end(),
  * as close to the call as can be.
  */
-typedef void (*history_call)(objd_object *object, struct random *random, objd_buf *buf, struct linear_event *event);
+typedef void (*history_call)(objd_object *object, struct random *random, objd_buf *buf,
+                             struct linear_event *event);
 
 static inline void history_begin(struct linear_event *event)
 {
@@ -39,4 +40,5 @@ struct linear_event *history_record(objd_object *object, uint64_t seed, size_t n
 void history_free(struct linear_event *events, size_t n);
 
 /* Fails the test, and prints the history, if it is not linearizable. */
-void history_judge(const struct linear_model *model, struct linear_event *events, size_t n, const char *const *op_names);
+void history_judge(const struct linear_model *model, struct linear_event *events, size_t n,
+                   const char *const *op_names);

@@ -107,9 +107,10 @@ static void the_checker_takes_what_can_be_put_in_order(void **state)
 {
         /* The get overlaps both sets and sees the first; the add comes between. */
         struct linear_event overlapping[] = {
-                { 0, 10, SET, 0, { 1, 0 }, 0 },   { 5, 30, GET, 0, { 0, 0 }, 1 },    { 8, 20, SET, 0, { 2, 0 }, 0 },
-                { 15, 25, ADD, 0, { 5, 0 }, 7 },  { 40, 50, CAS, 0, { 7, 9 }, 0 },   { 60, 70, POP, 0, { 0, 0 }, 9 },
-                { 80, 90, DEL, 4, { 0, 0 }, 0 },  { 95, 99, CLEAR, 0, { 0, 0 }, 0 },
+                { 0, 10, SET, 0, { 1, 0 }, 0 },  { 5, 30, GET, 0, { 0, 0 }, 1 },
+                { 8, 20, SET, 0, { 2, 0 }, 0 },  { 15, 25, ADD, 0, { 5, 0 }, 7 },
+                { 40, 50, CAS, 0, { 7, 9 }, 0 }, { 60, 70, POP, 0, { 0, 0 }, 9 },
+                { 80, 90, DEL, 4, { 0, 0 }, 0 }, { 95, 99, CLEAR, 0, { 0, 0 }, 0 },
         };
 
         (void)state;
@@ -122,18 +123,22 @@ static void the_checker_refuses_what_cannot(void **state)
         struct linear_event stale[] = { /* a get that began after the second set had ended */
                                         { 0, 10, SET, 0, { 1, 0 }, 0 },
                                         { 20, 30, SET, 0, { 2, 0 }, 0 },
-                                        { 40, 50, GET, 0, { 0, 0 }, 1 } };
+                                        { 40, 50, GET, 0, { 0, 0 }, 1 }
+        };
         struct linear_event lost[] = { /* two adds at once, of which one was lost */
                                        { 0, 10, ADD, 0, { 1, 0 }, 1 },
-                                       { 5, 15, ADD, 0, { 1, 0 }, 1 } };
+                                       { 5, 15, ADD, 0, { 1, 0 }, 1 }
+        };
         struct linear_event back[] = { /* two gets in a row see a concurrent set come and go */
                                        { 0, 100, SET, 0, { 1, 0 }, 0 },
                                        { 10, 20, GET, 0, { 0, 0 }, 1 },
-                                       { 30, 40, GET, OBJD_E_NOTFOUND, { 0, 0 }, 0 } };
+                                       { 30, 40, GET, OBJD_E_NOTFOUND, { 0, 0 }, 0 }
+        };
         struct linear_event twice[] = { /* two pops of one value */
                                         { 0, 10, SET, 0, { 1, 0 }, 0 },
                                         { 20, 40, POP, 0, { 0, 0 }, 1 },
-                                        { 25, 45, POP, 0, { 0, 0 }, 1 } };
+                                        { 25, 45, POP, 0, { 0, 0 }, 1 }
+        };
 
         (void)state;
         assert_int_equal(judge(stale, 3), LINEAR_NO);
@@ -169,7 +174,8 @@ struct worker {
 static void call(struct worker *w, struct linear_event *e, uint32_t key_number)
 {
         objd_object *dict = w->round->dict;
-        objd_value key = objd_int(-1 - (int64_t)key_number), a = objd_int(e->args[0]), b = objd_int(e->args[1]);
+        objd_value key = objd_int(-1 - (int64_t)key_number), a = objd_int(e->args[0]),
+                   b = objd_int(e->args[1]);
         objd_value value = objd_nil();
 
         e->begin_ns = test_now_ns();
@@ -212,7 +218,8 @@ static void disturb(struct worker *w)
 
         for (int64_t i = first; i < first + 400; i += 1 + (int64_t)random_below(&w->random, 4)) {
                 objd_value key = objd_int(i), value = objd_int(i);
-                objd_status r = sets ? objd_dict_set(w->round->dict, &key, &value) : objd_dict_del(w->round->dict, &key);
+                objd_status r = sets ? objd_dict_set(w->round->dict, &key, &value)
+                                     : objd_dict_del(w->round->dict, &key);
 
                 child_check(r == OBJD_OK || r == OBJD_E_NOTFOUND);
         }
@@ -255,7 +262,9 @@ static int run_process(void *context)
         for (uint32_t i = 0; i < N_THREADS; i++) {
                 uint32_t number = process->number * N_THREADS + i;
 
-                workers[i] = (struct worker){ process->round, number, { process->round->seed + number * 77 }, OBJD_BUF_INIT, 0 };
+                workers[i] = (struct worker){
+                        process->round, number, { process->round->seed + number * 77 }, OBJD_BUF_INIT, 0
+                };
                 child_check(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
         }
         for (uint32_t i = 0; i < N_THREADS; i++)
@@ -327,7 +336,8 @@ static void concurrent_histories_are_linearizable(void **state)
 {
         struct random random = random_begin("test-linear-dict");
         size_t size = N_WORKERS * sizeof(struct history);
-        struct history *histories = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct history *histories =
+                mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         int64_t end_ns = test_now_ns() + (int64_t)(seconds * 1e9);
         uint64_t used = inside_used(*state);
         int rounds = 0;

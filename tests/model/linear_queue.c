@@ -91,15 +91,17 @@ static void call(objd_object *queue, struct random *random, objd_buf *buf, struc
         objd_value value = objd_int((int64_t)random_below(random, 1000) + 1), got = objd_nil();
         uint64_t len = 0;
 
-        e->op = random_below(random, 3) ? (uint32_t)random_below(random, 2) : (uint32_t)random_below(random, N_OPS);
+        e->op = random_below(random, 3) ? (uint32_t)random_below(random, 2)
+                                        : (uint32_t)random_below(random, N_OPS);
         e->args[0] = value.u.integer;
         e->args[1] = (int64_t)random_below(random, 3) - 1;
         history_begin(e);
         switch (e->op) {
         case PUT:
-                e->status = (int32_t)(order == OBJD_PRIORITY
-                                              ? objd_queue_put_priority(queue, &value, e->args[1], OBJD_NOWAIT)
-                                              : objd_queue_put(queue, &value, OBJD_NOWAIT));
+                e->status =
+                        (int32_t)(order == OBJD_PRIORITY
+                                          ? objd_queue_put_priority(queue, &value, e->args[1], OBJD_NOWAIT)
+                                          : objd_queue_put(queue, &value, OBJD_NOWAIT));
                 break;
         case GET:
                 e->status = (int32_t)objd_queue_get(queue, &got, buf, OBJD_NOWAIT);

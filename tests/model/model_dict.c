@@ -47,12 +47,13 @@ struct model {
         pthread_t thread;
 };
 
-#define expect(m, condition)                                                                                            \
-        do {                                                                                                          \
-                if (!(condition)) {                                                                                   \
-                        fprintf(stderr, "step %" PRIu64 " of the sequence %" PRIu64 "\n", (m)->step, (m)->seed);         \
-                        child_fail(#condition, __FILE__, __LINE__);                                                   \
-                }                                                                                                     \
+#define expect(m, condition)                                                                         \
+        do {                                                                                         \
+                if (!(condition)) {                                                                  \
+                        fprintf(stderr, "step %" PRIu64 " of the sequence %" PRIu64 "\n", (m)->step, \
+                                (m)->seed);                                                          \
+                        child_fail(#condition, __FILE__, __LINE__);                                  \
+                }                                                                                    \
         } while (0)
 
 /* ---- Keys and values from numbers ----------------------------------------------------------------------- */
@@ -69,8 +70,10 @@ static objd_value key_of(uint32_t number, struct key_room *room)
                 return objd_int((int64_t)i - N_KEYS / 6);
         size = i % 50 == 49 ? OBJD_KEY_MAX - i % 100 : 4 + i % 40;
         memcpy(room->bytes, letters + i % 100, size);
-        memcpy(room->bytes, (char[]){ (char)('a' + i % 16), (char)('a' + i / 16 % 16), (char)('a' + i / 256 % 16),
-                                      (char)('a' + i / 4096) }, 4);
+        memcpy(room->bytes,
+               (char[]){ (char)('a' + i % 16), (char)('a' + i / 16 % 16), (char)('a' + i / 256 % 16),
+                         (char)('a' + i / 4096) },
+               4);
         if (i == 0)
                 size = 0;
         return number % 3 == 1 ? objd_str(room->bytes, size) : objd_bytes(room->bytes, size);
@@ -79,7 +82,8 @@ static objd_value key_of(uint32_t number, struct key_room *room)
 /* A value for each number over 0; numbers with the same low four bits have one type. */
 static objd_value value_of(const struct model *m, uint64_t number)
 {
-        static const uint32_t sizes[] = { 0, 1, 7, 8, 9, 30, 100, 300, 1000, 3000, 4095, 4096, 4097, 9000, VALUE_MAX };
+        static const uint32_t sizes[] = { 0,    1,    7,    8,    9,    30,   100,      300,
+                                          1000, 3000, 4095, 4096, 4097, 9000, VALUE_MAX };
         uint64_t n = number >> 4, shape[2] = { n % 7, n % 11 };
         size_t size = n % 4 ? n % 64 : sizes[n / 4 % 15];
         const char *data = letters + n % 251;
@@ -192,8 +196,10 @@ static void do_set_new(struct model *m, uint32_t k, const objd_value *key)
 
 static void do_cas(struct model *m, uint32_t k, const objd_value *key)
 {
-        uint64_t old = m->cells[k].value, n = some_value(m), guess = random_below(&m->random, 4) ? old : some_value(m);
-        objd_value value = value_of(m, n), expected = value_of(m, guess ? guess : 1), current = value_of(m, old ? old : 1);
+        uint64_t old = m->cells[k].value, n = some_value(m),
+                 guess = random_below(&m->random, 4) ? old : some_value(m);
+        objd_value value = value_of(m, n), expected = value_of(m, guess ? guess : 1),
+                   current = value_of(m, old ? old : 1);
         bool deletes = random_below(&m->random, 4) == 0;
         bool same = guess ? old && objd_value_equal(&expected, &current) : !old;
 
@@ -210,7 +216,8 @@ static void do_add(struct model *m, uint32_t k, const objd_value *key)
 {
         uint64_t old = m->cells[k].value;
         bool is_int = old && (old & 15) <= 1;
-        int64_t now = is_int ? (int64_t)(old >> 4) : 0, delta = (int64_t)random_below(&m->random, 1000) - (now < 1000 ? now : 1000);
+        int64_t now = is_int ? (int64_t)(old >> 4) : 0,
+                delta = (int64_t)random_below(&m->random, 1000) - (now < 1000 ? now : 1000);
         int64_t sum = 0;
         double real;
 
@@ -371,7 +378,7 @@ static void do_clear(struct model *m)
 
 static void do_one(struct model *m)
 {
-        static void (*const with_key[])(struct model *m, uint32_t k, const objd_value *key) = {
+        static void (*const with_key[])(struct model * m, uint32_t k, const objd_value *key) = {
                 do_get, do_get, do_set, do_set, do_set, do_set_new, do_cas, do_add, do_del, do_del, do_pop,
         };
         uint64_t dice = random_below(&m->random, 4000);
@@ -384,7 +391,9 @@ static void do_one(struct model *m)
         else if (dice < 4)
                 do_copy(m);
         else if (dice < 20)
-                m->n_keys = (uint32_t)(random_below(&m->random, 3) ? random_below(&m->random, 60) : random_below(&m->random, N_KEYS)) + 1;
+                m->n_keys = (uint32_t)(random_below(&m->random, 3) ? random_below(&m->random, 60)
+                                                                   : random_below(&m->random, N_KEYS)) +
+                            1;
         else if (dice < 120)
                 do_pop_any(m);
         else if (dice < 160)

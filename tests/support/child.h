@@ -14,10 +14,10 @@
 #define PATIENCE_NS 20000000000LL
 
 /* In a child: ends it, with a message, if the condition does not hold. cmocka's checks are for the parent only. */
-#define child_check(condition)                                                                                        \
-        do {                                                                                                          \
-                if (!(condition))                                                                                     \
-                        child_fail(#condition, __FILE__, __LINE__);                                                   \
+#define child_check(condition)                                      \
+        do {                                                        \
+                if (!(condition))                                   \
+                        child_fail(#condition, __FILE__, __LINE__); \
         } while (0)
 #define child_ok(call) child_check((call) == OBJD_OK)
 
@@ -43,7 +43,7 @@ struct gate {
 void gate_init(struct gate *gate);
 void gate_deinit(struct gate *gate);
 void gate_open(const struct gate *gate, size_t n); /* lets n waiters through */
-void gate_wait(const struct gate *gate);           /* in parent or child; ends the process after PATIENCE_NS */
+void gate_wait(const struct gate *gate); /* in parent or child; ends the process after PATIENCE_NS */
 
 /* CLOCK_MONOTONIC */
 int64_t test_now_ns(void);

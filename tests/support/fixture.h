@@ -37,8 +37,8 @@ struct fixture {
         char log[96];       /* the file that the daemon's stderr goes to */
         pid_t pid;          /* of the daemon; 0 while none runs */
         int pidfd;
-        int notify;         /* the socket of the service manager that we play */
-        int64_t ready_ns;   /* how long the last start took */
+        int notify;       /* the socket of the service manager that we play */
+        int64_t ready_ns; /* how long the last start took */
         struct leaks leaks;
 };
 

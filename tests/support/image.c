@@ -88,16 +88,19 @@ uint64_t bare_check(struct objd_conn *conn, const char *what)
 static size_t list_pieces(const struct arena *arena, struct image_piece pieces[6])
 {
         const struct header_shm *header = arena->header;
-        uint64_t lanes = header->lanes_high + 1, reserve = header->lanes_off + (uint64_t)RESERVE_LANE * LANE_SIZE;
+        uint64_t lanes = header->lanes_high + 1,
+                 reserve = header->lanes_off + (uint64_t)RESERVE_LANE * LANE_SIZE;
         size_t n = 0;
 
         pieces[n++] = (struct image_piece){ .off = 0, .size = PAGE_SIZE };
-        pieces[n++] = (struct image_piece){ .off = header->clients_off, .size = (header->clients_high + 1) * CLIENT_SIZE };
+        pieces[n++] = (struct image_piece){ .off = header->clients_off,
+                                            .size = (header->clients_high + 1) * CLIENT_SIZE };
         pieces[n++] = (struct image_piece){ .off = header->lanes_off, .size = lanes * LANE_SIZE };
         pieces[n++] = (struct image_piece){ .off = reserve, .size = LANE_SIZE };
         pieces[n++] = (struct image_piece){ .off = header->table_off,
                                             .size = header->pool.table_ready * sizeof(struct block_shm) };
-        pieces[n++] = (struct image_piece){ .off = header->blocks_off, .size = header->pool.frontier << BLOCK_SHIFT };
+        pieces[n++] = (struct image_piece){ .off = header->blocks_off,
+                                            .size = header->pool.frontier << BLOCK_SHIFT };
         return n;
 }
 

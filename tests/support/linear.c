@@ -169,7 +169,8 @@ static enum linear_result search(struct search *s)
         return LINEAR_NO;
 }
 
-enum linear_result linear_check(const struct linear_model *model, struct linear_event *events, size_t n, size_t max_steps)
+enum linear_result linear_check(const struct linear_model *model, struct linear_event *events, size_t n,
+                                size_t max_steps)
 {
         struct search s = { .model = model, .events = events, .n = n, .max_steps = max_steps };
         enum linear_result result;

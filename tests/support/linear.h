@@ -35,4 +35,5 @@ struct linear_model {
 enum linear_result { LINEAR_YES, LINEAR_NO, LINEAR_GAVE_UP };
 
 /* Sorts the events by their beginning. Gives up after max_steps, or for want of memory. */
-enum linear_result linear_check(const struct linear_model *model, struct linear_event *events, size_t n, size_t max_steps);
+enum linear_result linear_check(const struct linear_model *model, struct linear_event *events, size_t n,
+                                size_t max_steps);

@@ -19,10 +19,10 @@
 #define assert_ok(call) assert_status(call, OBJD_OK)
 
 /* The call fails with this status and this very sentence. */
-#define assert_sentence(call, expected, sentence)                                                                     \
-        do {                                                                                                          \
-                assert_status(call, expected);                                                                        \
-                assert_string_equal(objd_last_error(), sentence);                                                     \
+#define assert_sentence(call, expected, sentence)                 \
+        do {                                                      \
+                assert_status(call, expected);                    \
+                assert_string_equal(objd_last_error(), sentence); \
         } while (0)
 
 /* Fails the test if the text does not contain the part. */

@@ -70,15 +70,15 @@ static void all_operations_happen_and_give_their_results(void **state)
         objd_value k1 = objd_int(1), k2 = objd_int(2), text = objd_cstr("text"), other = objd_cstr("other");
         size_t failed = 77;
 
-        add_set(batch, a, 1, text);                                  /* 0 */
-        assert_ok(objd_batch_dict_get(batch, a, &k1));               /* 1 */
-        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 5));        /* 2 */
-        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 6));        /* 3 */
+        add_set(batch, a, 1, text);                                   /* 0 */
+        assert_ok(objd_batch_dict_get(batch, a, &k1));                /* 1 */
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 5));         /* 2 */
+        assert_ok(objd_batch_dict_add_int(batch, b, &k1, 6));         /* 3 */
         assert_ok(objd_batch_dict_cas(batch, a, &k1, &text, &other)); /* 4 */
-        assert_ok(objd_batch_dict_pop(batch, a, &k1));               /* 5 */
-        assert_ok(objd_batch_dict_set_new(batch, a, &k1, &k2));      /* 6 */
-        assert_ok(objd_batch_dict_add_float(batch, b, &k2, 0.5));    /* 7 */
-        assert_ok(objd_batch_dict_cas(batch, b, &k2, NULL, &k2));    /* 8 */
+        assert_ok(objd_batch_dict_pop(batch, a, &k1));                /* 5 */
+        assert_ok(objd_batch_dict_set_new(batch, a, &k1, &k2));       /* 6 */
+        assert_ok(objd_batch_dict_add_float(batch, b, &k2, 0.5));     /* 7 */
+        assert_ok(objd_batch_dict_cas(batch, b, &k2, NULL, &k2));     /* 8 */
         assert_status(objd_batch_commit(batch, &failed), OBJD_E_MISMATCH);
         assert_int_equal(failed, 8);
         assert_int_equal(len_of(a) + len_of(b), 0);
@@ -138,7 +138,8 @@ static void arguments_are_copied(void **state)
         char key_bytes[] = "key", value_bytes[5000];
         uint64_t shape[1] = { 2 };
         objd_value key = objd_str(key_bytes, 3), value = objd_bytes(value_bytes, sizeof(value_bytes)), got;
-        objd_value array = objd_array(OBJD_U8, 1, shape, value_bytes), message = objd_message(key_bytes, value_bytes, 9);
+        objd_value array = objd_array(OBJD_U8, 1, shape, value_bytes),
+                   message = objd_message(key_bytes, value_bytes, 9);
         objd_buf buf = OBJD_BUF_INIT;
 
         memset(value_bytes, 'v', sizeof(value_bytes));
@@ -189,7 +190,8 @@ static void a_bad_argument_adds_nothing(void **state)
 static void the_operation_that_failed_is_named(void **state)
 {
         enum { N = 12 };
-        objd_object *dicts[3] = { inside_dict(*state, "a"), inside_dict(*state, "b"), inside_dict(*state, "c") };
+        objd_object *dicts[3] = { inside_dict(*state, "a"), inside_dict(*state, "b"),
+                                  inside_dict(*state, "c") };
         uint64_t used = inside_used(*state);
         objd_batch *batch = batch_of(*state);
 

@@ -144,7 +144,8 @@ static void *disturb(void *context)
         while (!__atomic_load_n(d->stop, __ATOMIC_RELAXED)) {
                 int64_t n = (int64_t)random_below(&random, N_OTHER / 2) / (random_below(&random, 2) ? 1 : 50);
 
-                for (int64_t i = d->first; i < d->first + n && !__atomic_load_n(d->stop, __ATOMIC_RELAXED); i++)
+                for (int64_t i = d->first; i < d->first + n && !__atomic_load_n(d->stop, __ATOMIC_RELAXED);
+                     i++)
                         set(d->dict, i);
                 for (int64_t i = d->first; i < d->first + n; i++) {
                         objd_value key = objd_int(i);
@@ -201,10 +202,8 @@ static void entries_that_stay_are_seen_once(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                INSIDE_TEST(a_quiet_dict_is_seen_whole),
-                INSIDE_TEST(a_deleted_dict_ends_its_cursors),
-                INSIDE_TEST(a_dict_that_is_cleared_has_no_more),
-                INSIDE_TEST(bad_arguments_are_refused),
+                INSIDE_TEST(a_quiet_dict_is_seen_whole),         INSIDE_TEST(a_deleted_dict_ends_its_cursors),
+                INSIDE_TEST(a_dict_that_is_cleared_has_no_more), INSIDE_TEST(bad_arguments_are_refused),
                 INSIDE_TEST(entries_that_stay_are_seen_once),
         };
 

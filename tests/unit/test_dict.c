@@ -13,8 +13,8 @@
 #include "support/inside.h"
 #include "support/test.h"
 
-#define N_SHARDED 3000   /* entries of a dict that has shards */
-#define N_SPLIT 120000   /* entries of a dict whose shards have directories of more than two segments */
+#define N_SHARDED 3000 /* entries of a dict that has shards */
+#define N_SPLIT 120000 /* entries of a dict whose shards have directories of more than two segments */
 
 static uint8_t big[64 << 10];
 
@@ -206,7 +206,8 @@ static void churn_does_not_leak(void **state)
 
         for (int64_t round = 0; round < 60; round++) {
                 for (int64_t i = 0; i < 400; i++) {
-                        objd_value key = key_of(round * 400 + i), value = objd_bytes(big, (size_t)(i * round) % 300);
+                        objd_value key = key_of(round * 400 + i),
+                                   value = objd_bytes(big, (size_t)(i * round) % 300);
 
                         assert_ok(objd_dict_set(dict, &key, &value));
                         if (round)
@@ -331,7 +332,8 @@ static void a_value_is_replaced_by_smaller_equal_and_larger_ones(void **state)
         assert_ok(objd_dict_set(dict, &other, &key));
         for (size_t i = 0; i < n; i++)
                 for (size_t k = 0; k < n; k++) {
-                        objd_value a = objd_bytes(big, sizes[i]), b = objd_bytes(big + 1, sizes[k] ? sizes[k] - 1 : 0);
+                        objd_value a = objd_bytes(big, sizes[i]),
+                                   b = objd_bytes(big + 1, sizes[k] ? sizes[k] - 1 : 0);
 
                         assert_ok(objd_dict_set(dict, &key, &a));
                         assert_value(dict, key, a);
@@ -490,7 +492,8 @@ static void a_wrong_type_is_refused_and_changes_nothing(void **state)
         assert_status(objd_dict_get(dict, &num, &value, &buf), OBJD_E_TYPE);
         assert_status(objd_dict_contains(dict, &num, &found), OBJD_E_TYPE);
         assert_status(objd_dict_del(dict, &num), OBJD_E_TYPE);
-        assert_status(objd_dict_set_many(dict, (objd_value[]){ str, num }, (objd_value[]){ num, num }, 2), OBJD_E_TYPE);
+        assert_status(objd_dict_set_many(dict, (objd_value[]){ str, num }, (objd_value[]){ num, num }, 2),
+                      OBJD_E_TYPE);
         assert_int_equal(len_of(dict), 1);
         assert_value(dict, str, num);
         assert_int_equal(inside_memory(dict), memory);
@@ -545,7 +548,8 @@ static void set_new_sets_once(void **state)
 static void compare_and_set_makes_changes_and_deletes(void **state)
 {
         objd_object *dict = inside_dict(*state, "d");
-        objd_value key = objd_int(1), a = objd_cstr("a"), b = objd_bytes("a", 1), large = objd_bytes(big, 20000);
+        objd_value key = objd_int(1), a = objd_cstr("a"), b = objd_bytes("a", 1),
+                   large = objd_bytes(big, 20000);
 
         assert_status(objd_dict_cas(dict, &key, &a, &b), OBJD_E_MISMATCH);
         assert_ok(objd_dict_cas(dict, &key, NULL, NULL)); /* it is not there, and stays so */

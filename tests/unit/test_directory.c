@@ -142,10 +142,15 @@ static void open_or_create_compares_kind_and_configuration(void **state)
 static void renaming_keeps_the_object(void **state)
 {
         static const char *const names[] = {
-                "a", "a name that is too long for the slot of an object", "b", "another name, which is too long as well",
-                "yet another name that is too long for the slot it is in", "a",
+                "a",
+                "a name that is too long for the slot of an object",
+                "b",
+                "another name, which is too long as well",
+                "yet another name that is too long for the slot it is in",
+                "a",
         };
-        objd_object *dict = inside_dict(*state, "first"), *other = inside_dict(*state, "other"), *found = NULL;
+        objd_object *dict = inside_dict(*state, "first"), *other = inside_dict(*state, "other"),
+                    *found = NULL;
         objd_info info;
         uint64_t memory;
 
@@ -158,7 +163,8 @@ static void renaming_keeps_the_object(void **state)
                 assert_ok(objd_open(*state, names[i], OBJD_DICT, &found));
                 assert_int_equal(objd_ref_of(found).serial, objd_ref_of(dict).serial);
                 objd_release(found);
-                assert_status(objd_open(*state, i ? names[i - 1] : "first", OBJD_DICT, &found), OBJD_E_NOTFOUND);
+                assert_status(objd_open(*state, i ? names[i - 1] : "first", OBJD_DICT, &found),
+                              OBJD_E_NOTFOUND);
         }
         assert_ok(objd_set_name(dict, "a")); /* its own */
         assert_status(objd_set_name(dict, "other"), OBJD_E_EXISTS);
@@ -370,7 +376,8 @@ static void check_what_is_left(objd_conn *conn, objd_object *shelf)
                 objd_object *dict;
 
                 assert_ok(objd_dict_get(shelf, &key, &value, &buf));
-                assert_status(objd_open_ref(conn, value.u.ref, OBJD_DICT, &dict), i == 2 ? OBJD_OK : OBJD_E_GONE);
+                assert_status(objd_open_ref(conn, value.u.ref, OBJD_DICT, &dict),
+                              i == 2 ? OBJD_OK : OBJD_E_GONE);
                 if (i == 2) {
                         assert_ok(objd_dict_get(dict, &key, &value, &buf));
                         objd_release(dict);

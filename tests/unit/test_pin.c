@@ -62,7 +62,8 @@ static bool points_into_arena(const objd_object *dict, const objd_value *value)
 {
         const struct arena *arena = dict->conn->arena;
 
-        return (const uint8_t *)value->data >= arena->base && (const uint8_t *)value->data < arena->base + arena->mapped;
+        return (const uint8_t *)value->data >= arena->base &&
+               (const uint8_t *)value->data < arena->base + arena->mapped;
 }
 
 /* Takes what is free and fills it, so that memory that was given back too early is overwritten. */
@@ -218,7 +219,8 @@ static void pins_of_a_killed_process_are_released(void **state)
         child_kill(pid);
         inside_check(*state); /* which recovers the dead first */
         assert_int_equal(n_pins(holder.dict), 0);
-        objd_unpin(pin((set(holder.dict, 2, 1, BIG), holder.dict), 2, &key)); /* the next unpin empties limbo */
+        objd_unpin(
+                pin((set(holder.dict, 2, 1, BIG), holder.dict), 2, &key)); /* the next unpin empties limbo */
         key = objd_int(2);
         assert_ok(objd_dict_del(holder.dict, &key));
         assert_int_equal(inside_used(*state), before);
