@@ -132,19 +132,39 @@ static objd_status collect(const struct list *list, uint64_t len, struct sortabl
         return OBJD_OK;
 }
 
+/* Bytes as they lie in a leaf, in the order of value_compare(). */
+static int compare_bytes(const struct sortable *a, const struct sortable *b)
+{
+        uint64_t a_size = item_size(a->item), b_size = item_size(b->item);
+        int c = memcmp(a->words, b->words, a_size < b_size ? a_size : b_size);
+
+        return c ? c : (a_size > b_size) - (a_size < b_size);
+}
+
 static int compare(const struct sort *sort, const struct sortable *a, const struct sortable *b)
 {
+        objd_type type = item_type(a->item);
         objd_value left, right;
 
-        if (item_type(a->item) == item_type(b->item)) {
+        if (type == item_type(b->item)) {
                 if (a->key != b->key)
                         return a->key < b->key ? -1 : 1;
-                if (item_type(a->item) == OBJD_INT)
+                if (type == OBJD_INT)
                         return 0;
+                if ((type == OBJD_STR || type == OBJD_BYTES) && !item_is_big(a->item) &&
+                    !item_is_big(b->item))
+                        return compare_bytes(a, b);
         }
         if (value_of(sort->list, a, &left) || value_of(sort->list, b, &right))
                 return 0;
         return value_compare(&left, &right);
+}
+
+static bool in_order(const struct sort *sort, const struct sortable *a, const struct sortable *b)
+{
+        int order = compare(sort, a, b);
+
+        return sort->descending ? order >= 0 : order <= 0;
 }
 
 /* Merges the sorted runs [a, b) and [b, c) of `from` into `to`. Equal items keep their order. */
@@ -153,14 +173,15 @@ static void merge_runs(const struct sort *sort, size_t a, size_t b, size_t c)
         struct sortable *to = sort->to + a;
         size_t left = a, right = b;
 
-        while (left < b && right < c) {
-                int order = compare(sort, &sort->from[left], &sort->from[right]);
-
-                if (sort->descending ? order >= 0 : order <= 0)
+        if (b < c && in_order(sort, &sort->from[b - 1], &sort->from[b])) {
+                memcpy(to, sort->from + a, (c - a) * sizeof(*to));
+                return;
+        }
+        while (left < b && right < c)
+                if (in_order(sort, &sort->from[left], &sort->from[right]))
                         *to++ = sort->from[left++];
                 else
                         *to++ = sort->from[right++];
-        }
         memcpy(to, sort->from + left, (b - left) * sizeof(*to));
         memcpy(to + (b - left), sort->from + right, (c - right) * sizeof(*to));
 }
