@@ -9,6 +9,7 @@
 
 #include "mem/pool.h"
 
+#include "base/crash.h"
 #include "base/status.h"
 #include "mem/blocks.h"
 #include "txn/txn.h"
@@ -116,11 +117,14 @@ objd_status pool_end(struct lane *lane, objd_status r)
 {
         struct log_shm *log = &lane->shm->pool_log;
 
+        CRASH_POINT("pool.before"); /* the pool's books are changed and noted: they are undone */
         if (r)
                 log_roll_back(lane->arena, log);
         order_for_death();
         word_set(&log->state, TXN_IDLE);
+        CRASH_POINT("pool.idle"); /* the pool's transaction is whole; its lock is held */
         pool_unlock(lane);
+        CRASH_POINT("pool.done"); /* the chunk stands in the lane's list */
         return r;
 }
 

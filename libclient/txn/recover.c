@@ -8,6 +8,7 @@
 
 #include "txn/recover.h"
 
+#include "base/crash.h"
 #include "base/sys.h"
 #include "mem/pool.h"
 #include "txn/log.h"
@@ -74,9 +75,12 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
                 lose(shm, by_lane_id);
                 return true;
         }
+        CRASH_POINT("recover.won"); /* nothing is done yet; the next one takes the right over */
         lane_impersonate(&dead, arena, number, by_lane_id);
         dead.timeout_ns = PATIENCE_NS;
         r = settle(&dead);
+        CRASH_POINT(
+                "recover.settled"); /* all is done, but the lane still counts as dead: it is settled once more */
         if (r == OBJD_OK) {
                 clear(arena, shm);
                 word_set(&by->n_recoveries, by->n_recoveries + 1);

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "base/status.h"
 #include "mem/pool.h"
 #include "sync/wait.h"
@@ -150,6 +151,8 @@ void txn_unlock(struct lane *lane)
                 order_for_death();
                 lock_release(lane->arena, (struct line_shm *)(lane->arena->base + shm->locks[n]),
                              lane->number);
+                CRASH_POINT(
+                        "txn.unlocked"); /* given, though the intent still stands: the word names another, or nobody */
                 order_for_death();
                 half_set(&shm->n_locks, n);
         }
@@ -217,6 +220,7 @@ objd_status txn_undo(struct lane *lane)
         objd_status r;
 
         log_roll_back(lane->arena, &shm->log);
+        CRASH_POINT("undo.words"); /* all words are old again; the next one finds an empty log */
         half_set(&shm->n_dead_slots, 0);
         half_set(&shm->n_wakes, 0);
         r = empty_list(lane, &shm->taken, CHUNK_FREE);
@@ -224,7 +228,9 @@ objd_status txn_undo(struct lane *lane)
                 r = empty_list(lane, &shm->doomed, CHUNK_OF_OBJECT);
         if (r)
                 return r;
+        CRASH_POINT("undo.chunks"); /* memory is back where it was; the locks are still held */
         txn_unlock(lane);
+        CRASH_POINT("undo.unlocked"); /* only new slots are left to be given back */
         r = give_slots(lane, shm->new_slots, &shm->n_new_slots);
         return r ? r : end(lane);
 }
@@ -240,7 +246,9 @@ objd_status txn_complete(struct lane *lane)
                 r = empty_list(lane, &shm->doomed, CHUNK_FREE);
         if (r)
                 return r;
+        CRASH_POINT("complete.chunks"); /* memory is settled; the locks are still held */
         txn_unlock(lane);
+        CRASH_POINT("complete.unlocked"); /* wakes and slots are still owed */
         for (uint32_t i = 0; i < shm->n_wakes; i++)
                 wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + (shm->wakes[i] & ~WAKE_ONE)),
                           shm->wakes[i] & WAKE_ONE ? 1 : INT_MAX);
@@ -271,17 +279,20 @@ objd_status txn_commit(struct lane *lane)
                 return fail(OBJD_E_NOMEM, "the operation's undo log is full");
         }
         word_set(&shm->n_writes, shm->n_writes + 1);
+        CRASH_POINT("commit.before"); /* everything is changed and noted: all of it is undone */
         order_for_death();
         if (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots && !shm->n_dead_slots &&
             !shm->log_chunk) {
                 /* Nothing is owed but the locks, and they are given by anyone who finds them: IDLE is the commit. */
                 word_set(&shm->log.state, TXN_IDLE);
                 order_for_death();
+                CRASH_POINT("commit.idle"); /* done; only the locks are held */
                 txn_unlock(lane);
                 return OBJD_OK;
         }
         word_set(&shm->log.state, TXN_COMMITTED);
         order_for_death();
+        CRASH_POINT("commit.owed"); /* decided: what is owed is done by whoever finds the lane */
         finish(lane, txn_complete);
         return OBJD_OK;
 }
