@@ -268,6 +268,7 @@ static objd_status freeze_object(struct check *check, struct plan *plan, const s
                         r = plan_lines(check, kind, &again);
                 if (r == OBJD_OK && kind == kind_of_slot(check->object) &&
                     plan_is_held(check->lane, &again)) {
+                        *plan = again; /* the first one may name lines that it no longer has */
                         *ret_kind = kind;
                         return OBJD_OK;
                 }
