@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/queue.h"
+#include "object/queue_plain.h"
 #include "object/value.h"
 #include "sync/wait.h"
 
@@ -45,7 +46,7 @@ static bool is_to_wait(objd_status r)
 }
 
 /* One try, which may wait for living holders as long as any call. */
-static objd_status try(struct lane *lane, struct op *op)
+static __attribute__((noinline)) objd_status try(struct lane *lane, struct op *op)
 {
         objd_status r = QUEUE_NOT_PLAIN;
 
@@ -169,10 +170,12 @@ static objd_status run_now(objd_object *queue, enum op_code code, uint64_t lease
 
 /* ---- Put ---------------------------------------------------------------------------------------------- */
 
-/* Whether there is nothing to complain of: bytes for a queue of anything, the commonest of all. */
+/* Whether there is nothing to complain of, asked of the commonest values only. */
 static inline bool is_good(const objd_object *queue, const objd_value *value)
 {
-        return object_value_type(queue->config) == OBJD_ANY && value->type == OBJD_BYTES && value->data &&
+        objd_type declared = object_value_type(queue->config);
+
+        return value->type == OBJD_BYTES && (declared == OBJD_ANY || declared == OBJD_BYTES) && value->data &&
                value->size <= VALUE_INLINE_MAX;
 }
 

@@ -19,9 +19,6 @@
 #define QUEUE_NEEDS_BOTH ((objd_status)-1)
 #define QUEUE_NEEDS_LOOK ((objd_status)-2)
 
-/* From queue_put_plain() and queue_get_plain(): nothing has been done, go the long way. */
-#define QUEUE_NOT_PLAIN ((objd_status)-3)
-
 /*
  * A queue inside one operation. The pointers were checked against the bounds of the arena when they were made, and are
  * good until the locks are given.
@@ -267,14 +264,6 @@ objd_status queue_freeze(struct queue *queue);
  * without a sentence, and op->hash is what queue_spin() then waits to see change.
  */
 objd_status queue_run(struct lane *lane, struct op *op);
-
-/*
- * The short way of a put of a value that has been checked, and of a get; the lane has been entered and no lock is held
- * (queue_plain.c). @return OBJD_OK, QUEUE_NOT_PLAIN (queue_run() will do it)
- */
-objd_status queue_put_plain(struct lane *lane, struct objd_object *object, const objd_value *value);
-objd_status queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value,
-                            objd_buf *buf);
 
 /* Reads (queue_read.c). */
 objd_status queue_peek(struct objd_object *object, objd_value *ret_value, objd_buf *buf);
