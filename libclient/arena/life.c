@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -25,6 +27,14 @@
 
 static struct forklock gate_lock;
 
+/* How the thread in the gate was before: which signals it had blocked, whether it could be cancelled. Under gate_lock. */
+struct standing {
+        sigset_t signals;
+        int cancel_state;
+};
+
+static struct standing before_gate;
+
 static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock)
 {
         struct flock lock = { .l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
@@ -38,18 +48,58 @@ static int record_lock(int fd, int command, int type, int64_t byte, struct flock
         return r;
 }
 
+/*
+ * A signal handler that called us while its thread stands in the gate would wait for itself, and one that left with longjmp(), or a
+ * cancelled thread, would leave the gate shut. Signals that the thread itself causes cannot wait.
+ */
+static void stand_firm(struct standing *ret_before)
+{
+        sigset_t mask;
+
+        (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret_before->cancel_state);
+        (void)sigfillset(&mask);
+        (void)sigdelset(&mask, SIGBUS);
+        (void)sigdelset(&mask, SIGSEGV);
+        (void)sigdelset(&mask, SIGFPE);
+        (void)sigdelset(&mask, SIGILL);
+        (void)sigdelset(&mask, SIGTRAP);
+        (void)pthread_sigmask(SIG_BLOCK, &mask, &ret_before->signals);
+}
+
+static void stand_at_ease(const struct standing *before)
+{
+        (void)pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
+        (void)pthread_setcancelstate(before->cancel_state, NULL);
+}
+
+/* Passes if nobody is there. errno tells a gate that is taken (EAGAIN or EACCES) from one that cannot be locked. */
+static bool gate_try(struct arena *arena)
+{
+        struct standing before;
+        int error;
+
+        stand_firm(&before);
+        errno = EAGAIN;
+        if (forklock_try(&gate_lock)) {
+                if (record_lock(arena->fd, F_SETLK, F_WRLCK, GATE_BYTE, NULL) == 0) {
+                        before_gate = before;
+                        return true;
+                }
+                forklock_give(&gate_lock);
+        }
+        error = errno;
+        stand_at_ease(&before);
+        errno = error;
+        return false;
+}
+
 objd_status gate_enter(struct arena *arena, int64_t deadline_ns)
 {
         long pause_ns = 20000;
 
-        for (;;) {
-                if (forklock_try(&gate_lock)) {
-                        if (record_lock(arena->fd, F_SETLK, F_WRLCK, GATE_BYTE, NULL) == 0)
-                                return OBJD_OK;
-                        forklock_give(&gate_lock);
-                        if (errno != EACCES && errno != EAGAIN)
-                                return fail_errno("cannot lock the arena's gate");
-                }
+        while (!gate_try(arena)) {
+                if (errno != EACCES && errno != EAGAIN)
+                        return fail_errno("cannot lock the arena's gate");
                 if (now_ns() >= deadline_ns)
                         return fail(OBJD_E_BUSY,
                                     "another process stands in the arena's gate (is it stopped?)");
@@ -58,12 +108,16 @@ objd_status gate_enter(struct arena *arena, int64_t deadline_ns)
                 if (pause_ns < 20000000)
                         pause_ns *= 2;
         }
+        return OBJD_OK;
 }
 
 void gate_leave(struct arena *arena)
 {
+        struct standing before = before_gate;
+
         (void)record_lock(arena->fd, F_SETLK, F_UNLCK, GATE_BYTE, NULL);
         forklock_give(&gate_lock);
+        stand_at_ease(&before);
 }
 
 static void read_comm(char comm[16])
@@ -159,6 +213,14 @@ objd_status life_begin(struct arena *arena, struct lane_shm *lane)
             pthread_mutex_init(&lane->life.mutex, &attributes) || pthread_mutex_lock(&lane->life.mutex))
                 return fail(OBJD_E_SYS, "cannot make a robust mutex");
         (void)pthread_mutexattr_destroy(&attributes);
+        /*
+         * glibc writes the number that it knows the thread by. In a child of a raw clone() that is the parent's, and the
+         * kernel, which compares it with the one who dies, would mark nothing.
+         */
+        if ((half_get(&lane->life.word) & FUTEX_TID_MASK) != (uint32_t)gettid()) {
+                (void)pthread_mutex_unlock(&lane->life.mutex);
+                half_set(&lane->by_process, 1);
+        }
         return OBJD_OK;
 }
 

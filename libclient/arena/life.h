@@ -35,7 +35,10 @@ static inline uint64_t id_generation(uint64_t id)
         return id >> 12;
 }
 
-/* Passes the gate, or gives OBJD_E_BUSY at the deadline (monotonic). Keeps other threads of this process out too. */
+/*
+ * Passes the gate, or gives OBJD_E_BUSY at the deadline (monotonic). Keeps other threads of this process out too, and signal
+ * handlers away until gate_leave().
+ */
 objd_status gate_enter(struct arena *arena, int64_t deadline_ns);
 void gate_leave(struct arena *arena);
 
@@ -46,7 +49,10 @@ void client_release(struct arena *arena, uint64_t client);
 /* Whether that very client lives: same generation, and the kernel holds its lock. */
 bool client_is_alive(struct arena *arena, uint64_t client);
 
-/* The thread's life: lane_claim() locks it, inside the gate; lane_release() unlocks it. */
+/*
+ * The thread's life begins inside the gate, and ends when the lane is given back. Where the kernel would not tell of the
+ * thread's death, the lane becomes one that lives and dies with its process.
+ */
 objd_status life_begin(struct arena *arena, struct lane_shm *lane);
 void life_end(struct lane_shm *lane);
 

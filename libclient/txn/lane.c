@@ -189,6 +189,15 @@ static objd_status recover_with_reserve(struct lane *lane)
         return find_lane(lane);
 }
 
+/* Still inside the gate: no signal handler comes between a lane that is claimed and a thread that knows of it. */
+static void keep(struct lane *lane)
+{
+        lane->fork_generation = fork_generation();
+        arena_ref(lane->arena);
+        lane->next = lane_own;
+        lane_own = lane;
+}
+
 static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane)
 {
         struct lane *lane = sys.alloc(sizeof(*lane));
@@ -205,18 +214,15 @@ static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane *
                 r = find_lane(lane);
                 if (r == OBJD_E_LIMIT)
                         r = recover_with_reserve(lane);
+                if (r == OBJD_OK)
+                        keep(lane);
                 gate_leave(arena);
         }
-        if (r) {
+        if (r)
                 free(lane);
-                return r;
-        }
-        lane->fork_generation = fork_generation();
-        arena_ref(arena);
-        lane->next = lane_own;
-        lane_own = lane;
-        *ret_lane = lane;
-        return OBJD_OK;
+        else
+                *ret_lane = lane;
+        return r;
 }
 
 /* The thread's lane in this arena, without those that are a parent process's. */
