@@ -174,18 +174,28 @@ static objd_status store_name(struct lane *lane, struct object_shm *object, cons
         return OBJD_OK;
 }
 
-static objd_status make_object(struct lane *lane, const char *name, objd_kind kind, const objd_config *config,
-                               objd_ref *ret_ref)
+/*
+ * Takes the object's slot and locks all that making it needs. The slot comes first and stands in the plan, though nobody can
+ * find it: somebody who has meant the object that was there before may be about to lock it, and holds other locks in
+ * order.
+ */
+static objd_status lock_for_making(struct lane *lane, struct plan *plan, struct object_shm **ret_object)
 {
-        struct arena *arena = lane->arena;
-        struct object_shm *object;
-        uint64_t serial;
-        objd_status r = txn_take_slot(lane, &object);
+        objd_status r = txn_take_slot(lane, ret_object);
 
         if (r == OBJD_OK)
-                r = lock_take(lane, &object->line);
-        if (r == OBJD_OK)
-                r = txn_reserve(lane, 256, 24);
+                r = plan_add(plan, &(*ret_object)->line);
+        return r ? r : plan_lock(lane, plan);
+}
+
+/* Fills a slot whose line is locked. */
+static objd_status make_object(struct lane *lane, struct object_shm *object, const char *name, objd_kind kind,
+                               const objd_config *config, objd_ref *ret_ref)
+{
+        struct arena *arena = lane->arena;
+        uint64_t serial;
+        objd_status r = txn_reserve(lane, 256, 24);
+
         if (r)
                 return r;
         serial = __atomic_fetch_add(&arena->header->pool.next_serial, 1, __ATOMIC_RELAXED);
@@ -208,6 +218,7 @@ static objd_status make_object(struct lane *lane, const char *name, objd_kind ki
 static objd_status create_attempt(struct lane *lane, const char *text, objd_kind kind,
                                   const objd_config *config, struct name *name, objd_ref *ret_ref)
 {
+        struct object_shm *object;
         struct plan plan;
         objd_ref ref;
         objd_status r = OBJD_OK;
@@ -218,7 +229,7 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
         if (r)
                 return r;
         txn_begin(lane, OP_CREATE);
-        r = plan_lock(lane, &plan);
+        r = lock_for_making(lane, &plan, &object);
         if (r == OBJD_OK && text)
                 r = name_verify(lane, name);
         if (r == OBJD_OK && text)
@@ -226,7 +237,7 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
         if (r == OBJD_OK && text && ref.serial)
                 r = fail(OBJD_E_EXISTS, "there is an object named \"%s\" already", text);
         if (r == OBJD_OK)
-                r = make_object(lane, text, kind, config, &ref);
+                r = make_object(lane, object, text, kind, config, &ref);
         if (r == OBJD_OK && text)
                 r = name_put(lane, name, ref);
         if (r) {
@@ -597,6 +608,8 @@ objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t 
 static objd_status make_names(struct arena *arena)
 {
         objd_config config = OBJD_CONFIG_INIT;
+        struct object_shm *object;
+        struct plan plan = { .n = 0 };
         struct lane *lane;
         objd_ref ref;
         objd_status r = lane_enter(arena, DIRECTORY_TIMEOUT_NS, &lane);
@@ -606,7 +619,9 @@ static objd_status make_names(struct arena *arena)
         config.key_type = OBJD_STR;
         config.value_type = OBJD_REF;
         txn_begin(lane, OP_CREATE);
-        r = make_object(lane, "", OBJD_DICT, &config, &ref);
+        r = lock_for_making(lane, &plan, &object);
+        if (r == OBJD_OK)
+                r = make_object(lane, object, "", OBJD_DICT, &config, &ref);
         if (r == OBJD_OK)
                 r = txn_commit(lane);
         else

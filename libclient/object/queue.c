@@ -313,7 +313,11 @@ static objd_status check_config(const objd_config *config)
         return OBJD_OK;
 }
 
-/* The tail, and the first chunk of the chain, which both ends begin in. */
+/*
+ * The tail, and the first chunk of the chain, which both ends begin in. The tail's line need not be locked: it is found through the
+ * object's line only, which is, until after the commit. It must not be: this would be out of order, and somebody who
+ * has meant what was in the slot before may hold it and wait for us.
+ */
 static objd_status create_chain(struct lane *lane, struct object_shm *object, struct queue_shm *shm,
                                 uint64_t ctl)
 {
@@ -323,8 +327,6 @@ static objd_status create_chain(struct lane *lane, struct object_shm *object, st
         struct chunk_shm *chunk;
         objd_status r = txn_take_slot(lane, &slot);
 
-        if (r == OBJD_OK)
-                r = lock_take(lane, &slot->line);
         if (r == OBJD_OK)
                 r = txn_take(lane, object, CHAIN_FIRST, &chunk);
         if (r)
