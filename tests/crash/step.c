@@ -86,7 +86,7 @@ static void stay_on_one_processor(void)
 
 static bool step(struct victim *victim)
 {
-        int status;
+        int status = 0;
 
         if (ptrace(PTRACE_SINGLESTEP, victim->pid, NULL, NULL) < 0 || waitpid(victim->pid, &status, 0) < 0)
                 die("a single step");
