@@ -206,6 +206,12 @@ ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *
 }
 
 /*
+ * Under the lock a read has to be done again only if the dict has just got shards, or been deleted: a matter of twice. Where it
+ * goes on like that, the lines say different things for ever.
+ */
+#define READ_ATTEMPTS 1000
+
+/*
  * A read under one version of the line that guards the hash, however often it takes; after some collisions with
  * writers, under the lock. fn may be called many times, and its result counts when the version was still the same.
  */
@@ -288,7 +294,10 @@ ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, rea
 
                 do
                         r = read_once(lane, dict, hash, collisions++, fn, context);
-                while (r == READ_AGAIN);
+                while (r == READ_AGAIN && collisions < READ_ATTEMPTS);
+                if (r == READ_AGAIN)
+                        r = fail(OBJD_E_CORRUPT, "%s is damaged: its lines do not fit together",
+                                 object_label(dict));
                 word_set(&lane->shm->n_reads, lane->shm->n_reads + 1);
         }
         lane_leave(lane);
