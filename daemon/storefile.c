@@ -192,16 +192,14 @@ static objd_status adopt_file(struct store *store, const char *name, int fd)
         objd_status r;
 
         r = check_file(store, name, fd);
-        if (r == OBJD_OK) {
-                r = arena_attach(fd, &store->arena);
-                if (r) {
-                        snprintf(why, sizeof(why), "%s", objd_last_error());
-                        fail(r, "cannot take up %s/%s: %s", store->options->directory, name, why);
-                }
-        }
         if (r) {
                 (void)close(fd); /* nothing was written */
                 return r;
+        }
+        r = arena_attach(fd, &store->arena);
+        if (r) {
+                snprintf(why, sizeof(why), "%s", objd_last_error());
+                return fail(r, "cannot take up %s/%s: %s", store->options->directory, name, why);
         }
         store->arena->by_process = true;
         store->has_file = true;

@@ -102,11 +102,9 @@ static objd_status reach_file(const char *text, const struct url *url, objd_conn
         if (r)
                 return r;
         r = arena_attach(fd, &arena);
-        if (r) {
-                (void)close(fd); /* nothing was written */
+        if (r)
                 return fail(r, "no daemon answers, and %s/%s" STORE_ARENA " is of no use: %s", url->directory,
                             url->name, objd_last_error());
-        }
         r = make_conn(arena, text, ret_conn);
         if (r)
                 arena_unref(arena);

@@ -180,9 +180,10 @@ objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena)
 }
 
 /* This process's arena of that file, with the new descriptor kept beside the old one. */
-static struct arena *find_mapped(int fd, const struct stat *st)
+static objd_status find_mapped(int fd, const struct stat *st, struct arena **ret_arena)
 {
         struct arena *arena;
+        objd_status r = OBJD_OK;
 
         forklock_take(&arenas_lock);
         for (arena = arenas; arena; arena = arena->next) {
@@ -191,40 +192,33 @@ static struct arena *find_mapped(int fd, const struct stat *st)
                 if (arena->dev != st->st_dev || arena->ino != st->st_ino)
                         continue;
                 fds = sys.resize(arena->spare_fds, sizeof(int) * (size_t)(arena->n_spare_fds + 1));
-                if (!fds)
-                        continue; /* a second mapping is wasteful, but right */
+                if (!fds) {
+                        /* fd stays open, though nobody knows of it any more: closing it would say that we are dead. */
+                        r = fail(OBJD_E_NOMEM, "no memory for one more connection to the arena");
+                        break;
+                }
                 fds[arena->n_spare_fds++] = fd;
                 arena->spare_fds = fds;
                 arena->n_refs++;
                 break;
         }
         forklock_give(&arenas_lock);
-        return arena;
+        *ret_arena = arena;
+        return r;
 }
 
-objd_status arena_attach(int fd, struct arena **ret_arena)
+/* Maps a file that this process has not mapped. */
+static objd_status map_arena(int fd, uint64_t size, struct arena **ret_arena)
 {
-        struct arena *arena;
-        struct stat st;
+        struct arena *arena = sys.alloc(sizeof(*arena));
         objd_status r;
 
-        if (fstat(fd, &st) < 0)
-                return fail_errno("cannot look at the arena's file");
-        if ((uint64_t)st.st_size < PAGE_SIZE)
-                return fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes",
-                            (unsigned long long)st.st_size);
-        arena = find_mapped(fd, &st);
-        if (arena) {
-                *ret_arena = arena;
-                return OBJD_OK;
-        }
-        arena = sys.alloc(sizeof(*arena));
         if (!arena)
                 return fail(OBJD_E_NOMEM, "no memory for the arena's description");
         arena->fd = fd;
-        r = map(arena, (uint64_t)st.st_size);
+        r = map(arena, size);
         if (r == OBJD_OK)
-                r = check_header(arena->header, (uint64_t)st.st_size);
+                r = check_header(arena->header, size);
         if (r == OBJD_OK && half_get_acquire(&arena->header->state) != ARENA_READY)
                 r = fail(OBJD_E_FORMAT,
                          "the arena was never finished by the process that made it; delete it");
@@ -236,6 +230,30 @@ objd_status arena_attach(int fd, struct arena **ret_arena)
         publish(arena);
         *ret_arena = arena;
         return OBJD_OK;
+}
+
+objd_status arena_attach(int fd, struct arena **ret_arena)
+{
+        struct arena *arena = NULL;
+        struct stat st;
+        objd_status r;
+
+        if (fstat(fd, &st) < 0)
+                r = fail_errno("cannot look at the arena's file");
+        else if ((uint64_t)st.st_size < PAGE_SIZE)
+                r = fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes",
+                         (unsigned long long)st.st_size);
+        else
+                r = find_mapped(fd, &st, &arena);
+        if (r == OBJD_OK && !arena)
+                r = map_arena(fd, (uint64_t)st.st_size, &arena);
+        else if (arena)
+                fd = -1; /* kept, whatever r is */
+        if (r == OBJD_OK)
+                *ret_arena = arena;
+        else if (fd >= 0)
+                (void)close(fd); /* nothing was written */
+        return r;
 }
 
 struct arena *arena_ref(struct arena *arena)

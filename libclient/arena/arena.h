@@ -42,9 +42,8 @@ struct arena {
 objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena);
 
 /*
- * Maps the arena in fd. On success the arena owns fd, or has closed it because this process has the
- * same file mapped already. @return OBJD_OK, OBJD_E_FORMAT (no arena, another format or machine, truncated),
- * OBJD_E_NOMEM, OBJD_E_SYS
+ * Maps the arena in fd, or finds that this process has it mapped already. Takes fd over, also when it fails.
+ * @return OBJD_OK, OBJD_E_FORMAT (no arena, another format or machine, truncated), OBJD_E_NOMEM, OBJD_E_SYS
  */
 objd_status arena_attach(int fd, struct arena **ret_arena);
 

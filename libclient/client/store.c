@@ -101,11 +101,7 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
         if (r == OBJD_OK)
                 conn->arena->n_conns++;
         forklock_give(&conns_lock);
-        if (r) {
-                (void)close(attachment.arena); /* nothing was written */
-                return not_usable(r, conn->name);
-        }
-        return OBJD_OK;
+        return r ? not_usable(r, conn->name) : OBJD_OK;
 }
 
 static const char *default_url(void)

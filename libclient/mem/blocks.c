@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 
-/* How many runs of the right bin are tried before the next larger bin is. */
+/* How many runs of the right bin are tried before the next larger bin is, and the frontier; in a full arena, all are. */
 #define TRY_RUNS 16
 
 /* How long a puncher waits for readers: a read takes well under a microsecond, unless its thread is not running. */
@@ -75,12 +75,13 @@ static void remove_run(struct lane *lane, uint32_t number)
         pool_set8(lane, &first->state, BLOCK_FREE_IN);
 }
 
-static uint32_t find_run(struct lane *lane, uint32_t n)
+/* A free run of at least n blocks; of its own bin, in which runs may be too short, only so many are tried. */
+static uint32_t find_run(struct lane *lane, uint32_t n, uint32_t n_tries)
 {
         struct pool_shm *pool = pool_of(lane);
         uint32_t bin = bin_of(n), next = pool->bins[bin];
 
-        for (int i = 0; next && i < TRY_RUNS; i++, next = block_at(lane, next - 1)->next)
+        for (uint32_t i = 0; next && i < n_tries; i++, next = block_at(lane, next - 1)->next)
                 if (block_at(lane, next - 1)->run >= n)
                         return next;
         for (bin++; bin < N_BINS; bin++)
@@ -151,23 +152,52 @@ static void sub_kept(struct lane *lane, uint32_t n)
         pool_set(lane, &pool_of(lane)->n_kept, kept > n ? kept - n : 0);
 }
 
-objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number)
+/*
+ * A free run of at least n blocks, where there is one. What the frontier gives is committed at once: it is a free run like any
+ * other, and notes of its entries would hold what is known of its memory now.
+ */
+static objd_status have_run(struct lane *lane, uint32_t n, uint32_t *ret_number)
 {
-        uint32_t found = find_run(lane, n), number = 0, run;
+        uint32_t found = find_run(lane, n, TRY_RUNS);
         objd_status r;
 
-        if (found) {
-                number = found - 1;
-        } else {
-                r = extend(lane, n, &number);
-                if (r)
+        if (!found) {
+                r = extend(lane, n, ret_number);
+                if (r == OBJD_OK)
+                        pool_checkpoint(lane);
+                if (r != OBJD_E_NOMEM)
+                        return r;
+                found = find_run(lane, n, (uint32_t)pool_of(lane)->frontier); /* all there can be */
+                if (!found)
                         return r;
         }
+        *ret_number = found - 1;
+        return OBJD_OK;
+}
+
+/* Before an entry is noted: if it is rolled back, its block may have got memory meanwhile. */
+static void doubt_memory(struct lane *lane, uint32_t number)
+{
+        if (block_at(lane, number)->memory == MEMORY_NONE)
+                __atomic_store_n(&block_at(lane, number)->memory, MEMORY_UNKNOWN, __ATOMIC_RELAXED);
+        order_for_death();
+}
+
+objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number)
+{
+        uint32_t number = 0, run, kept;
+        objd_status r = have_run(lane, n, &number);
+
+        if (r)
+                return r;
+        kept = count_kept(lane, number, n);
+        doubt_memory(lane, number);
+        doubt_memory(lane, number + n - 1);
         run = block_at(lane, number)->run;
         remove_run(lane, number);
         if (run > n)
                 insert_run(lane, number + n, run - n);
-        sub_kept(lane, count_kept(lane, number, n));
+        sub_kept(lane, kept);
         pool_set8(lane, &block_at(lane, number)->state, BLOCK_RUN);
         pool_set32(lane, &block_at(lane, number)->run, n);
         if (n > 1)

@@ -75,7 +75,10 @@ static inline void pool_add(struct lane *lane, uint64_t *p, uint64_t delta)
 void block_link(struct lane *lane, uint32_t *head, uint32_t number);
 void block_unlink(struct lane *lane, uint32_t *head, uint32_t number);
 
-/* A run of n blocks, its first in state RUN. Its memory has not been allocated: run_commit(). @return OBJD_OK, OBJD_E_NOMEM */
+/*
+ * A run of n blocks, its first in state RUN; before anything else in a pool transaction, since extending the frontier is
+ * committed at once. Its memory has not been allocated: run_commit(). @return OBJD_OK, OBJD_E_NOMEM
+ */
 objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number);
 objd_status run_give(struct lane *lane, uint32_t number, uint32_t n);
 
