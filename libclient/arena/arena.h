@@ -101,10 +101,18 @@ static inline struct lane_shm *arena_lane(const struct arena *arena, uint32_t nu
 /* The last lane is kept for the thread that needs one to recover dead lanes when all others are taken. */
 #define RESERVE_LANE (N_LANES - 1)
 
+/* The first lane that has never been claimed; the reserve is not counted. The header may be damaged. */
+static inline uint32_t arena_lanes_high(const struct arena *arena)
+{
+        uint64_t high = word_get_acquire(&arena->header->lanes_high);
+
+        return (uint32_t)(high < RESERVE_LANE ? high : RESERVE_LANE);
+}
+
 /* Whether this lane has memory: it has been claimed at least once. */
 static inline bool arena_has_lane(const struct arena *arena, uint32_t number)
 {
-        return number && (number < word_get(&arena->header->lanes_high) || number == RESERVE_LANE);
+        return number && (number < arena_lanes_high(arena) || number == RESERVE_LANE);
 }
 
 static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number)

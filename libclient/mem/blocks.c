@@ -263,14 +263,13 @@ objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n)
 bool blocks_grace(struct lane *lane)
 {
         struct arena *arena = lane->arena;
-        uint64_t high;
+        uint32_t high;
 
         if (lane_is_stand_in(lane))
                 return false;
         if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
                 return false;
-        high = word_get(
-                &arena->header->lanes_high); /* only now: who claims a lane later finds nothing any more */
+        high = arena_lanes_high(arena); /* only now: who claims a lane later finds nothing any more */
         for (uint32_t i = 1; i <= high; i++) {
                 const struct lane_shm *shm = arena_lane(arena, i < high ? i : RESERVE_LANE);
                 uint64_t epoch;

@@ -19,14 +19,20 @@ static inline struct pool_shm *pool_of(struct lane *lane)
         return &lane->arena->header->pool;
 }
 
+/* Numbers come from the table itself, which may be damaged: then they lead astray, but not outside. */
+static inline uint32_t block_within(const struct arena *arena, uint32_t number)
+{
+        return number < arena->n_blocks ? number : 0;
+}
+
 static inline struct block_shm *block_at(struct lane *lane, uint32_t number)
 {
-        return &lane->arena->blocks[number];
+        return &lane->arena->blocks[block_within(lane->arena, number)];
 }
 
 static inline uint8_t *block_data(struct lane *lane, uint32_t number)
 {
-        return lane->arena->data + ((uint64_t)number << BLOCK_SHIFT);
+        return lane->arena->data + ((uint64_t)block_within(lane->arena, number) << BLOCK_SHIFT);
 }
 
 static inline uint32_t block_of(const struct arena *arena, const void *p)

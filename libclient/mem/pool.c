@@ -146,6 +146,13 @@ void pool_recover(struct lane *lane)
 {
         struct lane_shm *shm = lane->shm;
         uint64_t line = arena_off(lane->arena, &pool_of(lane)->line);
+        uint64_t own = arena_off(lane->arena, shm->pool_log_bytes);
+
+        /* This log never moves; if it says otherwise, the lane is damaged, and the log is of no use. */
+        if (shm->pool_log.off != own || shm->pool_log.capacity != LANE_POOL_LOG)
+                shm->pool_log = (struct log_shm){ .state = shm->pool_log.state,
+                                                  .off = own,
+                                                  .capacity = LANE_POOL_LOG };
 
         if (shm->pool_log.state == TXN_ACTIVE) {
                 log_roll_back(lane->arena, &shm->pool_log);
@@ -288,6 +295,9 @@ static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chun
                         return r;
         }
         block = block_at(lane, number);
+        if (block->state != BLOCK_SLAB || block->size_class != size_class ||
+            block->free > slab_room(size_class) || (!block->free && block->carved >= slab_room(size_class)))
+                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u", number);
         if (block->free) {
                 chunk = slab_chunk(lane, number, block->free - 1);
                 pool_set32(lane, &block->free, (uint32_t)chunk->next);
@@ -430,7 +440,8 @@ objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_lis
 static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk)
 {
         struct arena *arena = lane->arena;
-        uint64_t off = arena_off(arena, chunk), high = word_get(&arena->header->lanes_high);
+        uint64_t off = arena_off(arena, chunk);
+        uint32_t high = arena_lanes_high(arena);
 
         if (!(chunk->info & INFO_PINNABLE))
                 return false;

@@ -171,8 +171,9 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
                 return fail(OBJD_E_CORRUPT, "there is no object at %#llx", (unsigned long long)off);
         number = block_of(lane->arena, object);
         head = (struct slot_block_shm *)block_data(lane, number);
-        slot = (uint32_t)(object - (struct object_shm *)head);
-        if (block_at(lane, number)->state != (flags ? BLOCK_GROUPS : BLOCK_SLOTS) ||
+        slot = (uint32_t)((uint64_t)((uint8_t *)object - (uint8_t *)head) / SLOT_SIZE);
+        if (block_at(lane, number)->state != (flags ? BLOCK_GROUPS : BLOCK_SLOTS) || slot < width_of(flags) ||
+            slot % width_of(flags) || object != (struct object_shm *)head + slot ||
             (head->used[slot / 64] & mask_of(flags, slot)) != mask_of(flags, slot) || !head->n_used)
                 return fail(OBJD_E_CORRUPT, "the block of objects %u is damaged", number);
         pool_set32(lane, n_slots, *n_slots - 1);
@@ -203,13 +204,17 @@ objd_status pool_give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots
 static void reclaim_retired(struct lane *lane)
 {
         struct pool_shm *pool = pool_of(lane);
+        objd_status r = OBJD_OK;
 
         if (pool_begin(lane))
                 return;
         if (pool->retired && blocks_grace(lane))
-                while (pool->retired && reclaim(lane, pool->retired - 1) == OBJD_OK)
-                        pool_checkpoint(lane);
-        (void)pool_end(lane, OBJD_OK);
+                while (pool->retired && r == OBJD_OK) {
+                        r = reclaim(lane, pool->retired - 1);
+                        if (r == OBJD_OK)
+                                pool_checkpoint(lane);
+                }
+        (void)pool_end(lane, r); /* fails only where the table is damaged */
 }
 
 /* Up to PUNCH_BLOCKS blocks in a row of one free run that have memory. */

@@ -158,7 +158,7 @@ static objd_status take_lane(struct lane *lane, uint32_t number)
 
 static objd_status find_lane(struct lane *lane)
 {
-        uint64_t high = word_get(&lane->arena->header->lanes_high);
+        uint32_t high = arena_lanes_high(lane->arena);
         objd_status r = ensure_client(lane->arena);
 
         if (r)
@@ -167,7 +167,7 @@ static objd_status find_lane(struct lane *lane)
                 if (is_free(arena_lane(lane->arena, i)))
                         return take_lane(lane, i);
         if (high < RESERVE_LANE)
-                return take_lane(lane, (uint32_t)high);
+                return take_lane(lane, high);
         return fail(OBJD_E_LIMIT,
                     "the arena has %u lanes, one for each thread that uses it, and all are taken",
                     RESERVE_LANE - 1);

@@ -5,25 +5,29 @@
 
 #include "txn/log.h"
 
-/* Whether the arena has these words: in the header's page, in a lane, or in a block that has been in use. */
+/*
+ * Whether the arena has these words, and operations change them: in the header where its constants end, in a lane or the block table,
+ * or in a block that has been in use.
+ */
 static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size)
 {
-        const struct header_shm *header = arena->header;
+        const uint64_t lanes_off = arena_off(arena, arena->lanes),
+                       first = offsetof(struct header_shm, retire_count);
 
         if (off & 7 || size > arena->mapped || off > arena->mapped - size)
                 return false;
-        return off + size <= PAGE_SIZE || (off >= header->lanes_off && off + size <= header->blocks_off) ||
-               arena_has(arena, off, size);
+        return (off >= first && off + size <= sizeof(struct header_shm)) ||
+               (off >= lanes_off && off + size <= arena->data_off) || arena_has(arena, off, size);
 }
 
 void log_roll_back(struct arena *arena, struct log_shm *log)
 {
-        uint64_t used = log->used;
+        uint64_t used = log->used, start = log->off;
 
-        if (used > log->capacity || used & 7)
+        if (used > log->capacity || used & 7 || !is_ours(arena, start, used))
                 used = 0; /* damaged: there is nothing that could be trusted */
         while (used >= 8) {
-                const uint64_t *end = (const uint64_t *)(arena->base + log->off + used);
+                const uint64_t *end = (const uint64_t *)(arena->base + start + used);
                 uint64_t off = end[-1] >> 16, n = end[-1] & 0xffff;
 
                 if ((n + 1) * 8 > used || !is_ours(arena, off, n * 8))

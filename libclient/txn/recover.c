@@ -91,7 +91,7 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
 
 void recover_forget(struct arena *arena, uint64_t by_lane_id)
 {
-        uint64_t high = word_get(&arena->header->lanes_high);
+        uint32_t high = arena_lanes_high(arena);
 
         for (uint32_t i = 1; i <= high; i++)
                 lose(arena_lane(arena, i < high ? i : RESERVE_LANE), by_lane_id);
@@ -99,7 +99,7 @@ void recover_forget(struct arena *arena, uint64_t by_lane_id)
 
 uint32_t recover_all(struct arena *arena, struct lane *lane)
 {
-        uint64_t high = word_get(&arena->header->lanes_high);
+        uint32_t high = arena_lanes_high(arena);
         uint32_t n = 0;
 
         for (uint32_t i = 1; i <= high; i++) {

@@ -142,15 +142,43 @@ void txn_wake_waiter(struct lane *lane, struct line_shm *line)
         wait_wake(lane->arena, (const uint32_t *)&line->word, 1);
 }
 
+/* What stands in a lane has been written by others; who stands in for one of them may find anything there. */
+static uint32_t at_most(uint32_t n, uint32_t max)
+{
+        return n < max ? n : max;
+}
+
+static struct line_shm *line_at(const struct arena *arena, uint64_t off)
+{
+        struct line_shm *pool = &arena->header->pool.line;
+
+        return off == arena_off(arena, pool) ? pool : arena_at(arena, off, LINE_SIZE);
+}
+
+/* The chunk that a list of that kind begins with. */
+static struct chunk_shm *first_of(const struct arena *arena, uint64_t off, enum chunk_list list)
+{
+        struct chunk_shm *chunk = arena_at(arena, off, CHUNK_HEAD);
+
+        return chunk && chunk_list_of(chunk) == list ? chunk : NULL;
+}
+
+static objd_status damaged(const struct lane *lane, const char *what)
+{
+        return fail(OBJD_E_CORRUPT, "lane %u is damaged: %s", lane->number, what);
+}
+
 /* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
 void txn_unlock(struct lane *lane)
 {
         struct lane_shm *shm = lane->shm;
 
-        for (uint32_t n = shm->n_locks; n--;) {
+        for (uint32_t n = at_most(shm->n_locks, LANE_LOCKS); n--;) {
+                struct line_shm *line = line_at(lane->arena, shm->locks[n]);
+
                 order_for_death();
-                lock_release(lane->arena, (struct line_shm *)(lane->arena->base + shm->locks[n]),
-                             lane->number);
+                if (line)
+                        lock_release(lane->arena, line, lane->number);
                 CRASH_POINT(
                         "txn.unlocked"); /* given, though the intent still stands: the word names another, or nobody */
                 order_for_death();
@@ -158,18 +186,37 @@ void txn_unlock(struct lane *lane)
         }
 }
 
+/* Empties a list of chunks, each of which leaves it in a pool transaction of its own. */
+static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list from,
+                              enum chunk_list to)
+{
+        objd_status r = OBJD_OK;
+
+        while (*list && r == OBJD_OK) {
+                struct chunk_shm *chunk = first_of(lane->arena, *list, from);
+
+                if (!chunk)
+                        return damaged(lane, "a list of chunks leads astray");
+                r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
+        }
+        return r;
+}
+
 /* Slots go back after the locks: a line must be free when its slot is. */
 static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_slots)
 {
         objd_status r = OBJD_OK;
 
+        if (*n_slots > LANE_SLOTS)
+                return damaged(lane, "it names more slots than there is room for");
         while (*n_slots && r == OBJD_OK) {
                 uint64_t entry = slots[*n_slots - 1];
-                struct object_shm *object =
-                        (struct object_shm *)(lane->arena->base + (entry & ~SLOT_IS_GROUP));
+                struct object_shm *object = arena_at(lane->arena, entry & ~SLOT_IS_GROUP, SLOT_SIZE);
 
-                while (r == OBJD_OK && !(entry & SLOT_IS_GROUP) && object->chunks)
-                        r = pool_give(lane, (struct chunk_shm *)(lane->arena->base + object->chunks));
+                if (!object)
+                        return damaged(lane, "it names a slot outside the arena");
+                if (!(entry & SLOT_IS_GROUP))
+                        r = empty_list(lane, &object->chunks, CHUNK_OF_OBJECT, CHUNK_FREE);
                 if (r == OBJD_OK)
                         r = pool_give_slots(lane, entry, n_slots);
         }
@@ -180,7 +227,7 @@ static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_sl
 static objd_status end(struct lane *lane)
 {
         struct lane_shm *shm = lane->shm;
-        objd_status r = OBJD_OK;
+        objd_status r;
 
         shm->log.used = 0;
         order_for_death();
@@ -190,8 +237,7 @@ static objd_status end(struct lane *lane)
                 shm->log.off = arena_off(lane->arena, shm->log_bytes);
                 order_for_death();
         }
-        while (shm->log_chunk && r == OBJD_OK)
-                r = pool_give(lane, (struct chunk_shm *)(lane->arena->base + shm->log_chunk));
+        r = empty_list(lane, &shm->log_chunk, CHUNK_OF_LOG, CHUNK_FREE);
         if (r)
                 return r;
         half_set(&shm->n_wakes, 0);
@@ -199,19 +245,6 @@ static objd_status end(struct lane *lane)
         word_set(&shm->log.state, TXN_IDLE);
         order_for_death();
         return OBJD_OK;
-}
-
-/* Empties one of the lane's lists of chunks: each one leaves it in a pool transaction of its own. */
-static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list to)
-{
-        objd_status r = OBJD_OK;
-
-        while (*list && r == OBJD_OK) {
-                struct chunk_shm *chunk = (struct chunk_shm *)(lane->arena->base + *list);
-
-                r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
-        }
-        return r;
 }
 
 objd_status txn_undo(struct lane *lane)
@@ -223,9 +256,9 @@ objd_status txn_undo(struct lane *lane)
         CRASH_POINT("undo.words"); /* all words are old again; the next one finds an empty log */
         half_set(&shm->n_dead_slots, 0);
         half_set(&shm->n_wakes, 0);
-        r = empty_list(lane, &shm->taken, CHUNK_FREE);
+        r = empty_list(lane, &shm->taken, CHUNK_TAKEN, CHUNK_FREE);
         if (r == OBJD_OK)
-                r = empty_list(lane, &shm->doomed, CHUNK_OF_OBJECT);
+                r = empty_list(lane, &shm->doomed, CHUNK_DOOMED, CHUNK_OF_OBJECT);
         if (r)
                 return r;
         CRASH_POINT("undo.chunks"); /* memory is back where it was; the locks are still held */
@@ -241,15 +274,15 @@ objd_status txn_complete(struct lane *lane)
         objd_status r;
 
         half_set(&shm->n_new_slots, 0);
-        r = empty_list(lane, &shm->taken, CHUNK_OF_OBJECT);
+        r = empty_list(lane, &shm->taken, CHUNK_TAKEN, CHUNK_OF_OBJECT);
         if (r == OBJD_OK)
-                r = empty_list(lane, &shm->doomed, CHUNK_FREE);
+                r = empty_list(lane, &shm->doomed, CHUNK_DOOMED, CHUNK_FREE);
         if (r)
                 return r;
         CRASH_POINT("complete.chunks"); /* memory is settled; the locks are still held */
         txn_unlock(lane);
         CRASH_POINT("complete.unlocked"); /* wakes and slots are still owed */
-        for (uint32_t i = 0; i < shm->n_wakes; i++)
+        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES); i++)
                 wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + (shm->wakes[i] & ~WAKE_ONE)),
                           shm->wakes[i] & WAKE_ONE ? 1 : INT_MAX);
         r = give_slots(lane, shm->dead_slots, &shm->n_dead_slots);
