@@ -50,67 +50,90 @@ static objd_status say_who(struct lane *lane, objd_object *lock, objd_status r, 
                     holder.pid, holder.comm, holder.tid, object_label(lock), timeout_ns / 1000000);
 }
 
-static __attribute__((noinline)) objd_status take_slowly(struct lane *lane, objd_object *lock,
-                                                         int64_t timeout_ns, uint64_t *ret_token)
-{
-        objd_status r = OBJD_E_BUSY;
-
-        if (timeout_ns != OBJD_NOWAIT)
-                r = wait_and_try(lane, lock, timeout_ns, ret_token);
-        return r == OBJD_E_BUSY || r == OBJD_E_TIMEOUT ? say_who(lane, lock, r, timeout_ns) : r;
-}
-
-static __attribute__((noinline)) objd_status take_inside(struct lane *lane, objd_object *lock,
-                                                         int64_t timeout_ns, uint64_t *ret_token)
-{
-        objd_status r = lock_try(lane, lock, false, ret_token);
-
-        return r == OBJD_E_BUSY ? take_slowly(lane, lock, timeout_ns, ret_token) : r;
-}
-
-static __attribute__((noinline)) objd_status complain(const objd_object *lock, const char *call,
-                                                      int64_t timeout_ns)
-{
-        objd_status r = check(lock, call);
-
-        return r ? r : fail(OBJD_E_INVAL, "%s: a timeout of %" PRId64 " ns", call, timeout_ns);
-}
-
-objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_token)
+static __attribute__((noinline)) objd_status take_slowly(objd_object *lock, int64_t timeout_ns,
+                                                         uint64_t *ret_token)
 {
         struct lane *lane;
         uint64_t token = 0;
-        objd_status r;
+        objd_status r = check(lock, "objd_lock_take");
 
-        if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK || timeout_ns < OBJD_FOREVER, 0))
-                return complain(lock, "objd_lock_take", timeout_ns);
-        r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
+        if (r == OBJD_OK && timeout_ns < OBJD_FOREVER)
+                r = fail(OBJD_E_INVAL, "objd_lock_take: a timeout of %" PRId64 " ns", timeout_ns);
+        if (r == OBJD_OK)
+                r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
         if (r)
                 return r;
         r = object_touch(lock);
-        if (r == OBJD_OK && __builtin_expect(!lock_take_plain(lane, lock, &token), 0))
-                r = take_inside(lane, lock, timeout_ns, &token);
+        if (r == OBJD_OK)
+                r = lock_try(lane, lock, false, &token);
+        if (r == OBJD_E_BUSY && timeout_ns != OBJD_NOWAIT)
+                r = wait_and_try(lane, lock, timeout_ns, &token);
+        if (r == OBJD_E_BUSY || r == OBJD_E_TIMEOUT)
+                r = say_who(lane, lock, r, timeout_ns);
         lane_leave(lane);
         if (ret_token && (r == OBJD_OK || r == OBJD_E_OWNER_DIED))
                 *ret_token = token;
         return r;
 }
 
-objd_status objd_lock_give(objd_object *lock)
+static __attribute__((noinline)) objd_status give_slowly(objd_object *lock)
 {
         struct lane *lane;
-        objd_status r;
+        objd_status r = check(lock, "objd_lock_give");
 
-        if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK, 0))
-                return check(lock, "objd_lock_give");
-        r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
+        if (r == OBJD_OK)
+                r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
         if (r)
                 return r;
         r = object_touch(lock);
-        if (r == OBJD_OK && __builtin_expect(!lock_give_plain(lane, lock), 0))
+        if (r == OBJD_OK)
                 r = lock_give(lane, lock);
         lane_leave(lane);
         return r;
+}
+
+/* The slot may be locked and looked at, and the call needs no more than that; NULL: take the long way. */
+static inline __attribute__((always_inline)) struct lane *enter_plain(objd_object *lock)
+{
+        struct lane *lane;
+
+        if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK || next_timeout.set, 0))
+                return NULL;
+        lane = lane_enter_plain(lock->conn->arena);
+        if (__builtin_expect(lane && !object_is_known(lock), 0)) {
+                lane_leave(lane);
+                return NULL;
+        }
+        return lane;
+}
+
+objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_token)
+{
+        struct lane *lane = enter_plain(lock);
+        bool taken = false;
+        uint64_t token;
+
+        if (__builtin_expect(lane != NULL, 1)) {
+                taken = timeout_ns >= OBJD_FOREVER && lock_take_plain(lane, lock, &token);
+                lane_leave(lane);
+        }
+        if (__builtin_expect(!taken, 0))
+                return take_slowly(lock, timeout_ns, ret_token);
+        if (ret_token)
+                *ret_token = token;
+        return OBJD_OK;
+}
+
+objd_status objd_lock_give(objd_object *lock)
+{
+        struct lane *lane = enter_plain(lock);
+        bool given = false;
+
+        if (__builtin_expect(lane != NULL, 1)) {
+                given = lock_give_plain(lane, lock);
+                lane_leave(lane);
+        }
+        return __builtin_expect(given, 1) ? OBJD_OK : give_slowly(lock);
 }
 
 objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pid, uint64_t *ret_token)

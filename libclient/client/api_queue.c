@@ -211,39 +211,26 @@ static objd_status put(objd_object *queue, const objd_value *values, size_t n, i
         return run(&op, timeout_ns);
 }
 
-static __attribute__((noinline)) objd_status put_inside(struct lane *lane, objd_object *queue,
-                                                        const objd_value *value, int64_t timeout_ns)
+static __attribute__((noinline)) objd_status put_slowly(objd_object *queue, const objd_value *value,
+                                                        int64_t timeout_ns)
 {
-        struct op op;
-
-        op_init(&op, OP_QUEUE_PUT, queue);
-        op.value = value;
-        op.n = 1;
-        return run_inside(lane, &op, timeout_ns);
+        return put(queue, value, 1, 0, timeout_ns, "objd_queue_put");
 }
 
 objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t timeout_ns)
 {
-        struct lane *lane;
-        objd_status r = OBJD_OK;
+        struct lane *lane = NULL;
+        objd_status r = QUEUE_NOT_PLAIN;
 
-        if (__builtin_expect(!queue || !value || object_kind(queue->config) != OBJD_QUEUE ||
-                                     timeout_ns < OBJD_FOREVER,
-                             0)) {
-                r = check(queue, value, value, "objd_queue_put");
-                return r ? r : check_timeout(timeout_ns, "objd_queue_put");
+        if (__builtin_expect(queue && value && object_kind(queue->config) == OBJD_QUEUE &&
+                                     timeout_ns >= OBJD_FOREVER && is_good(queue, value) && !next_timeout.set,
+                             1))
+                lane = lane_enter_plain(queue->conn->arena);
+        if (__builtin_expect(lane != NULL, 1)) {
+                r = queue_put_plain(lane, queue, value);
+                lane_leave(lane);
         }
-        if (!is_good(queue, value))
-                r = check_values(queue, value, 1);
-        if (r == OBJD_OK)
-                r = lane_enter(queue->conn->arena, conn_timeout(queue->conn), &lane);
-        if (r)
-                return r;
-        r = queue_put_plain(lane, queue, value);
-        if (__builtin_expect(r == QUEUE_NOT_PLAIN, 0))
-                r = put_inside(lane, queue, value, timeout_ns);
-        lane_leave(lane);
-        return r;
+        return __builtin_expect(r == QUEUE_NOT_PLAIN, 0) ? put_slowly(queue, value, timeout_ns) : r;
 }
 
 objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority,
@@ -265,17 +252,20 @@ objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, si
 
 /* ---- Get ---------------------------------------------------------------------------------------------- */
 
-static __attribute__((noinline)) objd_status get_inside(struct lane *lane, objd_object *queue,
-                                                        objd_value *ret_value, objd_buf *buf,
-                                                        int64_t timeout_ns)
+static __attribute__((noinline)) objd_status get_slowly(objd_object *queue, objd_value *ret_value,
+                                                        objd_buf *buf, int64_t timeout_ns)
 {
         struct op op;
-        objd_status r;
+        objd_status r = check(queue, ret_value, buf, "objd_queue_get");
 
+        if (r == OBJD_OK)
+                r = check_timeout(timeout_ns, "objd_queue_get");
+        if (r)
+                return r;
         op_init(&op, OP_QUEUE_GET, queue);
         op.n = 1;
         op.buf = buf;
-        r = run_inside(lane, &op, timeout_ns);
+        r = run(&op, timeout_ns);
         if (r == OBJD_OK)
                 *ret_value = op.result;
         return r;
@@ -283,23 +273,18 @@ static __attribute__((noinline)) objd_status get_inside(struct lane *lane, objd_
 
 objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf, int64_t timeout_ns)
 {
-        struct lane *lane;
-        objd_status r;
+        struct lane *lane = NULL;
+        objd_status r = QUEUE_NOT_PLAIN;
 
-        if (__builtin_expect(!queue || !ret_value || !buf || object_kind(queue->config) != OBJD_QUEUE ||
-                                     timeout_ns < OBJD_FOREVER,
-                             0)) {
-                r = check(queue, ret_value, buf, "objd_queue_get");
-                return r ? r : check_timeout(timeout_ns, "objd_queue_get");
+        if (__builtin_expect(queue && ret_value && buf && object_kind(queue->config) == OBJD_QUEUE &&
+                                     timeout_ns >= OBJD_FOREVER && !next_timeout.set,
+                             1))
+                lane = lane_enter_plain(queue->conn->arena);
+        if (__builtin_expect(lane != NULL, 1)) {
+                r = queue_get_plain(lane, queue, ret_value, buf);
+                lane_leave(lane);
         }
-        r = lane_enter(queue->conn->arena, conn_timeout(queue->conn), &lane);
-        if (r)
-                return r;
-        r = queue_get_plain(lane, queue, ret_value, buf);
-        if (__builtin_expect(r == QUEUE_NOT_PLAIN, 0))
-                r = get_inside(lane, queue, ret_value, buf, timeout_ns);
-        lane_leave(lane);
-        return r;
+        return __builtin_expect(r == QUEUE_NOT_PLAIN, 0) ? get_slowly(queue, ret_value, buf, timeout_ns) : r;
 }
 
 static size_t at_once(size_t n)

@@ -80,6 +80,12 @@ static inline int64_t conn_timeout(const struct objd_conn *conn)
 
 objd_status object_touch_again(struct objd_object *object, uint64_t retired);
 
+/* Inside an epoch: as long as no block has been retired since the last look, this object's block has not been. */
+static inline bool object_is_known(const struct objd_object *object)
+{
+        return word_get(&object->retire_seen) == word_get_acquire(&object->conn->arena->header->retire_count);
+}
+
 /*
  * Inside an epoch: whether the handle's slot is still a slot, so that its line may be locked and read. Says nothing
  * about the object in it: compare the line's serial after taking the lock or under its version.

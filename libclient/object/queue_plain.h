@@ -39,8 +39,8 @@ static inline bool plain_has(const struct arena *arena, uint64_t pos, uint64_t s
 }
 
 /* Notes two or three words that stand side by side; the log is empty, and has room. */
-static inline __attribute__((always_inline)) void plain_note(struct lane_shm *shm, uint8_t *base, const uint64_t *p,
-                                                             uint64_t n)
+static inline __attribute__((always_inline)) void plain_note(struct lane_shm *shm, uint8_t *base,
+                                                             const uint64_t *p, uint64_t n)
 {
         uint64_t *to = (uint64_t *)(void *)(base + shm->log.off);
 
@@ -54,7 +54,8 @@ static inline __attribute__((always_inline)) void plain_note(struct lane_shm *sh
         order_for_death();
 }
 
-static_assert(offsetof(struct queue_tail_shm, pos) == offsetof(struct queue_tail_shm, pushed) + 8, "noted at once");
+static_assert(offsetof(struct queue_tail_shm, pos) == offsetof(struct queue_tail_shm, pushed) + 8,
+              "noted at once");
 static_assert(offsetof(struct queue_head_shm, pos) == offsetof(struct queue_head_shm, popped) + 8 &&
                       offsetof(struct queue_head_shm, pushed) == offsetof(struct queue_head_shm, popped) + 16,
               "noted at once");
@@ -104,7 +105,8 @@ static inline void plain_bytes_in(uint64_t *to, const uint8_t *from, size_t size
 }
 
 /* Somebody sleeps: the wake is owed before the commit, as everywhere. */
-static __attribute__((noinline)) objd_status plain_commit_with_wake(struct lane *lane, struct queue_tail_shm *tail)
+static __attribute__((noinline)) objd_status plain_commit_with_wake(struct lane *lane,
+                                                                    struct queue_tail_shm *tail)
 {
         uint64_t word = word_get(&tail->getters);
 
@@ -117,7 +119,8 @@ static __attribute__((noinline)) objd_status plain_commit_with_wake(struct lane 
  * Puts a value that has been checked. The lane has been entered, and no lock is held.
  * @return OBJD_OK, QUEUE_NOT_PLAIN
  */
-static inline objd_status queue_put_plain(struct lane *lane, struct objd_object *object, const objd_value *value)
+static inline objd_status queue_put_plain(struct lane *lane, struct objd_object *object,
+                                          const objd_value *value)
 {
         const struct arena *arena = lane->arena;
         struct queue_tail_shm *tail = plain_tail(arena, object);
@@ -167,7 +170,8 @@ static inline void plain_words_out(uint64_t *to, const uint64_t *from, uint64_t 
 }
 
 /* What value_decode() does, for the two types that need no look at the bytes. */
-static inline objd_status plain_decode(objd_type type, const void *bytes, uint64_t size, objd_value *ret_value)
+static inline objd_status plain_decode(objd_type type, const void *bytes, uint64_t size,
+                                       objd_value *ret_value)
 {
         if (__builtin_expect(type != OBJD_BYTES && type != OBJD_STR, 0))
                 return value_decode(type, bytes, size, ret_value);
@@ -183,7 +187,8 @@ static inline objd_status plain_decode(objd_type type, const void *bytes, uint64
 }
 
 /* Whether there is an item in the chain, with the head locked; what is heard of the tail is not written down. */
-static inline bool plain_item(const struct queue_head_shm *head, const struct queue_tail_shm *tail, uint64_t *ret_pushed)
+static inline bool plain_item(const struct queue_head_shm *head, const struct queue_tail_shm *tail,
+                              uint64_t *ret_pushed)
 {
         const struct line_shm *line = (const struct line_shm *)(const void *)tail;
         uint64_t popped = word_get(&head->popped), pushed = word_get(&head->pushed), version;
@@ -198,8 +203,9 @@ static inline bool plain_item(const struct queue_head_shm *head, const struct qu
 }
 
 /* Gets the next item. The lane has been entered, and no lock is held. @return OBJD_OK, QUEUE_NOT_PLAIN */
-static inline __attribute__((always_inline)) objd_status
-queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_value, objd_buf *buf)
+static inline __attribute__((always_inline)) objd_status queue_get_plain(struct lane *lane,
+                                                                         struct objd_object *object,
+                                                                         objd_value *ret_value, objd_buf *buf)
 {
         const struct arena *arena = lane->arena;
         const struct queue_tail_shm *tail = plain_tail(arena, object);
@@ -210,8 +216,10 @@ queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_v
 
         if (__builtin_expect(!tail || !buf->data || !txn_lock_one(lane, line), 0))
                 return QUEUE_NOT_PLAIN;
-        if (__builtin_expect(word_get(&head->serial) != object->serial || word_get(&head->config) >> OBJECT_STATE_SHIFT ||
-                                     (word_get(&head->ctl) & QUEUE_FLAGS) || wake_sleepers(word_get(&head->putters)) ||
+        if (__builtin_expect(word_get(&head->serial) != object->serial ||
+                                     word_get(&head->config) >> OBJECT_STATE_SHIFT ||
+                                     (word_get(&head->ctl) & QUEUE_FLAGS) ||
+                                     wake_sleepers(word_get(&head->putters)) ||
                                      !plain_item(head, tail, &pushed),
                              0))
                 goto not_plain;
@@ -221,8 +229,8 @@ queue_get_plain(struct lane *lane, struct objd_object *object, objd_value *ret_v
         from = (const uint64_t *)(const void *)(arena->base + pos);
         item = word_get(from);
         size = item_size(item);
-        if (__builtin_expect(item_place(item) != QUEUE_HERE || size > VALUE_INLINE_MAX || round8(size) > buf->size ||
-                                     !plain_has(arena, pos, 8 + round8(size)),
+        if (__builtin_expect(item_place(item) != QUEUE_HERE || size > VALUE_INLINE_MAX ||
+                                     round8(size) > buf->size || !plain_has(arena, pos, 8 + round8(size)),
                              0))
                 goto not_plain;
         plain_words_out(buf->data, from + 1, round8(size) / 8);

@@ -115,6 +115,23 @@ static inline __attribute__((always_inline)) objd_status lane_enter(struct arena
         return OBJD_OK;
 }
 
+/*
+ * The same for a call that takes no lock which it might have to wait for, if there is nothing more to it; else NULL, and
+ * lane_enter() has to be asked. A caller that does so in another function, at its very end, saves fewer registers.
+ */
+static inline __attribute__((always_inline)) struct lane *lane_enter_plain(struct arena *arena)
+{
+        struct lane *lane = lane_own;
+
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() || lane->depth, 0))
+                return NULL;
+        lane->depth = 1;
+        lane->frame = __builtin_frame_address(0);
+        lane->caller = __builtin_return_address(0);
+        lane_resume(lane);
+        return lane;
+}
+
 static inline void lane_leave(struct lane *lane)
 {
         lane_rest(lane);
