@@ -38,12 +38,6 @@ static objd_status find_place(struct lane *lane, uint32_t *ret_place)
                     LANE_PINS);
 }
 
-static void clear_place(struct arena *arena, struct lane_shm *lane, uint32_t place)
-{
-        word_set_release(&lane->pins[place], 0);
-        __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELAXED);
-}
-
 /* Whether the lane still has this claim's pin: at a thread's end its pins are cleared and counted off with its lane. */
 static bool is_in_place(const struct objd_pin *pin, const struct lane_shm *lane)
 {
@@ -80,7 +74,7 @@ static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, o
         __atomic_fetch_add(&arena->header->n_pins, 1, __ATOMIC_SEQ_CST);
         r = fn(object, where, shm, pin->place, ret_value, &pin->buf);
         if (r || !shm->pins[pin->place]) {
-                clear_place(arena, shm, pin->place);
+                lane_unpin(arena, shm, pin->place);
                 pin->lane_id = 0;
         }
         if (r) {
@@ -132,7 +126,7 @@ void objd_unpin(objd_pin *pin)
                 struct lane *lane;
 
                 if (is_in_place(pin, shm))
-                        clear_place(pin->arena, shm, pin->place);
+                        lane_unpin(pin->arena, shm, pin->place);
                 if (word_get(&pin->arena->header->pool.limbo) &&
                     lane_enter(pin->arena, 0, &lane) == OBJD_OK) {
                         pool_trim(lane);

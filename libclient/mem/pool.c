@@ -435,7 +435,8 @@ objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_lis
 
 /*
  * Whether some lane has pinned the chunk. The pinner counts, writes its pin, passes a full fence and looks at the
- * version again; here the version has been raised (or its lock taken) before the fence: one of the two sees the other.
+ * version again; here the version has been raised (or its lock taken) before the fence: one of the two sees the other. Whoever
+ * sees that a pin is gone may write where it was: what was read under it has been read (release there, acquire here).
  */
 static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk)
 {
@@ -446,13 +447,13 @@ static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk)
         if (!(chunk->info & INFO_PINNABLE))
                 return false;
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (!word_get(&arena->header->n_pins))
+        if (!word_get_acquire(&arena->header->n_pins))
                 return false;
         for (uint32_t i = 1; i <= high; i++) {
                 const struct lane_shm *shm = arena_lane(arena, i < high ? i : RESERVE_LANE);
 
                 for (uint32_t pin = 0; pin < LANE_PINS; pin++)
-                        if (word_get(&shm->pins[pin]) == off)
+                        if (word_get_acquire(&shm->pins[pin]) == off)
                                 return true;
         }
         return false;

@@ -382,7 +382,7 @@ static objd_status pin_step(const struct view *view, void *context)
         objd_status r = check_owner(view, get->dict);
 
         get->pinned = NULL;
-        word_set(&get->pin_lane->pins[get->pin], 0);
+        word_set_release(&get->pin_lane->pins[get->pin], 0);
         if (r == OBJD_OK)
                 r = find(view, get->key, &entry, &get->head);
         if (r)
@@ -392,8 +392,8 @@ static objd_status pin_step(const struct view *view, void *context)
         r = load_value(view, entry, get->head, &get->pinned);
         if (r)
                 return r;
-        word_set(&get->pin_lane->pins[get->pin],
-                 arena_off(view->lane->arena, get->pinned) - VALUE_CHUNK_DATA);
+        word_set_release(&get->pin_lane->pins[get->pin],
+                         arena_off(view->lane->arena, get->pinned) - VALUE_CHUNK_DATA);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         return still_valid(view) ? OBJD_OK : READ_AGAIN;
 }

@@ -223,7 +223,7 @@ static objd_status try_pin(struct read *read, void *context)
         uint64_t index;
         objd_status r;
 
-        word_set(pin->place, 0);
+        word_set_release(pin->place, 0);
         pin->bytes = NULL;
         pin->copy.len = load_len(read);
         r = list_resolve(pin->copy.index, pin->copy.len, &index);
@@ -236,7 +236,7 @@ static objd_status try_pin(struct read *read, void *context)
         pin->copy.type = place.type;
         pin->copy.size = place.size;
         pin->bytes = place.bytes;
-        word_set(pin->place, place.chunk);
+        word_set_release(pin->place, place.chunk);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         return OBJD_OK;
 }

@@ -38,10 +38,8 @@ static void release(struct lane *lane)
                 txn_abort(lane);
         }
         for (uint32_t i = 0; i < LANE_PINS; i++)
-                if (shm->pins[i]) {
-                        word_set(&shm->pins[i], 0);
-                        __atomic_fetch_sub(&lane->arena->header->n_pins, 1, __ATOMIC_RELAXED);
-                }
+                if (shm->pins[i])
+                        lane_unpin(lane->arena, shm, i);
         word_set(&shm->epoch, (shm->epoch + 1) & ~1ULL);
         order_for_death();
         __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);

@@ -75,6 +75,13 @@ static inline uint64_t lane_id(const struct lane *lane)
 /* Whether the claim with this id still stands and its thread lives. */
 bool lane_id_is_alive(struct arena *arena, uint64_t lane_id);
 
+/* The value is not read under this pin any more: whoever sees that may write where it was (is_pinned() in pool.c). */
+static inline void lane_unpin(struct arena *arena, struct lane_shm *shm, uint32_t place)
+{
+        word_set_release(&shm->pins[place], 0);
+        __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELEASE);
+}
+
 /* Gives all lanes of this thread in this arena back; for the end of a connection. */
 void lane_release_own(struct arena *arena);
 
@@ -123,7 +130,9 @@ static inline __attribute__((always_inline)) struct lane *lane_enter_plain(struc
 {
         struct lane *lane = lane_own;
 
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() || lane->depth, 0))
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
+                                     lane->depth,
+                             0))
                 return NULL;
         lane->depth = 1;
         lane->frame = __builtin_frame_address(0);

@@ -54,10 +54,8 @@ static objd_status settle(struct lane *dead)
 static void clear(struct arena *arena, struct lane_shm *shm)
 {
         for (uint32_t i = 0; i < LANE_PINS; i++)
-                if (word_get(&shm->pins[i])) {
-                        word_set(&shm->pins[i], 0);
-                        __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELAXED);
-                }
+                if (word_get(&shm->pins[i]))
+                        lane_unpin(arena, shm, i);
         word_set(&shm->waits_for, 0);
         word_set_release(&shm->epoch, (word_get(&shm->epoch) + 1) & ~1ULL);
         __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);
