@@ -143,6 +143,17 @@ static ssize_t send_arena(const struct session *session, const struct control_re
         return sendmsg(session->source.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static void admit(struct session *session, const char *how)
+{
+        struct control *control = session->control;
+
+        session->has_arena = true;
+        list_remove(session);
+        list_add(&control->clients, session);
+        control->stats.n_welcomed++;
+        log_debug("client of uid %u, pid %d: %s", (unsigned)session->peer.uid, (int)session->peer.pid, how);
+}
+
 static void welcome(struct session *session)
 {
         struct control *control = session->control;
@@ -157,11 +168,7 @@ static void welcome(struct session *session)
                 drop(session, errno == EPIPE ? "it left before it was answered" : strerror(errno));
                 return;
         }
-        session->has_arena = true;
-        list_remove(session);
-        list_add(&control->clients, session);
-        control->stats.n_welcomed++;
-        log_debug("client of uid %u, pid %d: welcome", (unsigned)session->peer.uid, (int)session->peer.pid);
+        admit(session, "welcome");
 }
 
 /* ---- What clients say -------------------------------------------------------------------------------- */
@@ -184,6 +191,8 @@ static void on_hello(struct session *session, const struct control_hello *hello,
         } else if (size != sizeof(*hello) || le32toh(head->size) != size ||
                    le16toh(head->type) != CONTROL_HELLO) {
                 drop(session, "its hello is malformed");
+        } else if (le32toh(hello->access) == CONTROL_HAS_IT) {
+                admit(session, "has the arena from an earlier daemon");
         } else if (le32toh(hello->access) != CONTROL_READ_WRITE) {
                 refuse(session, OBJD_E_PROTO, "it asks for a kind of access that there is not");
         } else {

@@ -26,13 +26,13 @@ static objd_status recover_lanes(struct arena *arena, uint32_t *n)
         return OBJD_OK;
 }
 
-void reaper_run(struct reaper *reaper)
+static void run(struct reaper *reaper, uint32_t (*recover_clients_fn)(struct arena *arena))
 {
         uint32_t n = 0;
         objd_status r = recover_lanes(reaper->arena, &n);
 
         /* A client can be reaped once none of its lanes is left, so this comes second. */
-        n += recover_clients_in_turn(reaper->arena);
+        n += recover_clients_fn(reaper->arena);
         if (n)
                 log_info("cleaned up after the dead: %u lanes and clients", n);
         if (r && r != reaper->last)
@@ -40,6 +40,17 @@ void reaper_run(struct reaper *reaper)
         if (!r && reaper->last)
                 log_info("can look for the dead again");
         reaper->last = r;
+}
+
+void reaper_begin(struct reaper *reaper, struct arena *arena)
+{
+        *reaper = (struct reaper){ .arena = arena };
+        run(reaper, recover_clients);
+}
+
+void reaper_run(struct reaper *reaper)
+{
+        run(reaper, recover_clients_in_turn);
 }
 
 bool reaper_has_clients(const struct reaper *reaper)

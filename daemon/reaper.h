@@ -15,6 +15,9 @@ struct reaper {
         objd_status last; /* so that a lasting failure is said once */
 };
 
+/* Cleans up after all who died before we came. */
+void reaper_begin(struct reaper *reaper, struct arena *arena);
+
 /* Looks at all claims once. Cheap when nobody has died. Waits for nobody. */
 void reaper_run(struct reaper *reaper);
 

@@ -87,14 +87,16 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         r = store_open(options, &server->store);
         if (r)
                 return r;
-        server->reaper.arena = server->store.arena;
-        reaper_run(&server->reaper);
+        reaper_begin(&server->reaper, server->store.arena);
         loop_set_tick_fn(&server->loop, on_tick, server);
         r = control_init(&server->control, &server->loop, &server->store, raise_limit(options->max_clients),
                          on_hang_up, server);
-        if (r)
+        if (r) {
                 store_close(&server->store);
-        return r;
+                return r;
+        }
+        store_sign(&server->store);
+        return OBJD_OK;
 }
 
 objd_status server_start(struct server *server, const struct options *options)
@@ -111,7 +113,7 @@ objd_status server_start(struct server *server, const struct options *options)
                 return r;
         }
         say_what_runs(server);
-        /* Clients of an earlier daemon do not connect again, but may die like all others. */
+        /* Clients of an earlier daemon connect again with their next call, and may die before it. */
         loop_set_ticking(&server->loop, reaper_has_clients(&server->reaper));
         return OBJD_OK;
 }

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "client/leave.h"
@@ -268,13 +269,14 @@ static objd_status open_arena(struct store *store)
         return adopt_file(store, name, fd);
 }
 
-/* For people, and for clients that want to know whether it is still the same daemon. */
-static void sign(struct store *store)
+void store_sign(struct store *store)
 {
         struct header_shm *header = store->arena->header;
 
-        word_set(&header->daemon_epoch, word_get(&header->daemon_epoch) + 1);
         word_set((uint64_t *)&header->daemon_pid, (uint64_t)getpid());
+        word_set(&header->daemon_epoch, word_get(&header->daemon_epoch) + 1);
+        CRASH_POINT("daemon.epoch"); /* clients do not hear of us; they will of the next one */
+        (void)__atomic_fetch_add(&header->retire_count, 1, __ATOMIC_RELEASE);
 }
 
 static objd_status open_all(struct store *store)
@@ -331,7 +333,6 @@ objd_status store_open(const struct options *options, struct store *ret_store)
                 release(&store);
                 return r;
         }
-        sign(&store);
         *ret_store = store;
         return OBJD_OK;
 }

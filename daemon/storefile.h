@@ -31,6 +31,12 @@ struct store {
  */
 objd_status store_open(const struct options *options, struct store *ret_store);
 
+/*
+ * Says in the arena who its daemon is, and that it is a new one: to be called once clients can connect to it, since those
+ * of an earlier one do so when they see this.
+ */
+void store_sign(struct store *store);
+
 /* Unmaps the arena and gives the store free for another daemon. With --remove-on-exit its file goes. */
 void store_close(struct store *store);
 

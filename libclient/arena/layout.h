@@ -260,11 +260,15 @@ struct header_shm {
         uint64_t table_off;
         uint64_t blocks_off;
         uint64_t size;         /* blocks_off .. file_size */
-        uint64_t daemon_epoch; /* daemon: raised each time one starts on this arena */
+        uint64_t daemon_epoch; /* daemon: raised each time one starts on this arena, before retire_count is */
         int64_t daemon_pid;    /* daemon: for people */
         uint64_t created_ns;   /* CLOCK_REALTIME */
 
-        uint64_t retire_count; /* pool, read by all: blocks of lines retired so far */
+        /*
+         * Anybody, by atomic add; read by every call. Grows with each block of lines that is retired and with each
+         * daemon that starts, and tells handles to look again; too high is harmless.
+         */
+        uint64_t retire_count;
         uint64_t lanes_high;   /* gate: lanes from here on have never been claimed */
         uint64_t clients_high; /* gate: the same for clients */
         uint64_t names;        /* slot_off of the dict that maps names to objects */

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/lockobj.h"
+#include "txn/recover.h"
 
 static objd_status check(const objd_object *lock, const char *call)
 {
@@ -29,6 +30,14 @@ static objd_status wait_and_try(struct lane *lane, objd_object *lock, int64_t ti
                 r = lock_wait(lane, lock, deadline_ns, &slept);
                 if (r == OBJD_OK)
                         r = lock_try(lane, lock, slept, ret_token);
+                if (r == OBJD_E_BUSY) {
+                        objd_status gone;
+
+                        recover_clients_inside(lane);
+                        gone = object_touch(lock);
+                        if (gone)
+                                return gone;
+                }
         } while (r == OBJD_E_BUSY);
         return r;
 }

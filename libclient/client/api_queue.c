@@ -14,6 +14,7 @@
 #include "object/queue_plain.h"
 #include "object/value.h"
 #include "sync/wait.h"
+#include "txn/recover.h"
 
 /* Items that get_many takes in one step, so that other getters need not wait for all of them. */
 #define GET_AT_ONCE 1024u
@@ -98,6 +99,8 @@ static objd_status sleep_and_try(struct lane *lane, struct op *op, enum queue_wa
                         r = slept == OBJD_E_TIMEOUT ? r : slept;
                 else if (!sleeper.armed) /* woken: probably for something */
                         r = try(lane, op);
+                else
+                        recover_clients_inside(lane);
         } while (slept == OBJD_OK && is_to_wait(r));
         queue_disarm(lane, op->object, &sleeper);
         return r;
@@ -408,6 +411,8 @@ static objd_status join(struct lane *lane, objd_object *queue, int64_t timeout_n
                         r = queue_is_done(lane, queue, &done);
                 if (r == OBJD_OK && !done)
                         r = queue_sleep(lane, queue, &sleeper, deadline_ns);
+                if (r == OBJD_OK && !done)
+                        recover_clients_inside(lane);
         }
         queue_disarm(lane, queue, &sleeper);
         return r;

@@ -136,11 +136,11 @@ static objd_status check_daemon(const struct call *call)
         return OBJD_OK;
 }
 
-static objd_status send_hello(const struct call *call)
+static objd_status send_hello(const struct call *call, enum control_access access)
 {
         struct control_hello hello = {
                 .head = control_head_make(CONTROL_HELLO, sizeof(hello)),
-                .access = htole32(CONTROL_READ_WRITE),
+                .access = htole32(access),
         };
         ssize_t n;
 
@@ -247,15 +247,13 @@ static objd_status receive_reply(const struct call *call, struct attachment *att
         return OBJD_OK;
 }
 
-static objd_status talk(struct call *call, struct attachment *attachment)
+/* Connects, and says hello if it is a daemon to be believed. */
+static objd_status greet(struct call *call, enum control_access access)
 {
         objd_status r;
         int error;
 
         r = make_address(call);
-        if (r)
-                return r;
-        r = set_timeouts(call);
         if (r)
                 return r;
         do {
@@ -264,12 +262,16 @@ static objd_status talk(struct call *call, struct attachment *attachment)
         if (error < 0)
                 return failed_step(call, "connect");
         r = check_daemon(call);
-        if (r)
-                return r;
-        r = send_hello(call);
-        if (r)
-                return r;
-        return receive_reply(call, attachment);
+        return r ? r : send_hello(call, access);
+}
+
+static objd_status talk(struct call *call, struct attachment *attachment)
+{
+        objd_status r = set_timeouts(call);
+
+        if (r == OBJD_OK)
+                r = greet(call, CONTROL_READ_WRITE);
+        return r ? r : receive_reply(call, attachment);
 }
 
 objd_status attach_to_daemon(const char *text, const struct url *url, struct attachment *ret_attachment)
@@ -296,4 +298,22 @@ objd_status attach_to_daemon(const char *text, const struct url *url, struct att
         attachment.control = call.socket;
         *ret_attachment = attachment;
         return OBJD_OK;
+}
+
+objd_status attach_again(const char *text, const struct url *url, int *ret_control)
+{
+        struct call call = { .text = text, .url = url, .directory = -1 };
+        objd_status r;
+
+        call.socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (call.socket < 0)
+                return failed_step(&call, "socket");
+        r = greet(&call, CONTROL_HAS_IT);
+        if (call.directory >= 0)
+                (void)close(call.directory); /* O_PATH: there is nothing to lose */
+        if (r)
+                (void)close(call.socket);
+        else
+                *ret_control = call.socket;
+        return r;
 }

@@ -8,6 +8,9 @@
  * welcome, with the arena's descriptor. Nothing more is said. Both keep the socket open: its hang-up tells the
  * daemon to look for the dead, and tells the client nothing that it needs to know.
  *
+ * A client whose daemon has died says hello to the next one too, but does not wait for an answer: it has the arena, and
+ * the descriptor of a file that it has locks on is not to be closed (arena/life.h). It gets none unless it is refused.
+ *
  * All numbers are little-endian. The structs have a fixed size, which together with the version says how to
  * read them; a field that is not used is 0.
  */
@@ -20,7 +23,11 @@
 #define CONTROL_VERSION 1u
 
 enum control_type { CONTROL_HELLO = 1, CONTROL_WELCOME = 2, CONTROL_REFUSED = 3 };
-enum control_access { CONTROL_READ_WRITE = 1 };
+enum control_access {
+        CONTROL_READ_WRITE = 1,
+        CONTROL_HAS_IT =
+                2 /* a client of an earlier daemon, which has the arena: no descriptor, and no welcome */
+};
 
 struct control_head {
         uint32_t magic;

@@ -21,8 +21,10 @@
 #include "client/attach.h"
 #include "client/leave.h"
 #include "client/memfd.h"
+#include "client/register.h"
 #include "client/url.h"
 #include "object/object.h"
+#include "txn/recover.h"
 
 #define TIMEOUT_DEFAULT_NS 5000000000LL
 
@@ -37,22 +39,20 @@ static objd_status not_usable(objd_status r, const char *text)
         return fail(r, "cannot connect to \"%s\": %s", text, objd_last_error());
 }
 
-/* "/DIR/NAME.sock" */
-static char *address_of(const struct url *url)
+static struct url *url_copy(const struct url *url)
 {
-        size_t size = strlen(url->directory) + strlen(url->name) + sizeof("/" STORE_SOCKET);
-        char *address = sys.alloc(size);
+        struct url *copy = sys.alloc(sizeof(*copy));
 
-        if (address)
-                snprintf(address, size, "%s/%s" STORE_SOCKET, url->directory, url->name);
-        return address;
+        if (copy)
+                *copy = *url;
+        return copy;
 }
 
 static struct objd_conn *conn_free(struct objd_conn *conn)
 {
         if (conn->control >= 0)
                 (void)close(conn->control); /* a hint for the daemon; nothing was written */
-        free(conn->address);
+        free(conn->url);
         free(conn->name);
         free(conn);
         return NULL;
@@ -68,8 +68,8 @@ static struct objd_conn *conn_new(const char *text, const struct url *url)
         conn->timeout_ns = TIMEOUT_DEFAULT_NS;
         conn->fork_generation = fork_generation();
         conn->name = sys.alloc(strlen(text) + 1);
-        conn->address = url->embedded ? NULL : address_of(url);
-        if (!conn->name || (!url->embedded && !conn->address))
+        conn->url = url->embedded ? NULL : url_copy(url);
+        if (!conn->name || (!url->embedded && !conn->url))
                 return conn_free(conn);
         strcpy(conn->name, text);
         return conn;
@@ -95,13 +95,18 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
         if (r)
                 return r;
         conn->control = attachment.control;
+        conn->daemon_epoch = attachment.daemon_epoch;
+        conn->new_daemon_fn = register_again;
 
         forklock_take(&conns_lock);
         r = arena_attach(attachment.arena, &conn->arena);
         if (r == OBJD_OK)
                 conn->arena->n_conns++;
         forklock_give(&conns_lock);
-        return r ? not_usable(r, conn->name) : OBJD_OK;
+        if (r)
+                return not_usable(r, conn->name);
+        recover_on_arrival(conn->arena);
+        return OBJD_OK;
 }
 
 static const char *default_url(void)

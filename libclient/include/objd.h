@@ -38,7 +38,8 @@
  *    objd_set_timeout() says, then it gives OBJD_E_BUSY and names the holder. A dead holder is no reason to
  *    wait: its change is finished or undone by the one who finds it. The timeout_ns of the blocking calls is
  *    another one: how long to wait for an item, for room, or for a lock that somebody owns.
- *  - The daemon. Calls that need it are marked "daemon". All others work on while there is none.
+ *  - The daemon. Only objd_connect() to a "shm:" url needs it. All other calls work on while there is none, at the same
+ *    speed, and notice neither its death nor the next one, with which the connection registers by itself.
  */
 
 #include <stdbool.h>

@@ -64,6 +64,7 @@ objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_o
 
         if (r)
                 return r;
+        conn_look_for_daemon(conn);
         *ret_handle = (struct objd_object){ .conn = conn, .serial = ref.serial };
         ret_handle->retire_seen = word_get_acquire(&conn->arena->header->retire_count);
         r = object_find(conn->arena, ref, &object);

@@ -36,6 +36,7 @@ objd_status object_touch_again(struct objd_object *object, uint64_t retired)
 {
         struct arena *arena = object->conn->arena;
 
+        conn_look_for_daemon(object->conn);
         if (!is_slot(arena, arena_off(arena, object->shm)))
                 return object_gone(object);
         word_set(&object->retire_seen, retired);

@@ -11,13 +11,20 @@
 #include "sync/lock.h"
 #include "txn/lane.h"
 
+struct url;
+
 struct objd_conn {
         struct arena *arena;
         int64_t timeout_ns; /* atomic */
-        int control;        /* the daemon's socket, -1 for none */
+        int control;        /* atomic: the daemon's socket, -1 for none */
         uint64_t fork_generation;
-        char *address; /* where the daemon listens, to register again; NULL when embedded */
-        char *name;    /* the url, for sentences */
+        struct url *url; /* where the daemon listens, to register again; NULL when embedded */
+        char *name;      /* the url as it was written, for sentences */
+
+        /* A new daemon has taken the arena up (client/register.c); NULL where there is nobody to register with. */
+        void (*new_daemon_fn)(struct objd_conn *conn);
+        uint64_t daemon_epoch; /* atomic: of the daemon that `control` leads to */
+        uint64_t retry_ns;     /* atomic: no sooner than then, if the last attempt failed */
 };
 
 struct objd_object {
@@ -76,6 +83,17 @@ static inline int64_t conn_timeout(const struct objd_conn *conn)
                 return next_timeout.timeout_ns;
         }
         return (int64_t)word_get((const uint64_t *)&conn->timeout_ns);
+}
+
+/*
+ * Whether a new daemon has taken the arena up since this connection was made. It raises retire_count, so handles come here
+ * with their next call; what else is slow enough to ask asks as well. Never waits.
+ */
+static inline void conn_look_for_daemon(struct objd_conn *conn)
+{
+        if (conn->new_daemon_fn &&
+            word_get(&conn->daemon_epoch) != word_get(&conn->arena->header->daemon_epoch))
+                conn->new_daemon_fn(conn);
 }
 
 objd_status object_touch_again(struct objd_object *object, uint64_t retired);

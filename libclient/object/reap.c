@@ -68,3 +68,41 @@ uint32_t recover_clients_in_turn(struct arena *arena)
         return recover_is_our_turn(&arena->header->clients_looked, CLIENTS_EVERY_NS) ? recover_clients(arena)
                                                                                      : 0;
 }
+
+/*
+ * Calls are made in the middle of a call of this thread, whose lane is free for them meanwhile; afterwards it is as it was, with
+ * the frame by which a signal handler's call is told from one that comes after a longjmp().
+ */
+void recover_clients_inside(struct lane *lane)
+{
+        const struct lane before = *lane;
+
+        if (!recover_is_our_turn(&lane->arena->header->clients_looked, CLIENTS_EVERY_NS))
+                return;
+        lane_leave(lane);
+        (void)recover_clients(lane->arena);
+        lane_begin_call(lane, before.timeout_ns, before.frame, before.caller);
+        lane->deadline_ns = before.deadline_ns;
+}
+
+static bool has_dead_lanes(struct arena *arena)
+{
+        uint32_t high = arena_lanes_high(arena);
+
+        for (uint32_t i = 1; i < high; i++)
+                if (lane_is_dead(arena, arena_lane(arena, i)))
+                        return true;
+        return false;
+}
+
+/* Who only arrives has no lane yet, and claims none if nobody has died. */
+void recover_on_arrival(struct arena *arena)
+{
+        struct lane *lane;
+
+        if (has_dead_lanes(arena) && lane_enter(arena, OBJD_NOWAIT, &lane) == OBJD_OK) {
+                (void)recover_in_turn(arena, lane);
+                lane_leave(lane);
+        }
+        (void)recover_clients_in_turn(arena);
+}

@@ -32,3 +32,12 @@ bool recover_is_our_turn(uint64_t *last, int64_t every_ns);
  */
 uint32_t recover_clients(struct arena *arena);
 uint32_t recover_clients_in_turn(struct arena *arena);
+
+/*
+ * The same in turn from inside a call that waits and holds nothing. Pointers to lines and chunks are void after it, as
+ * after a sleep.
+ */
+void recover_clients_inside(struct lane *lane);
+
+/* For whoever comes to an arena: lanes and clients, in turn. Not from inside a call. */
+void recover_on_arrival(struct arena *arena);
