@@ -23,11 +23,8 @@
 #define CONTROL_VERSION 1u
 
 enum control_type { CONTROL_HELLO = 1, CONTROL_WELCOME = 2, CONTROL_REFUSED = 3 };
-enum control_access {
-        CONTROL_READ_WRITE = 1,
-        CONTROL_HAS_IT =
-                2 /* a client of an earlier daemon, which has the arena: no descriptor, and no welcome */
-};
+/* HAS_IT: a client of an earlier daemon, which has the arena: it gets no descriptor, and no welcome. */
+enum control_access { CONTROL_READ_WRITE = 1, CONTROL_HAS_IT = 16 };
 
 struct control_head {
         uint32_t magic;
