@@ -3,22 +3,29 @@
 /*
  * control.c -- the control socket: who calls, may they, here is the arena
  *
- * A client is trusted as far as the policy says, which is all or nothing: who is let in has the arena. Who is not, or not
- * yet, can cost little: one session, for a few seconds, among a few that are kept for such callers.
+ * A client is trusted as far as the policy says. Who is not let in, or not yet, can cost little: one session, for a few
+ * seconds, among a few that are kept for such callers. Who is let in says nothing more, unless it asks for help (help.h): then what
+ * it says is counted, and who says too much is heard again a tick later.
  * Descriptors that somebody passes to us are never received: without a buffer for them the kernel closes them.
+ *
+ * A read-only descriptor is made for each client, so that the mark on it (readers_mark()) lives as long as that client's mapping.
+ * That is done by a child: closing a descriptor of the arena would drop the locks that say that this process lives.
  */
 
 #include "control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "arena/life.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "client/control_proto.h"
@@ -33,6 +40,12 @@
 #define STRANGER_TIMEOUT_NS 1000000000LL
 #define STRANGERS_MAX 64u
 
+/* Requests of one connection within a tick (100 ms); more have to wait for the next one. */
+#define REQUESTS_PER_TICK 500u
+
+/* Connections with pins that one user may have, of all that there can be. */
+#define PINNERS_PER_UID (HELP_PINNERS_MAX / 4)
+
 /* How many connections are accepted before others have their turn. */
 #define ACCEPT_MAX 64
 
@@ -42,8 +55,12 @@ struct session {
         struct session *next;
         struct session **link; /* what points to this one */
         struct ucred peer;
-        bool has_arena;
-        objd_status refusal; /* OBJD_OK: welcome */
+        enum policy_access allowed;
+        enum control_access access; /* what it has got; 0 before its hello */
+        objd_status refusal;        /* OBJD_OK: welcome */
+        bool is_paused;             /* has asked too much in this tick */
+        uint32_t n_requests;        /* in this tick */
+        struct helped helped;
         int64_t deadline_ns; /* for its hello */
         char sentence[CONTROL_SENTENCE_MAX];
 };
@@ -70,8 +87,11 @@ static void session_free(struct session *session)
 {
         struct control *control = session->control;
 
-        loop_remove(control->loop, &session->source);
+        if (!session->is_paused)
+                loop_remove(control->loop, &session->source);
         list_remove(session);
+        help_forget(&control->help, &session->helped);
+        control->n_readers -= session->access == CONTROL_READ_ONLY;
         if (session->refusal)
                 control->n_strangers--;
         else
@@ -83,7 +103,7 @@ static void session_free(struct session *session)
 static void hang_up(struct session *session)
 {
         struct control *control = session->control;
-        bool had_arena = session->has_arena;
+        bool had_arena = session->access != 0;
 
         log_debug("client of uid %u, pid %d: gone", (unsigned)session->peer.uid, (int)session->peer.pid);
         session_free(session);
@@ -95,7 +115,7 @@ static void hang_up(struct session *session)
 static void drop(struct session *session, const char *why)
 {
         struct control *control = session->control;
-        bool had_arena = session->has_arena;
+        bool had_arena = session->access != 0;
 
         control->stats.n_dropped++;
         log_limited("client of uid %u, pid %d: dropped, %s", (unsigned)session->peer.uid,
@@ -124,54 +144,121 @@ static void refuse(struct session *session, objd_status status, const char *sent
         session_free(session);
 }
 
-static ssize_t send_arena(const struct session *session, const struct control_reply *reply)
+/* With a descriptor, unless that is -1. */
+static ssize_t send_with(const struct session *session, const struct control_reply *reply, int fd)
 {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int))];
         } control = { 0 };
         struct iovec iov = { .iov_base = (void *)reply, .iov_len = sizeof(*reply) };
-        struct msghdr message = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-        };
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &session->control->store->arena->fd, sizeof(int));
+        if (fd >= 0) {
+                message.msg_control = &control;
+                message.msg_controllen = sizeof(control);
+                control.align.cmsg_level = SOL_SOCKET;
+                control.align.cmsg_type = SCM_RIGHTS;
+                control.align.cmsg_len = CMSG_LEN(sizeof(int));
+                memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+        }
         return sendmsg(session->source.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void admit(struct session *session, const char *how)
+static void admit(struct session *session, enum control_access access, const char *how)
 {
         struct control *control = session->control;
 
-        session->has_arena = true;
+        session->access = access;
+        control->n_readers += access == CONTROL_READ_ONLY;
         list_remove(session);
         list_add(&control->clients, session);
         control->stats.n_welcomed++;
         log_debug("client of uid %u, pid %d: %s", (unsigned)session->peer.uid, (int)session->peer.pid, how);
 }
 
-static void welcome(struct session *session)
+/* In the child: only system calls. Its exit status is an errno. */
+static int give_read_only(const struct session *session, const struct control_reply *reply, int arena)
+{
+        char path[32];
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", arena);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || !readers_mark(fd) || send_with(session, reply, fd) < 0)
+                return errno ? errno : EIO;
+        return 0;
+}
+
+/* Gives a descriptor that is only open for reading. @return 0, or an errno */
+static int send_read_only(const struct session *session, const struct control_reply *reply)
+{
+        struct arena *arena = session->control->store->arena;
+        int status;
+        pid_t pid;
+
+        /* Before anybody can have it: who punches looks at this first. */
+        word_set_release(&arena->header->readers, 1);
+        pid = fork();
+        if (pid == 0)
+                _exit(give_read_only(session, reply, arena->fd));
+        if (pid < 0)
+                return errno;
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return errno;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+static int send_welcome(const struct session *session, const struct control_reply *reply)
+{
+        const struct arena *arena = session->control->store->arena;
+        enum control_access access = le32toh(reply->access);
+
+        if (access == CONTROL_READ_ONLY)
+                return send_read_only(session, reply);
+        return send_with(session, reply, access == CONTROL_HELP ? -1 : arena->fd) < 0 ? errno : 0;
+}
+
+static const char *access_name(enum control_access access)
+{
+        switch (access) {
+        case CONTROL_READ_ONLY:
+                return "welcome, to read only";
+        case CONTROL_HELP:
+                return "welcome, to be helped";
+        default:
+                return "welcome";
+        }
+}
+
+static void welcome(struct session *session, enum control_access access)
 {
         struct control *control = session->control;
-        uint64_t epoch = word_get(&control->store->arena->header->daemon_epoch);
+        const struct header_shm *header = control->store->arena->header;
         const struct control_reply reply = {
                 .head = control_head_make(CONTROL_WELCOME, sizeof(reply)),
                 .daemon_pid = (int64_t)htole64((uint64_t)getpid()),
-                .daemon_epoch = htole64(epoch),
+                .daemon_epoch = htole64(word_get(&header->daemon_epoch)),
+                .arena_id = { header->id[0], header->id[1] },
+                .access = htole32(access),
         };
+        int error = send_welcome(session, &reply);
 
-        if (send_arena(session, &reply) < 0) {
-                drop(session, errno == EPIPE ? "it left before it was answered" : strerror(errno));
+        if (error) {
+                drop(session, error == EPIPE ? "it left before it was answered" : strerror(error));
                 return;
         }
-        admit(session, "welcome");
+        admit(session, access, access_name(access));
 }
 
 /* ---- What clients say -------------------------------------------------------------------------------- */
+
+/* Who asks for more than it may have gets what it may have. */
+static enum control_access at_most(enum policy_access allowed, enum control_access wanted)
+{
+        return wanted == CONTROL_READ_WRITE && allowed == POLICY_READ_ONLY ? CONTROL_READ_ONLY : wanted;
+}
 
 static void on_hello(struct session *session, const struct control_hello *hello, size_t size)
 {
@@ -192,18 +279,56 @@ static void on_hello(struct session *session, const struct control_hello *hello,
                    le16toh(head->type) != CONTROL_HELLO) {
                 drop(session, "its hello is malformed");
         } else if (le32toh(hello->access) == CONTROL_HAS_IT) {
-                admit(session, "has the arena from an earlier daemon");
-        } else if (le32toh(hello->access) != CONTROL_READ_WRITE) {
+                admit(session, CONTROL_HAS_IT, "has the arena from an earlier daemon");
+        } else if (le32toh(hello->access) < CONTROL_READ_WRITE || le32toh(hello->access) > CONTROL_HELP) {
                 refuse(session, OBJD_E_PROTO, "it asks for a kind of access that there is not");
         } else {
-                welcome(session);
+                welcome(session, at_most(session->allowed, le32toh(hello->access)));
         }
+}
+
+/* Whether this user may have one more connection with pins. */
+static bool may_pin(const struct control *control, uid_t uid)
+{
+        uint32_t n = 0;
+
+        for (const struct session *session = control->clients; session; session = session->next)
+                n += session->peer.uid == uid && session->helped.pins;
+        return n < PINNERS_PER_UID;
+}
+
+/* Nothing is read from it until the next tick; meanwhile what it sends waits in its socket, and then the sender waits. */
+static void pause_session(struct session *session)
+{
+        loop_remove(session->control->loop, &session->source);
+        session->is_paused = true;
+}
+
+static void on_request(struct session *session, const struct control_request *request, size_t size)
+{
+        struct control *control = session->control;
+        const char *why;
+
+        if (size != sizeof(*request) || le32toh(request->head.magic) != CONTROL_MAGIC ||
+            le16toh(request->head.version) != CONTROL_VERSION || le32toh(request->head.size) != size ||
+            le16toh(request->head.type) != CONTROL_REQUEST) {
+                drop(session, "its request is malformed");
+                return;
+        }
+        if (++session->n_requests >= REQUESTS_PER_TICK)
+                pause_session(session);
+        why = help_serve(&control->help, &session->helped, request, may_pin(control, session->peer.uid));
+        if (why)
+                drop(session, why);
 }
 
 static void on_message(struct session *session)
 {
-        struct control_hello hello;
-        struct iovec iov = { .iov_base = &hello, .iov_len = sizeof(hello) };
+        union {
+                struct control_hello hello;
+                struct control_request request;
+        } said;
+        struct iovec iov = { .iov_base = &said, .iov_len = sizeof(said) };
         struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
         ssize_t n = recvmsg(session->source.fd, &message, MSG_DONTWAIT);
 
@@ -213,12 +338,14 @@ static void on_message(struct session *session)
                 hang_up(session);
         else if (message.msg_flags & MSG_CTRUNC)
                 drop(session, "it passed descriptors");
-        else if (session->has_arena)
+        else if (session->access && session->access != CONTROL_HELP)
                 drop(session, "it went on after its hello");
         else if (message.msg_flags & MSG_TRUNC)
                 drop(session, "its message is too long");
+        else if (session->access)
+                on_request(session, &said.request, (size_t)n);
         else
-                on_hello(session, &hello, (size_t)n);
+                on_hello(session, &said.hello, (size_t)n);
 }
 
 static void on_session(void *context, uint32_t events)
@@ -231,14 +358,38 @@ static void on_session(void *context, uint32_t events)
 
 /* ---- New connections --------------------------------------------------------------------------------- */
 
+static uint32_t count_sessions(const struct session *session, uid_t uid)
+{
+        uint32_t n = 0;
+
+        for (; session; session = session->next)
+                n += session->peer.uid == uid && !session->refusal;
+        return n;
+}
+
+static objd_status check_limits(const struct control *control, uid_t uid)
+{
+        uint32_t n;
+
+        if (control->n_clients >= control->max_clients)
+                return fail(OBJD_E_LIMIT, "%u clients are connected, which is all that --max-clients allows",
+                            control->n_clients);
+        if (uid == control->policy->own)
+                return OBJD_OK;
+        n = count_sessions(control->clients, uid) + count_sessions(control->waiting, uid);
+        if (n >= control->max_per_uid)
+                return fail(OBJD_E_LIMIT, "uid %u has %u connections, which is all that --max-per-uid allows",
+                            (unsigned)uid, n);
+        return OBJD_OK;
+}
+
 /* Whether it will be let in; why not stands in the session. */
 static void judge(struct control *control, struct session *session)
 {
-        objd_status r = policy_check(control->policy, session->source.fd);
+        objd_status r = policy_check(control->policy, session->source.fd, &session->allowed);
 
-        if (r == OBJD_OK && control->n_clients >= control->max_clients)
-                r = fail(OBJD_E_LIMIT, "%u clients are connected, which is all that --max-clients allows",
-                         control->n_clients);
+        if (r == OBJD_OK)
+                r = check_limits(control, session->peer.uid);
         session->refusal = r;
         if (r)
                 snprintf(session->sentence, sizeof(session->sentence), "%s", objd_last_error());
@@ -255,9 +406,12 @@ static objd_status start_session(struct control *control, int fd)
         if (!session)
                 return fail(OBJD_E_NOMEM, "no memory for a session");
         session->control = control;
+        session->helped.fd = fd;
         session->source = (struct loop_source){ .fd = fd, .fn = on_session, .context = session };
-        (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &session->peer,
-                         &size); /* for the log; judge() asks itself */
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &session->peer, &size) < 0) {
+                free(session);
+                return fail_errno("cannot tell who connects");
+        }
         judge(control, session);
         r = session->refusal && control->n_strangers >= STRANGERS_MAX
                     ? session->refusal
@@ -370,12 +524,18 @@ objd_status control_init(struct control *control, struct loop *loop, const struc
                 .policy = &store->options->policy,
                 .listener = { .fd = -1, .fn = on_listener, .context = control },
                 .max_clients = max_clients,
+                .max_per_uid = store->options->max_per_uid,
                 .hang_up_fn = hang_up_fn,
                 .hang_up_context = hang_up_context,
         };
+        r = help_start(&control->help, loop, store->arena);
+        if (r)
+                return r;
         r = start_listening(control);
         if (r && control->listener.fd >= 0)
                 (void)close(control->listener.fd);
+        if (r)
+                help_stop(&control->help);
         return r;
 }
 
@@ -393,6 +553,27 @@ void control_deinit(struct control *control)
                 session_free(control->waiting);
         while (control->clients)
                 session_free(control->clients);
+        help_stop(&control->help);
+}
+
+/* What one has asked too much is forgotten. */
+static void resume_session(struct session *session)
+{
+        session->n_requests = 0;
+        if (!session->is_paused)
+                return;
+        if (loop_add(session->control->loop, &session->source, EPOLLIN))
+                return; /* the next tick tries again */
+        session->is_paused = false;
+}
+
+/* As long as somebody may read, nothing is punched; once the kernel knows of nobody, and nobody is about to get it, it may be. */
+static void look_for_readers(struct control *control)
+{
+        struct arena *arena = control->store->arena;
+
+        if (!control->n_readers && word_get(&arena->header->readers) && !readers_are_known_to_kernel(arena))
+                word_set_release(&arena->header->readers, 0);
 }
 
 void control_tick(struct control *control)
@@ -401,6 +582,9 @@ void control_tick(struct control *control)
 
         if (control->is_paused)
                 resume_listening(control);
+        look_for_readers(control);
+        for (struct session *session = control->clients; session; session = session->next)
+                resume_session(session);
         for (struct session *session = control->waiting, *next; session; session = next) {
                 next = session->next;
                 if (now >= session->deadline_ns)

@@ -5,6 +5,7 @@
  * control.h -- the control socket: who calls, may they, here is the arena
  */
 
+#include "help.h"
 #include "loop.h"
 #include "policy.h"
 #include "storefile.h"
@@ -26,10 +27,13 @@ struct control {
         struct session *waiting; /* have not said hello yet; newest first */
         uint32_t n_clients;      /* both, but for those that will be refused */
         uint32_t n_strangers;    /* in `waiting`: will be refused as soon as they say hello */
+        uint32_t n_readers;      /* clients that may only read */
         uint32_t max_clients;
+        uint32_t max_per_uid;
         bool is_paused;                    /* nobody is accepted until the next tick */
         void (*hang_up_fn)(void *context); /* a client that had the arena is gone */
         void *hang_up_context;
+        struct help help;
         struct control_stats stats;
 };
 

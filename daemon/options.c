@@ -16,6 +16,7 @@
 #include "base/status.h"
 
 #define MAX_CLIENTS_DEFAULT 4000u
+#define MAX_PER_UID_DEFAULT 1000u
 #define MAX_CLIENTS_MAX (N_CLIENTS - 1) /* client 0 is nobody */
 
 static const char help[] =
@@ -34,12 +35,21 @@ static const char help[] =
         "                     instead of a file, which stays\n"
         "  --remove-on-exit   delete the store's file at the end\n"
         "  --max-clients N    how many may be connected at once; default 4000\n"
-        "  --allow-uid UID    let this user connect too; may be given several times\n"
-        "  --allow-gid GID    let the members of this group connect too; may be given several times\n"
+        "  --max-per-uid N    how many connections a user other than the daemon's own may have at\n"
+        "                     once; default 1000\n"
         "  --log-level LEVEL  error, warning, info (the default) or debug\n"
         "  --foreground       the default, and the only way there is\n"
         "  --help             this text\n"
         "  --version          the version\n"
+        "\n"
+        "Who may do what; each may be given several times. Only the daemon's own user may do anything\n"
+        "if none is given. A rule for a user outweighs those for groups; a group that is denied outweighs\n"
+        "other groups; among those the most is granted.\n"
+        "\n"
+        "  --allow-uid UID, --allow-gid GID          handles that read and write\n"
+        "  --read-only-uid UID, --read-only-gid GID  handles that only read\n"
+        "  --proxy-uid UID, --proxy-gid GID          no handles: only through the daemon\n"
+        "  --deny-uid UID, --deny-gid GID            nothing\n"
         "\n"
         "Log lines go to stderr. Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start or\n"
         "go on, 2 if the command line makes no sense.\n";
@@ -56,8 +66,15 @@ enum option_code {
         OPTION_MEMFD,
         OPTION_REMOVE_ON_EXIT,
         OPTION_MAX_CLIENTS,
+        OPTION_MAX_PER_UID,
         OPTION_ALLOW_UID,
         OPTION_ALLOW_GID,
+        OPTION_READ_ONLY_UID,
+        OPTION_READ_ONLY_GID,
+        OPTION_PROXY_UID,
+        OPTION_PROXY_GID,
+        OPTION_DENY_UID,
+        OPTION_DENY_GID,
         OPTION_LOG_LEVEL,
         OPTION_FOREGROUND,
         OPTION_HELP,
@@ -71,8 +88,15 @@ static const struct option long_options[] = {
         { "memfd", no_argument, NULL, OPTION_MEMFD },
         { "remove-on-exit", no_argument, NULL, OPTION_REMOVE_ON_EXIT },
         { "max-clients", required_argument, NULL, OPTION_MAX_CLIENTS },
+        { "max-per-uid", required_argument, NULL, OPTION_MAX_PER_UID },
         { "allow-uid", required_argument, NULL, OPTION_ALLOW_UID },
         { "allow-gid", required_argument, NULL, OPTION_ALLOW_GID },
+        { "read-only-uid", required_argument, NULL, OPTION_READ_ONLY_UID },
+        { "read-only-gid", required_argument, NULL, OPTION_READ_ONLY_GID },
+        { "proxy-uid", required_argument, NULL, OPTION_PROXY_UID },
+        { "proxy-gid", required_argument, NULL, OPTION_PROXY_GID },
+        { "deny-uid", required_argument, NULL, OPTION_DENY_UID },
+        { "deny-gid", required_argument, NULL, OPTION_DENY_GID },
         { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
         { "foreground", no_argument, NULL, OPTION_FOREGROUND },
         { "help", no_argument, NULL, OPTION_HELP },
@@ -110,12 +134,37 @@ static objd_status parse_directory(const char *text, struct options *options)
         return OBJD_OK;
 }
 
-/* An id for one of the two lists; (uid_t)-1 is nobody's. */
-static objd_status parse_id(const char *what, const char *text, uint32_t *ids, size_t *n)
+static const struct rule_option {
+        int code;
+        const char *name;
+        bool is_group;
+        enum policy_access access;
+} rule_options[] = {
+        { OPTION_ALLOW_UID, "--allow-uid", false, POLICY_READ_WRITE },
+        { OPTION_ALLOW_GID, "--allow-gid", true, POLICY_READ_WRITE },
+        { OPTION_READ_ONLY_UID, "--read-only-uid", false, POLICY_READ_ONLY },
+        { OPTION_READ_ONLY_GID, "--read-only-gid", true, POLICY_READ_ONLY },
+        { OPTION_PROXY_UID, "--proxy-uid", false, POLICY_PROXIED },
+        { OPTION_PROXY_GID, "--proxy-gid", true, POLICY_PROXIED },
+        { OPTION_DENY_UID, "--deny-uid", false, POLICY_NOTHING },
+        { OPTION_DENY_GID, "--deny-gid", true, POLICY_NOTHING },
+};
+
+/* (uid_t)-1 is nobody's. */
+static objd_status parse_rule(const struct rule_option *option, const char *text, struct policy *policy)
 {
-        if (*n == POLICY_MAX)
-                return fail(OBJD_E_INVAL, "%s: it may be given %d times", what, POLICY_MAX);
-        return parse_number(what, text, 0, UINT32_MAX - 1, &ids[(*n)++]);
+        uint32_t id = 0;
+        objd_status r = parse_number(option->name, text, 0, UINT32_MAX - 1, &id);
+
+        return r ? r : policy_add(policy, option->name, option->is_group, id, option->access);
+}
+
+static const struct rule_option *find_rule_option(int code)
+{
+        for (size_t i = 0; i < sizeof(rule_options) / sizeof(*rule_options); i++)
+                if (rule_options[i].code == code)
+                        return &rule_options[i];
+        return NULL;
 }
 
 static objd_status parse_level(const char *text, struct options *options)
@@ -146,10 +195,8 @@ static objd_status parse_option(int code, const char *value, struct options *opt
                 return OBJD_OK;
         case OPTION_MAX_CLIENTS:
                 return parse_number("--max-clients", value, 1, MAX_CLIENTS_MAX, &options->max_clients);
-        case OPTION_ALLOW_UID:
-                return parse_id("--allow-uid", value, options->policy.uids, &options->policy.n_uids);
-        case OPTION_ALLOW_GID:
-                return parse_id("--allow-gid", value, options->policy.gids, &options->policy.n_gids);
+        case OPTION_MAX_PER_UID:
+                return parse_number("--max-per-uid", value, 1, MAX_CLIENTS_MAX, &options->max_per_uid);
         case OPTION_LOG_LEVEL:
                 return parse_level(value, options);
         case OPTION_HELP:
@@ -158,8 +205,10 @@ static objd_status parse_option(int code, const char *value, struct options *opt
         case OPTION_VERSION:
                 options->answer = version;
                 return OBJD_OK;
+        case OPTION_FOREGROUND:
+                return OBJD_OK;
         default:
-                return OBJD_OK; /* --foreground */
+                return parse_rule(find_rule_option(code), value, &options->policy);
         }
 }
 
@@ -174,6 +223,7 @@ objd_status options_parse(int argc, char **argv, struct options *ret_options)
                 .own_directory = true,
                 .size = STORE_SIZE_DEFAULT,
                 .max_clients = MAX_CLIENTS_DEFAULT,
+                .max_per_uid = MAX_PER_UID_DEFAULT,
                 .log_level = LOG_LEVEL_INFO,
                 .policy.own = geteuid(),
         };

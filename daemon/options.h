@@ -21,6 +21,7 @@ struct options {
         bool memfd;
         bool remove_on_exit;
         uint32_t max_clients;
+        uint32_t max_per_uid; /* of users other than the daemon's own */
         enum log_level log_level;
         struct policy policy;
         const char *answer; /* what --help or --version has to say; nothing else is to be done then */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * policy.c -- who may have the arena
+ * policy.c -- who may do what
  */
 
 #include "policy.h"
@@ -12,54 +12,107 @@
 
 #include "base/status.h"
 
-static bool has_uid(const struct policy *policy, uid_t uid)
+static const struct policy_rule *find_rule(const struct policy *policy, bool is_group, uint32_t id)
 {
-        if (uid == policy->own)
-                return true;
-        for (size_t i = 0; i < policy->n_uids; i++)
-                if (policy->uids[i] == uid)
-                        return true;
-        return false;
+        for (size_t i = 0; i < policy->n_rules; i++)
+                if (policy->rules[i].is_group == is_group && policy->rules[i].id == id)
+                        return &policy->rules[i];
+        return NULL;
 }
 
-static bool has_gid(const struct policy *policy, gid_t gid)
+objd_status policy_add(struct policy *policy, const char *what, bool is_group, uint32_t id,
+                       enum policy_access access)
 {
-        for (size_t i = 0; i < policy->n_gids; i++)
-                if (policy->gids[i] == gid)
-                        return true;
-        return false;
+        const struct policy_rule *rule = find_rule(policy, is_group, id);
+
+        if (!is_group && id == policy->own)
+                return fail(OBJD_E_INVAL, "%s: %u is the daemon's own uid, which may always do everything",
+                            what, id);
+        if (rule && rule->access != access)
+                return fail(OBJD_E_INVAL, "%s: another option says something else about %s %u", what,
+                            is_group ? "gid" : "uid", id);
+        if (policy->n_rules == POLICY_RULES_MAX)
+                return fail(OBJD_E_LIMIT, "%s: there are %d rules already, which is all there can be", what,
+                            POLICY_RULES_MAX);
+        if (!rule)
+                policy->rules[policy->n_rules++] =
+                        (struct policy_rule){ .is_group = is_group, .id = id, .access = access };
+        return OBJD_OK;
 }
 
-/* The groups that the peer is a member of besides its own, as they were when it connected. */
-static bool has_peer_group(const struct policy *policy, int socket)
+/* What the groups that were looked at so far amount to. A group that is denied outweighs all others. */
+struct sum {
+        bool denied;
+        enum policy_access access;
+};
+
+static void add_group(const struct policy *policy, gid_t gid, struct sum *sum)
+{
+        const struct policy_rule *rule = find_rule(policy, true, gid);
+
+        if (!rule)
+                return;
+        sum->denied |= rule->access == POLICY_NOTHING;
+        if (rule->access > sum->access)
+                sum->access = rule->access;
+}
+
+/*
+ * The groups that the peer is a member of besides its own, as they were when it connected. If they cannot be learnt, it counts as
+ * denied: one of them might be.
+ */
+static void add_other_groups(const struct policy *policy, int socket, struct sum *sum)
 {
         socklen_t size = 0;
-        bool found = false;
         gid_t *gids;
 
-        if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
-                return false; /* none, or none that the kernel would tell */
-        gids = malloc(size);
-        if (!gids)
-                return false;
-        if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, gids, &size) == 0)
-                for (size_t i = 0; i < size / sizeof(*gids) && !found; i++)
-                        found = has_gid(policy, gids[i]);
+        if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
+                return;
+        gids = errno == ERANGE ? malloc(size) : NULL;
+        if (gids && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, gids, &size) == 0)
+                for (size_t i = 0; i < size / sizeof(*gids); i++)
+                        add_group(policy, gids[i], sum);
+        else
+                sum->denied = true;
         free(gids);
-        return found;
 }
 
-objd_status policy_check(const struct policy *policy, int socket)
+enum policy_access policy_of(const struct policy *policy, int socket)
 {
+        struct sum sum = { .access = POLICY_NOTHING };
+        const struct policy_rule *rule;
         struct ucred peer;
         socklen_t size = sizeof(peer);
 
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-                return fail_errno("cannot tell who connects");
-        if (has_uid(policy, peer.uid) || has_gid(policy, peer.gid))
+                return POLICY_NOTHING;
+        if (peer.uid == policy->own)
+                return POLICY_READ_WRITE;
+        rule = find_rule(policy, false, peer.uid);
+        if (rule)
+                return rule->access;
+        if (policy->n_rules) {
+                add_group(policy, peer.gid, &sum);
+                add_other_groups(policy, socket, &sum);
+        }
+        return sum.denied ? POLICY_NOTHING : sum.access;
+}
+
+objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access)
+{
+        struct ucred peer = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
+        socklen_t size = sizeof(peer);
+
+        (void)getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size); /* for the sentence only */
+        *ret_access = policy_of(policy, socket);
+        if (*ret_access >= POLICY_READ_ONLY)
                 return OBJD_OK;
-        if (policy->n_gids && has_peer_group(policy, socket))
-                return OBJD_OK;
+        if (*ret_access == POLICY_PROXIED)
+                return fail(
+                        OBJD_E_ACCESS,
+                        "uid %u (gid %u, pid %d) may use this store only through the daemon (proxied), and "
+                        "gets no handle to it",
+                        (unsigned)peer.uid, (unsigned)peer.gid, (int)peer.pid);
         return fail(OBJD_E_ACCESS,
                     "this store is of uid %u, and uid %u (gid %u, pid %d) is not among those it is open to",
                     (unsigned)policy->own, (unsigned)peer.uid, (unsigned)peer.gid, (int)peer.pid);

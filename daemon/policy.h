@@ -2,25 +2,53 @@
 #pragma once
 
 /*
- * policy.h -- who may have the arena
+ * policy.h -- who may do what
  *
- * Whoever has the descriptor can read and write all of it, so this is the only question, and it is asked once: when a
- * client connects, about the user that the kernel says it is.
+ * Asked once: when a client connects, about the user that the kernel says it is. Whoever gets a descriptor that can be
+ * written can change all of the arena, and keeps it for good; whoever gets one that can only be read sees all of it.
  */
 
 #include <sys/types.h>
 
 #include <objd.h>
 
-#define POLICY_MAX 64 /* --allow-uid and --allow-gid: how many of each */
+#define POLICY_RULES_MAX 256
 
-struct policy {
-        uid_t own; /* the daemon's; its clients are always welcome. Root is a user like any other */
-        uid_t uids[POLICY_MAX];
-        gid_t gids[POLICY_MAX];
-        size_t n_uids;
-        size_t n_gids;
+/* In the order of what they let somebody do. */
+enum policy_access {
+        POLICY_NOTHING = 0,
+        POLICY_PROXIED = 1, /* through the daemon only: no handles */
+        POLICY_READ_ONLY = 2,
+        POLICY_READ_WRITE = 3
 };
 
-/* Whether the peer of this connected socket may have the arena. @return OBJD_OK, OBJD_E_ACCESS, OBJD_E_SYS */
-objd_status policy_check(const struct policy *policy, int socket);
+struct policy_rule {
+        bool is_group;
+        uint32_t id;
+        enum policy_access access;
+};
+
+struct policy {
+        uid_t own; /* the daemon's; its clients may do everything. Root is a user like any other */
+        struct policy_rule rules[POLICY_RULES_MAX];
+        size_t n_rules;
+};
+
+/*
+ * A rule for a user or a group. what is the option that says so, for sentences.
+ * @return OBJD_OK, OBJD_E_INVAL (another rule for the same id, or the daemon's own uid), OBJD_E_LIMIT
+ */
+objd_status policy_add(struct policy *policy, const char *what, bool is_group, uint32_t id,
+                       enum policy_access access);
+
+/*
+ * What the peer of this connected socket may do: what the rule for its uid says; else nothing, if a rule denies one of its
+ * groups; else the most that the rules for its groups allow.
+ */
+enum policy_access policy_of(const struct policy *policy, int socket);
+
+/*
+ * Whether it may have a handle, and which kind: the refusal's sentence says who it is, and why not.
+ * @return OBJD_OK, OBJD_E_ACCESS
+ */
+objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access);

@@ -94,7 +94,7 @@ objd_status objects_list(objd_conn *conn, objd_kind kind, objd_ref **ret_refs, s
         struct lane *lane;
         objd_status r;
 
-        r = lane_enter(conn->arena, conn->timeout_ns, &lane);
+        r = lane_enter_to_read(conn->arena, conn->timeout_ns, &lane);
         if (r)
                 return r;
         r = add_blocks(conn->arena, &list);
@@ -140,7 +140,7 @@ void objects_label(objd_conn *conn, objd_ref ref, char ret_label[OBJD_NAME_MAX +
         struct lane *lane;
         bool named = false;
 
-        if (lane_enter(conn->arena, conn->timeout_ns, &lane) == OBJD_OK) {
+        if (lane_enter_to_read(conn->arena, conn->timeout_ns, &lane) == OBJD_OK) {
                 if (object_find(conn->arena, ref, &object) == OBJD_OK)
                         named = peek_name(conn->arena, object, ret_label);
                 lane_leave(lane);

@@ -110,7 +110,7 @@ static objd_status check_header(const struct header_shm *header, uint64_t file_s
 
 static objd_status map(struct arena *arena, uint64_t size)
 {
-        arena->base = sys.map(arena->fd, size, true);
+        arena->base = sys.map(arena->fd, size, !arena->read_only);
         if (!arena->base)
                 return fail_errno("cannot map the arena's %llu bytes", (unsigned long long)size);
         arena->mapped = size;
@@ -120,12 +120,53 @@ static objd_status map(struct arena *arena, uint64_t size)
         return OBJD_OK;
 }
 
+/* With the list locked. @return false: no memory */
+static bool keep_fd(struct arena *arena, int fd)
+{
+        int *fds = sys.resize(arena->spare_fds, sizeof(int) * (size_t)(arena->n_spare_fds + 1));
+
+        if (!fds)
+                return false;
+        fds[arena->n_spare_fds++] = fd;
+        arena->spare_fds = fds;
+        return true;
+}
+
+/*
+ * Closes a descriptor of a read-only arena, unless this process has the same file open for writing: then closing it would say
+ * that we are dead. If there is no memory to remember it, it stays open for good.
+ */
+static void close_reader(uint64_t dev, uint64_t ino, int fd)
+{
+        struct arena *arena;
+
+        forklock_take(&arenas_lock);
+        for (arena = arenas; arena; arena = arena->next)
+                if (!arena->read_only && arena->dev == dev && arena->ino == ino)
+                        break;
+        if (arena)
+                (void)keep_fd(arena, fd);
+        else
+                (void)close(fd); /* nothing was written */
+        forklock_give(&arenas_lock);
+}
+
+static void close_fd(const struct arena *arena, int fd)
+{
+        if (arena->read_only)
+                close_reader(arena->dev, arena->ino, fd);
+        else
+                (void)close(fd); /* what was written is in memory */
+}
+
 static void unmap(struct arena *arena)
 {
         if (arena->base)
                 munmap(arena->base, arena->mapped);
         for (int i = 0; i < arena->n_spare_fds; i++)
-                close(arena->spare_fds[i]);
+                close_fd(arena, arena->spare_fds[i]);
+        if (arena->help)
+                arena->help->free(arena->help);
         free(arena->spare_fds);
         free(arena);
 }
@@ -180,25 +221,20 @@ objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena)
 }
 
 /* This process's arena of that file, with the new descriptor kept beside the old one. */
-static objd_status find_mapped(int fd, const struct stat *st, struct arena **ret_arena)
+static objd_status find_mapped(int fd, const struct stat *st, bool read_only, struct arena **ret_arena)
 {
         struct arena *arena;
         objd_status r = OBJD_OK;
 
         forklock_take(&arenas_lock);
         for (arena = arenas; arena; arena = arena->next) {
-                int *fds;
-
-                if (arena->dev != st->st_dev || arena->ino != st->st_ino)
+                if (arena->dev != st->st_dev || arena->ino != st->st_ino || arena->read_only != read_only)
                         continue;
-                fds = sys.resize(arena->spare_fds, sizeof(int) * (size_t)(arena->n_spare_fds + 1));
-                if (!fds) {
+                if (!keep_fd(arena, fd)) {
                         /* fd stays open, though nobody knows of it any more: closing it would say that we are dead. */
                         r = fail(OBJD_E_NOMEM, "no memory for one more connection to the arena");
                         break;
                 }
-                fds[arena->n_spare_fds++] = fd;
-                arena->spare_fds = fds;
                 arena->n_refs++;
                 break;
         }
@@ -208,7 +244,7 @@ static objd_status find_mapped(int fd, const struct stat *st, struct arena **ret
 }
 
 /* Maps a file that this process has not mapped. */
-static objd_status map_arena(int fd, uint64_t size, struct arena **ret_arena)
+static objd_status map_arena(int fd, uint64_t size, bool read_only, struct arena **ret_arena)
 {
         struct arena *arena = sys.alloc(sizeof(*arena));
         objd_status r;
@@ -216,6 +252,7 @@ static objd_status map_arena(int fd, uint64_t size, struct arena **ret_arena)
         if (!arena)
                 return fail(OBJD_E_NOMEM, "no memory for the arena's description");
         arena->fd = fd;
+        arena->read_only = read_only;
         r = map(arena, size);
         if (r == OBJD_OK)
                 r = check_header(arena->header, size);
@@ -234,8 +271,9 @@ static objd_status map_arena(int fd, uint64_t size, struct arena **ret_arena)
 
 objd_status arena_attach(int fd, struct arena **ret_arena)
 {
+        bool read_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
         struct arena *arena = NULL;
-        struct stat st;
+        struct stat st = { 0 };
         objd_status r;
 
         if (fstat(fd, &st) < 0)
@@ -244,13 +282,15 @@ objd_status arena_attach(int fd, struct arena **ret_arena)
                 r = fail(OBJD_E_FORMAT, "the file is no arena: it has only %llu bytes",
                          (unsigned long long)st.st_size);
         else
-                r = find_mapped(fd, &st, &arena);
+                r = find_mapped(fd, &st, read_only, &arena);
         if (r == OBJD_OK && !arena)
-                r = map_arena(fd, (uint64_t)st.st_size, &arena);
+                r = map_arena(fd, (uint64_t)st.st_size, read_only, &arena);
         else if (arena)
                 fd = -1; /* kept, whatever r is */
         if (r == OBJD_OK)
                 *ret_arena = arena;
+        else if (fd >= 0 && read_only)
+                close_reader(st.st_dev, st.st_ino, fd);
         else if (fd >= 0)
                 (void)close(fd); /* nothing was written */
         return r;
@@ -282,7 +322,7 @@ struct arena *arena_unref(struct arena *arena)
         }
         forklock_give(&arenas_lock);
         if (last) {
-                close(arena->fd);
+                close_fd(arena, arena->fd);
                 unmap(arena);
         }
         return NULL;

@@ -10,6 +10,9 @@
 #include "arena/layout.h"
 #include "arena/word.h"
 
+struct arena_help;
+struct lane;
+
 /*
  * The process's side of an arena. Shared by all connections of the process to the same file; counted, since
  * a thread that has a lane keeps the mapping until it has given the lane back.
@@ -33,6 +36,20 @@ struct arena {
         uint64_t client;      /* this process's client_id here; atomic, set inside the gate */
         uint64_t client_fork; /* the fork generation in which it is valid */
         bool by_process;      /* lanes live and die with the process: daemon and tools */
+        bool read_only; /* mapped so; lanes are private, and whatever else needs a store is asked of the daemon */
+        struct arena_help *help; /* who asks it; set once, by the first connection of a read-only arena */
+};
+
+/*
+ * What a read-only mapping cannot do for itself (client/help.c). freeze keeps writers away from the lines at these offsets, for
+ * a short while, so that a read has a chance; what was read counts only if their versions are the same afterwards.
+ * thaw ends that. forget is called at the end of a lane.
+ */
+struct arena_help {
+        objd_status (*freeze)(struct lane *lane, const uint64_t *lines, size_t n);
+        void (*thaw)(struct lane *lane);
+        void (*forget)(struct lane *lane);
+        void (*free)(struct arena_help *help);
 };
 
 /*
@@ -42,7 +59,8 @@ struct arena {
 objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena);
 
 /*
- * Maps the arena in fd, or finds that this process has it mapped already. Takes fd over, also when it fails.
+ * Maps the arena in fd, or finds that this process has it mapped already. Takes fd over, also when it fails. A descriptor
+ * that is only open for reading makes a read-only mapping.
  * @return OBJD_OK, OBJD_E_FORMAT (no arena, another format or machine, truncated), OBJD_E_NOMEM, OBJD_E_SYS
  */
 objd_status arena_attach(int fd, struct arena **ret_arena);

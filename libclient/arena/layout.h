@@ -275,7 +275,7 @@ struct header_shm {
         uint64_t n_pins;       /* anybody, atomic: pins there may be; too high after a death, never too low */
         uint64_t lanes_looked; /* anybody, atomic: CLOCK_MONOTONIC when somebody last looked for dead lanes */
         uint64_t clients_looked;
-        uint64_t pad;
+        uint64_t readers; /* daemon: 1 if there may be read-only mappings; see readers_are_there() */
 
         struct pool_shm pool;
 };

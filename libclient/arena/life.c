@@ -23,6 +23,7 @@
 
 /* Bytes far behind any arena's end; record locks need no bytes to be there. */
 #define GATE_BYTE (1LL << 52)
+#define READERS_BYTE (GATE_BYTE - 1)
 #define CLIENT_BYTE(number) (GATE_BYTE + 1 + (int64_t)(number))
 
 static struct forklock gate_lock;
@@ -93,6 +94,18 @@ static bool gate_try(struct arena *arena)
         return false;
 }
 
+/* The kernel knows who it is. A read lock is none of ours: it is laid by somebody who may only read. */
+static objd_status gate_is_shut(struct arena *arena)
+{
+        struct flock lock;
+
+        if (record_lock(arena->fd, F_GETLK, F_WRLCK, GATE_BYTE, &lock) < 0 || lock.l_type == F_UNLCK)
+                return fail(OBJD_E_BUSY, "another process stands in the arena's gate (is it stopped?)");
+        return fail(OBJD_E_BUSY, "process %lld %s", (long long)lock.l_pid,
+                    lock.l_type == F_RDLCK ? "may only read the arena, and keeps its gate shut with a lock"
+                                           : "stands in the arena's gate (is it stopped?)");
+}
+
 objd_status gate_enter(struct arena *arena, int64_t deadline_ns)
 {
         long pause_ns = 20000;
@@ -101,8 +114,7 @@ objd_status gate_enter(struct arena *arena, int64_t deadline_ns)
                 if (errno != EACCES && errno != EAGAIN)
                         return fail_errno("cannot lock the arena's gate");
                 if (now_ns() >= deadline_ns)
-                        return fail(OBJD_E_BUSY,
-                                    "another process stands in the arena's gate (is it stopped?)");
+                        return gate_is_shut(arena);
                 nanosleep(&(struct timespec){ .tv_nsec = pause_ns }, NULL);
                 /* A thousand who knock every 2 ms leave whoever stands in the gate no processor to leave it with. */
                 if (pause_ns < 20000000)
@@ -190,9 +202,27 @@ bool client_is_alive(struct arena *arena, uint64_t id)
                 return false;
         if (id == word_get(&arena->client) && word_get(&arena->client_fork) == fork_generation())
                 return true;
-        if (record_lock(arena->fd, F_GETLK, F_WRLCK, CLIENT_BYTE(id_number(id)), &lock) < 0)
+        /* Only who may write can hold a write lock; the read locks of others, which this does not ask for, say nothing. */
+        if (record_lock(arena->fd, F_GETLK, F_RDLCK, CLIENT_BYTE(id_number(id)), &lock) < 0)
                 return true; /* no news is no death */
         return lock.l_type != F_UNLCK;
+}
+
+bool readers_mark(int fd)
+{
+        return record_lock(fd, F_OFD_SETLK, F_RDLCK, READERS_BYTE, NULL) == 0;
+}
+
+bool readers_are_known_to_kernel(const struct arena *arena)
+{
+        struct flock lock;
+
+        return record_lock(arena->fd, F_GETLK, F_WRLCK, READERS_BYTE, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+bool readers_are_there(const struct arena *arena)
+{
+        return word_get_acquire(&arena->header->readers) && readers_are_known_to_kernel(arena);
 }
 
 objd_status life_begin(struct arena *arena, struct lane_shm *lane)

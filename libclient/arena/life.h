@@ -46,6 +46,18 @@ void gate_leave(struct arena *arena);
 objd_status client_claim(struct arena *arena, uint64_t *ret_client);
 void client_release(struct arena *arena, uint64_t client);
 
+/*
+ * Read-only mappings. Whoever has one cannot be seen in the arena, since it can write nothing there, and yet nothing may be
+ * punched under it. So its descriptor comes with a read lock that belongs to the open file description, and that the kernel
+ * drops when the last mapping and the last copy of the descriptor are gone: readers_mark() puts it there before the
+ * descriptor is given away.
+ */
+bool readers_mark(int fd);
+bool readers_are_there(const struct arena *arena);
+
+/* The same, whatever the header says: the daemon, before it says that there are none any more. */
+bool readers_are_known_to_kernel(const struct arena *arena);
+
 /* Whether that very client lives: same generation, and the kernel holds its lock. */
 bool client_is_alive(struct arena *arena, uint64_t client);
 

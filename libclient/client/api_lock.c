@@ -152,7 +152,7 @@ objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pid
         objd_status r = check(lock, "objd_lock_owner");
 
         if (r == OBJD_OK)
-                r = lane_enter(lock->conn->arena, conn_timeout(lock->conn), &lane);
+                r = lane_enter_to_read(lock->conn->arena, conn_timeout(lock->conn), &lane);
         if (r)
                 return r;
         r = object_touch(lock);

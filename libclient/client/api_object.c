@@ -186,7 +186,7 @@ objd_status objd_info_get(objd_object *object, objd_info *ret_info)
         r = kind->len(object, &info.len);
         if (r && r != OBJD_E_CORRUPT)
                 return r;
-        r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
+        r = lane_enter_to_read(object->conn->arena, conn_timeout(object->conn), &lane);
         if (r)
                 return r;
         r = object_touch(object);

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/help.h"
 #include "object/queue.h"
 #include "object/queue_plain.h"
 #include "object/value.h"
@@ -418,6 +419,17 @@ static objd_status join(struct lane *lane, objd_object *queue, int64_t timeout_n
         return r;
 }
 
+/* Who cannot say that it waits lets the daemon wait. */
+static objd_status join_with_help(struct lane *lane, objd_object *queue, int64_t timeout_ns)
+{
+        bool done = false;
+        objd_status r = queue_is_done(lane, queue, &done);
+
+        if (r || done)
+                return r;
+        return timeout_ns == OBJD_NOWAIT ? OBJD_E_TIMEOUT : help_join(lane, queue, timeout_ns);
+}
+
 objd_status objd_queue_join(objd_object *queue, int64_t timeout_ns)
 {
         struct lane *lane;
@@ -426,10 +438,10 @@ objd_status objd_queue_join(objd_object *queue, int64_t timeout_ns)
         if (r == OBJD_OK)
                 r = check_timeout(timeout_ns, "objd_queue_join");
         if (r == OBJD_OK)
-                r = lane_enter(queue->conn->arena, conn_timeout(queue->conn), &lane);
+                r = lane_enter_to_read(queue->conn->arena, conn_timeout(queue->conn), &lane);
         if (r)
                 return r;
-        r = join(lane, queue, timeout_ns);
+        r = lane->read_only ? join_with_help(lane, queue, timeout_ns) : join(lane, queue, timeout_ns);
         lane_leave(lane);
         return r == OBJD_E_TIMEOUT ? fail(r, "queue %s still has unfinished tasks", object_label(queue)) : r;
 }

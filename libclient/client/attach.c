@@ -31,6 +31,7 @@
 struct call {
         const char *text; /* the url */
         const struct url *url;
+        enum control_access access;
         int64_t deadline_ns;
         int socket;
         int directory; /* -1 unless the path is too long for an address */
@@ -136,11 +137,11 @@ static objd_status check_daemon(const struct call *call)
         return OBJD_OK;
 }
 
-static objd_status send_hello(const struct call *call, enum control_access access)
+static objd_status send_hello(const struct call *call)
 {
         struct control_hello hello = {
                 .head = control_head_make(CONTROL_HELLO, sizeof(hello)),
-                .access = htole32(access),
+                .access = htole32(call->access),
         };
         ssize_t n;
 
@@ -183,9 +184,14 @@ static objd_status refused(const struct call *call, const struct control_reply *
         if (reply->sentence[CONTROL_SENTENCE_MAX - 1] != '\0')
                 return bad_answer(call, "has a sentence without an end");
         if (status != OBJD_E_ACCESS && status != OBJD_E_LIMIT && status != OBJD_E_PROTO &&
-            status != OBJD_E_NOMEM)
+            status != OBJD_E_NOMEM && status != OBJD_E_SYS)
                 return bad_answer(call, "has a status that makes no sense");
         return fail(status, "cannot connect to \"%s\": the daemon refuses: %s", call->text, reply->sentence);
+}
+
+static bool is_granted(const struct call *call, uint32_t access)
+{
+        return access == call->access || (access == CONTROL_READ_ONLY && call->access == CONTROL_READ_WRITE);
 }
 
 static objd_status check_reply(const struct call *call, const struct control_reply *reply, size_t size,
@@ -203,7 +209,9 @@ static objd_status check_reply(const struct call *call, const struct control_rep
                 return refused(call, reply);
         if (le16toh(head->type) != CONTROL_WELCOME)
                 return bad_answer(call, "is of an unknown type");
-        if (n_fds != 1)
+        if (!is_granted(call, le32toh(reply->access)))
+                return bad_answer(call, "grants what was not asked for");
+        if (n_fds != (call->access == CONTROL_HELP ? 0 : 1))
                 return bad_answer(call, "does not come with one descriptor");
         return OBJD_OK;
 }
@@ -244,11 +252,12 @@ static objd_status receive_reply(const struct call *call, struct attachment *att
         attachment->arena = fd;
         attachment->daemon_pid = (int64_t)le64toh((uint64_t)reply.daemon_pid);
         attachment->daemon_epoch = le64toh(reply.daemon_epoch);
+        memcpy(attachment->arena_id, reply.arena_id, sizeof(attachment->arena_id));
         return OBJD_OK;
 }
 
 /* Connects, and says hello if it is a daemon to be believed. */
-static objd_status greet(struct call *call, enum control_access access)
+static objd_status greet(struct call *call)
 {
         objd_status r;
         int error;
@@ -262,7 +271,7 @@ static objd_status greet(struct call *call, enum control_access access)
         if (error < 0)
                 return failed_step(call, "connect");
         r = check_daemon(call);
-        return r ? r : send_hello(call, access);
+        return r ? r : send_hello(call);
 }
 
 static objd_status talk(struct call *call, struct attachment *attachment)
@@ -270,15 +279,17 @@ static objd_status talk(struct call *call, struct attachment *attachment)
         objd_status r = set_timeouts(call);
 
         if (r == OBJD_OK)
-                r = greet(call, CONTROL_READ_WRITE);
+                r = greet(call);
         return r ? r : receive_reply(call, attachment);
 }
 
-objd_status attach_to_daemon(const char *text, const struct url *url, struct attachment *ret_attachment)
+objd_status attach_to_daemon(const char *text, const struct url *url, enum control_access access,
+                             struct attachment *ret_attachment)
 {
         struct call call = {
                 .text = text,
                 .url = url,
+                .access = access,
                 .deadline_ns = now_ns() + ATTACH_TIMEOUT_NS,
                 .directory = -1,
         };
@@ -302,13 +313,13 @@ objd_status attach_to_daemon(const char *text, const struct url *url, struct att
 
 objd_status attach_again(const char *text, const struct url *url, int *ret_control)
 {
-        struct call call = { .text = text, .url = url, .directory = -1 };
+        struct call call = { .text = text, .url = url, .access = CONTROL_HAS_IT, .directory = -1 };
         objd_status r;
 
         call.socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (call.socket < 0)
                 return failed_step(&call, "socket");
-        r = greet(&call, CONTROL_HAS_IT);
+        r = greet(&call);
         if (call.directory >= 0)
                 (void)close(call.directory); /* O_PATH: there is nothing to lose */
         if (r)

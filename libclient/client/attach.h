@@ -5,24 +5,28 @@
  * attach.h -- asking a daemon for its arena
  */
 
+#include "client/control_proto.h"
 #include "client/url.h"
 
-/* What a daemon gave. Both descriptors belong to the caller. */
+/* What a daemon gave. Both descriptors belong to the caller; arena is -1 if help was asked for. */
 struct attachment {
         int control; /* the socket, to be kept open for as long as the arena is in use */
         int arena;
         int64_t daemon_pid;
         uint64_t daemon_epoch;
+        uint64_t arena_id[2]; /* header.id of the arena that it serves */
 };
 
 /* How long a daemon may take for its answer. It answers from a loop that never waits, so this is generous. */
 #define ATTACH_TIMEOUT_NS 5000000000LL
 
 /*
- * Asks the daemon that the url names. text is the url as the user wrote it, for sentences.
+ * Asks the daemon that the url names for this access; READ_WRITE may be answered with a descriptor that is only open for
+ * reading. text is the url as the user wrote it, for sentences.
  * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_ACCESS, OBJD_E_LIMIT, OBJD_E_PROTO, OBJD_E_NOMEM, OBJD_E_SYS
  */
-objd_status attach_to_daemon(const char *text, const struct url *url, struct attachment *ret_attachment);
+objd_status attach_to_daemon(const char *text, const struct url *url, enum control_access access,
+                             struct attachment *ret_attachment);
 
 /*
  * Tells the daemon that the url names that this process has its arena already, from an earlier one. Waits for nothing, not

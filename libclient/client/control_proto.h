@@ -5,8 +5,12 @@
  * control_proto.h -- what a client and the daemon say to one another on the control socket
  *
  * A SOCK_SEQPACKET connection: the client sends one hello, the daemon answers with one reply and, if that is a
- * welcome, with the arena's descriptor. Nothing more is said. Both keep the socket open: its hang-up tells the
- * daemon to look for the dead, and tells the client nothing that it needs to know.
+ * welcome, with the arena's descriptor: open for writing, or for reading only. Nothing more is said. Both keep the socket open:
+ * its hang-up tells the daemon to look for the dead, and tells the client nothing that it needs to know.
+ *
+ * A thread of a read-only client that needs a hand opens a connection of its own for that, and asks for CONTROL_HELP. The welcome
+ * then comes without a descriptor, and after it the thread sends requests. Each gets one answer, but for those that only
+ * take something back.
  *
  * A client whose daemon has died says hello to the next one too, but does not wait for an answer: it has the arena, and
  * the descriptor of a file that it has locks on is not to be closed (arena/life.h). It gets none unless it is refused.
@@ -20,11 +24,32 @@
 #include <stdint.h>
 
 #define CONTROL_MAGIC 0x74636a6fu /* "ojct" */
-#define CONTROL_VERSION 1u
+#define CONTROL_VERSION 2u
 
-enum control_type { CONTROL_HELLO = 1, CONTROL_WELCOME = 2, CONTROL_REFUSED = 3 };
-/* HAS_IT: a client of an earlier daemon, which has the arena: it gets no descriptor, and no welcome. */
-enum control_access { CONTROL_READ_WRITE = 1, CONTROL_HAS_IT = 16 };
+enum control_type {
+        CONTROL_HELLO = 1,
+        CONTROL_WELCOME = 2,
+        CONTROL_REFUSED = 3,
+        CONTROL_REQUEST = 4,
+        CONTROL_ANSWER = 5
+};
+
+/*
+ * What a hello asks for, and a welcome grants: READ_WRITE may be answered with READ_ONLY, if that is all there is. HAS_IT: a client
+ * of an earlier daemon, which has the arena: it gets no descriptor, and no welcome.
+ */
+enum control_access { CONTROL_READ_WRITE = 1, CONTROL_READ_ONLY = 2, CONTROL_HELP = 3, CONTROL_HAS_IT = 16 };
+
+/* What a thread with CONTROL_HELP may ask for. */
+enum control_help {
+        CONTROL_FREEZE =
+                1, /* args: offsets of lines; until THAW, or the next request, or some milliseconds have passed */
+        CONTROL_THAW = 2,  /* no answer */
+        CONTROL_PIN = 3,   /* args: place, chunk; until UNPIN, or the end of the connection */
+        CONTROL_UNPIN = 4, /* args: place; no answer */
+        CONTROL_JOIN =
+                5, /* args: a queue's place, serial, milliseconds; answered when all its tasks are done */
+};
 
 struct control_head {
         uint32_t magic;
@@ -40,20 +65,31 @@ struct control_hello {
         uint32_t pad[3];
 };
 
-#define CONTROL_SENTENCE_MAX 216
+#define CONTROL_SENTENCE_MAX 200
 
 struct control_reply {
         struct control_head head;
-        int64_t daemon_pid;    /* welcome; as the daemon sees itself: for people */
-        uint64_t daemon_epoch; /* welcome; header.daemon_epoch */
-        uint32_t status;       /* refused: an objd_status */
-        uint32_t pad;
-        char sentence[CONTROL_SENTENCE_MAX]; /* refused; ends with a 0 */
+        int64_t daemon_pid;                  /* welcome; as the daemon sees itself: for people */
+        uint64_t daemon_epoch;               /* welcome; header.daemon_epoch */
+        uint64_t arena_id[2];                /* welcome; header.id, as it is */
+        uint32_t status;                     /* refused, answer: an objd_status */
+        uint32_t access;                     /* welcome: enum control_access */
+        char sentence[CONTROL_SENTENCE_MAX]; /* refused, answer; ends with a 0 */
+};
+
+#define CONTROL_LINES_MAX 70u /* a large dict has 65 */
+
+struct control_request {
+        struct control_head head;
+        uint32_t help;
+        uint32_t n;
+        uint64_t args[CONTROL_LINES_MAX];
 };
 
 static_assert(sizeof(struct control_head) == 16, "it goes over a socket");
 static_assert(sizeof(struct control_hello) == 32, "it goes over a socket");
 static_assert(sizeof(struct control_reply) == 256, "it goes over a socket");
+static_assert(sizeof(struct control_request) == 584, "it goes over a socket");
 
 static inline struct control_head control_head_make(enum control_type type, uint32_t size)
 {

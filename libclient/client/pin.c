@@ -5,6 +5,9 @@
  * A pin is a word in the thread's lane with the offset of the value's chunk; whoever frees a chunk looks at these words
  * (pool.c). A thread's death clears its lane, and with it the pins. Values that are small enough to stand in their
  * container have no chunk; they are copied into the pin.
+ *
+ * A read-only client's lane is private. There the daemon pins, and the value is looked up once more: if it is still where it was
+ * then, whoever frees it later sees the pin.
  */
 
 #include <stdlib.h>
@@ -12,6 +15,7 @@
 #include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/help.h"
 #include "mem/pool.h"
 #include "object/dict.h"
 #include "object/list.h"
@@ -21,6 +25,7 @@ struct objd_pin {
         uint64_t lane_id; /* whose claim the pin is in */
         uint64_t fork_generation;
         uint32_t place;
+        bool helped;  /* it is the daemon's pin, in our place */
         objd_buf buf; /* a small value */
 };
 
@@ -46,6 +51,59 @@ static bool is_in_place(const struct objd_pin *pin, const struct lane_shm *lane)
                word_get(&lane->pins[pin->place]);
 }
 
+/* How often a read-only client follows a value that is replaced again and again while the daemon pins it. */
+#define HELPED_TRIES 100
+
+static objd_status pin_with_help(objd_object *object, const void *where, struct lane_shm *shm, pin_fn fn,
+                                 objd_value *ret_value, objd_pin *pin)
+{
+        struct lane *lane;
+        objd_status r = fn(object, where, shm, pin->place, ret_value, &pin->buf);
+
+        for (int i = 0; r == OBJD_OK && shm->pins[pin->place]; i++) {
+                uint64_t chunk = shm->pins[pin->place];
+
+                r = i < HELPED_TRIES
+                            ? lane_enter_to_read(pin->arena, conn_timeout(object->conn), &lane)
+                            : fail(OBJD_E_BUSY, "%s changes too fast to be pinned", object_label(object));
+                if (r)
+                        break;
+                r = help_pin(lane, pin->place, chunk);
+                lane_leave(lane);
+                if (r)
+                        break;
+                pin->helped = true;
+                r = fn(object, where, shm, pin->place, ret_value, &pin->buf);
+                if (r == OBJD_OK && shm->pins[pin->place] == chunk)
+                        return OBJD_OK;
+        }
+        return r;
+}
+
+/* Its place may be used again. */
+static void unpin_with_help(struct objd_pin *pin)
+{
+        struct lane *lane;
+
+        if (lane_enter_to_read(pin->arena, 0, &lane))
+                return;
+        if (pin->helped)
+                help_unpin(lane, pin->place);
+        word_set(&lane->shm->pins[pin->place], 0);
+        lane_leave(lane);
+}
+
+static objd_status hand_out(objd_status r, objd_pin *pin, objd_pin **ret_pin)
+{
+        if (r) {
+                objd_buf_free(&pin->buf);
+                free(pin);
+        } else {
+                *ret_pin = pin;
+        }
+        return r;
+}
+
 static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, objd_value *ret_value,
                             objd_pin **ret_pin)
 {
@@ -57,11 +115,11 @@ static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, o
 
         if (!pin)
                 return fail(OBJD_E_NOMEM, "no memory for a pin");
-        r = lane_enter(arena, conn_timeout(object->conn), &lane);
+        r = lane_enter_to_read(arena, conn_timeout(object->conn), &lane);
         if (r == OBJD_OK) {
                 shm = lane->shm;
                 *pin = (objd_pin){ .arena = arena,
-                                   .lane_id = lane_id(lane),
+                                   .lane_id = arena->read_only ? 1 : lane_id(lane),
                                    .fork_generation = fork_generation() };
                 r = find_place(lane, &pin->place);
                 lane_leave(lane);
@@ -70,6 +128,14 @@ static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, o
                 free(pin);
                 return r;
         }
+        if (arena->read_only) {
+                r = pin_with_help(object, where, shm, fn, ret_value, pin);
+                if (r || !shm->pins[pin->place]) {
+                        unpin_with_help(pin);
+                        pin->lane_id = 0;
+                }
+                return hand_out(r, pin, ret_pin);
+        }
         /* The count comes first: whoever sees none of it does not look at the pins. */
         __atomic_fetch_add(&arena->header->n_pins, 1, __ATOMIC_SEQ_CST);
         r = fn(object, where, shm, pin->place, ret_value, &pin->buf);
@@ -77,13 +143,7 @@ static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, o
                 lane_unpin(arena, shm, pin->place);
                 pin->lane_id = 0;
         }
-        if (r) {
-                objd_buf_free(&pin->buf);
-                free(pin);
-                return r;
-        }
-        *ret_pin = pin;
-        return OBJD_OK;
+        return hand_out(r, pin, ret_pin);
 }
 
 static objd_status pin_in_dict(objd_object *dict, const void *key, struct lane_shm *lane, uint32_t place,
@@ -121,7 +181,9 @@ void objd_unpin(objd_pin *pin)
 {
         if (!pin)
                 return;
-        if (pin->lane_id && pin->fork_generation == fork_generation()) {
+        if (pin->helped && pin->lane_id && pin->fork_generation == fork_generation()) {
+                unpin_with_help(pin);
+        } else if (pin->lane_id && pin->fork_generation == fork_generation()) {
                 struct lane_shm *shm = arena_lane(pin->arena, id_number(pin->lane_id));
                 struct lane *lane;
 

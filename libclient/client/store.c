@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "client/attach.h"
+#include "client/help.h"
 #include "client/leave.h"
 #include "client/memfd.h"
 #include "client/register.h"
@@ -91,7 +92,8 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
         struct attachment attachment;
         objd_status r;
 
-        r = attach_to_daemon(conn->name, url, &attachment);
+        r = attach_to_daemon(conn->name, url, url->read_only ? CONTROL_READ_ONLY : CONTROL_READ_WRITE,
+                             &attachment);
         if (r)
                 return r;
         conn->control = attachment.control;
@@ -100,12 +102,17 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
 
         forklock_take(&conns_lock);
         r = arena_attach(attachment.arena, &conn->arena);
+        if (r == OBJD_OK && conn->arena->read_only)
+                r = help_init(conn->arena, conn->name, url);
         if (r == OBJD_OK)
                 conn->arena->n_conns++;
         forklock_give(&conns_lock);
-        if (r)
+        if (r) {
+                arena_unref(conn->arena);
                 return not_usable(r, conn->name);
-        recover_on_arrival(conn->arena);
+        }
+        if (!conn->arena->read_only)
+                recover_on_arrival(conn->arena);
         return OBJD_OK;
 }
 
@@ -155,6 +162,11 @@ void objd_close(objd_conn *conn)
         forklock_give(&conns_lock);
         conn_free(conn);
         arena_unref(arena);
+}
+
+bool objd_is_read_only(const objd_conn *conn)
+{
+        return conn && conn->arena->read_only;
 }
 
 objd_status objd_set_timeout(objd_conn *conn, int64_t timeout_ns)

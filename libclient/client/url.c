@@ -112,13 +112,30 @@ static const char *behind(const char *text, const char *prefix)
         return strncmp(text, prefix, size) == 0 ? text + size : NULL;
 }
 
+/* Cuts "?read-only" off. */
+static objd_status parse_place_and_access(const char *text, const char *place, struct url *url)
+{
+        static const char suffix[] = "?read-only";
+        size_t size = strlen(place), n = sizeof(suffix) - 1;
+        char cut[sizeof(url->directory) + STORE_NAME_MAX + 2];
+
+        if (size < n || strcmp(place + size - n, suffix) != 0)
+                return parse_place(text, place, url);
+        if (size - n >= sizeof(cut))
+                return fail(OBJD_E_INVAL, "url: it has %zu bytes, which is too long", size);
+        memcpy(cut, place, size - n);
+        cut[size - n] = '\0';
+        url->read_only = true;
+        return parse_place(text, cut, url);
+}
+
 objd_status url_parse(const char *text, struct url *ret_url)
 {
         const char *place = behind(text, "shm:"), *size = behind(text, "embedded:");
 
         memset(ret_url, 0, sizeof(*ret_url));
         if (place)
-                return parse_place(text, place, ret_url);
+                return parse_place_and_access(text, place, ret_url);
         if (!size)
                 return fail(OBJD_E_INVAL, "url \"%.80s\": begins with neither \"shm:\" nor \"embedded:\"",
                             text);

@@ -22,6 +22,7 @@
 struct url {
         bool embedded;
         bool own_directory; /* none was given: only the caller's own uid may run this daemon */
+        bool read_only;     /* no more than that is asked for */
         uint64_t size;      /* embedded */
         char name[STORE_NAME_MAX + 1];
         char directory[PATH_MAX];

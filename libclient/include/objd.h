@@ -40,6 +40,12 @@
  *    another one: how long to wait for an item, for room, or for a lock that somebody owns.
  *  - The daemon. Only objd_connect() to a "shm:" url needs it. All other calls work on while there is none, at the same
  *    speed, and notice neither its death nor the next one, with which the connection registers by itself.
+ *  - Read-only connections. The daemon decides which users may change the store; the others may get a connection
+ *    that only reads (objd_is_read_only()). Calls that would change something give OBJD_E_ACCESS on it. Reads
+ *    go straight to memory as everybody's; where one collides with writers again and again, waits for the end
+ *    of tasks, or pins, it asks the daemon for a hand, and gives OBJD_E_NODAEMON if there is none. The daemon
+ *    stops writers for at most a tenth of the time for all such readers together, so a read of much under
+ *    many writers may give OBJD_E_BUSY. A pin of such a connection ends at the latest with the daemon.
  */
 
 #include <stdbool.h>
@@ -96,7 +102,7 @@ typedef enum objd_status {
         OBJD_E_CORRUPT = 20,    /* damaged bytes in the arena; the sentence names the object */
         OBJD_E_FORMAT = 21,     /* the file is no arena, or one of another format or machine */
         OBJD_E_NODAEMON = 22,   /* no daemon answers at this address */
-        OBJD_E_ACCESS = 23,     /* the daemon or the kernel refuses this user */
+        OBJD_E_ACCESS = 23,     /* the daemon or the kernel refuses this user, or this change by a reader */
         OBJD_E_REENTERED = 24,  /* called from a signal handler inside another call */
         OBJD_E_SYS = 25,        /* a system call failed; the sentence has its error */
         OBJD_E_PROTO = 26,      /* the peer's answer makes no sense */
@@ -229,6 +235,7 @@ typedef struct objd_pin objd_pin;
  *     NULL             $OBJD_URL if set, else the caller's default daemon, "shm:default"
  *     "shm:NAME"       the daemon NAME of this user; NAME is [A-Za-z0-9._-], 1 to 64 bytes
  *     "shm:/DIR/NAME"  the daemon NAME that runs with --dir /DIR
+ *     "shm:...?read-only"  either of them, for a connection that only reads, though more may be allowed
  *     "embedded:"      a new private arena without a daemon, shared with the children this process forks;
  *                      it ends with the last of them
  *     "embedded:SIZE"  the same with a size: bytes, or with a suffix K, M, G or T (default 1G)
@@ -246,6 +253,9 @@ OBJD_PUBLIC objd_status objd_connect(const char *url, objd_conn **ret_conn);
  * finished their calls on it.
  */
 OBJD_PUBLIC void objd_close(objd_conn *conn);
+
+/* Whether this connection only reads, because the daemon allows this user no more, or no more was asked for. */
+OBJD_PUBLIC bool objd_is_read_only(const objd_conn *conn);
 
 /*
  * How long a call waits for a living process that is in the middle of a change of the same object, before

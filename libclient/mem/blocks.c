@@ -269,6 +269,9 @@ bool blocks_grace(struct lane *lane)
                 return false;
         if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
                 return false;
+        /* Who maps the arena read-only has no lane, and nobody can know what it looks at. Those who come later find nothing. */
+        if (readers_are_there(arena))
+                return false;
         high = arena_lanes_high(arena); /* only now: who claims a lane later finds nothing any more */
         for (uint32_t i = 1; i <= high; i++) {
                 const struct lane_shm *shm = arena_lane(arena, i < high ? i : RESERVE_LANE);

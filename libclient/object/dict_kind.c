@@ -297,7 +297,7 @@ static objd_status apply(struct lane *lane, struct op *op)
 static objd_status len(struct objd_object *dict, uint64_t *ret_len)
 {
         struct lane *lane;
-        objd_status r = lane_enter(dict->conn->arena, conn_timeout(dict->conn), &lane);
+        objd_status r = lane_enter_to_read(dict->conn->arena, conn_timeout(dict->conn), &lane);
 
         if (r)
                 return r;

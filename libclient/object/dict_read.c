@@ -225,10 +225,15 @@ static objd_status read_locked(struct view view, read_fn fn, void *context)
         txn_begin(lane, OP_NONE);
         r = lock_freeze(lane, view.line);
         view.limit = arena_limit(lane->arena);
-        view.locked = true;
-        if (r == OBJD_OK)
+        /* What the daemon froze for a read-only lane it may have thawed again: there the version has the last word. */
+        view.version = lock_read_begin(view.line);
+        view.locked = !lane->read_only;
+        if (r == OBJD_OK) {
                 r = fn(&view, context);
-        txn_abort(lane);
+                if (!still_valid(&view))
+                        r = READ_AGAIN;
+        }
+        lane_end_read(lane);
         return r;
 }
 
@@ -284,7 +289,7 @@ ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict,
 ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, read_fn fn, void *context)
 {
         struct lane *lane;
-        objd_status r = lane_enter(dict->conn->arena, conn_timeout(dict->conn), &lane);
+        objd_status r = lane_enter_to_read(dict->conn->arena, conn_timeout(dict->conn), &lane);
 
         if (r)
                 return r;
@@ -552,10 +557,28 @@ static objd_status count_once(struct lane *lane, struct objd_object *dict, uint6
  */
 typedef objd_status (*frozen_fn)(struct lane *lane, struct objd_object *dict, void *context);
 
-static objd_status freeze_once(struct lane *lane, struct objd_object *dict, frozen_fn fn, void *context)
+/* Whether nobody has written, or is writing. Versions only grow, so their sum is the same only if all of them are. */
+static bool are_still(const struct plan *plan, uint64_t versions)
+{
+        bool stable = true;
+
+        fence_acquire();
+        for (size_t i = 0; i < plan->n; i++) {
+                uint64_t version = lock_read_begin(plan->lines[i]);
+
+                stable &= lock_version_is_stable(version);
+                versions -= version;
+        }
+        return stable && !versions;
+}
+
+/* A read-only lane tries without before it asks the daemon: the versions are its last word in any case. */
+static objd_status freeze_once(struct lane *lane, struct objd_object *dict, int tries, frozen_fn fn,
+                               void *context)
 {
         struct line_shm *first, *line = &dict->shm->line;
         struct plan plan;
+        uint64_t versions;
         objd_status r = dict_line(lane, dict, 0, &first);
 
         plan.n = 0;
@@ -566,21 +589,28 @@ static objd_status freeze_once(struct lane *lane, struct objd_object *dict, froz
         if (r)
                 return r;
         txn_begin(lane, OP_NONE);
-        r = plan_freeze(lane, &plan);
+        if (!lane->read_only || tries >= LOCK_READ_RETRIES)
+                r = plan_freeze(lane, &plan);
+        versions = 0;
+        for (size_t i = 0; i < plan.n; i++)
+                versions += lock_read_begin(plan.lines[i]);
         if (r == OBJD_OK)
                 r = object_verify(dict);
         if (r == OBJD_OK)
                 r = dict_guard(lane->arena, dict->shm, 0) == first ? fn(lane, dict, context) : READ_AGAIN;
-        txn_abort(lane);
+        if (lane->read_only && !are_still(&plan, versions))
+                r = READ_AGAIN;
+        lane_end_read(lane);
         return r;
 }
 
 static objd_status with_frozen(struct lane *lane, struct objd_object *dict, frozen_fn fn, void *context)
 {
         objd_status r;
+        int tries = 0;
 
         do
-                r = freeze_once(lane, dict, fn, context);
+                r = freeze_once(lane, dict, tries++, fn, context);
         while (r == READ_AGAIN);
         return r;
 }
@@ -636,15 +666,19 @@ static objd_status collect_segment(struct view *view, uint64_t word, struct coll
         size_t n = c->items->len;
         objd_status r = add_entries(view, word, 0, c->items);
 
-        for (uint32_t i = 0; r == OBJD_OK && i < table_groups(word) * DICT_GROUP; i++)
-                if (segment->slots[i] > SLOT_GONE) {
-                        if (n >= c->room)
-                                return fail(OBJD_E_CORRUPT,
-                                            "the dict is damaged: it has more entries than it counts");
-                        c->sequences[n++] = ((struct entry_shm *)(view->lane->arena->base +
-                                                                  slot_off_of(segment->slots[i])))
-                                                    ->sequence;
-                }
+        for (uint32_t i = 0; r == OBJD_OK && i < table_groups(word) * DICT_GROUP; i++) {
+                uint64_t slot = word_get(&segment->slots[i]), head;
+                const struct entry_shm *entry;
+
+                if (slot <= SLOT_GONE)
+                        continue;
+                if (n >= c->room || n >= c->items->len)
+                        return again_or(view, "it has more entries than it counts");
+                entry = load_entry(view, slot, &head);
+                if (!entry)
+                        return again_or(view, "an entry lies outside the arena");
+                c->sequences[n++] = word_get(&entry->sequence);
+        }
         return r;
 }
 
@@ -700,14 +734,16 @@ static objd_status collect(struct lane *lane, struct objd_object *dict, void *co
         struct object_shm *object = dict->shm;
         struct line_shm *shards = dict_shards(lane->arena, object);
         struct collector c = { .items = items, .room = count_frozen(lane, object) };
-        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = true };
+        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = !lane->read_only };
         objd_status r = OBJD_OK;
 
+        items_cut(items, 0);
         c.sequences = calloc(c.room + 1, sizeof(*c.sequences));
         if (!c.sequences)
                 return fail(OBJD_E_NOMEM, "no memory for the copy of a dict");
         for (uint32_t i = 0; r == OBJD_OK && i < (shards ? DICT_SHARDS : 1); i++) {
                 view.line = shards ? &shards[i] : &object->line;
+                view.version = lock_read_begin(view.line);
                 r = collect_line(&view, &c);
         }
         if (r == OBJD_OK)
@@ -719,7 +755,7 @@ static objd_status collect(struct lane *lane, struct objd_object *dict, void *co
 objd_status dict_collect(struct objd_object *dict, struct items_builder *items)
 {
         struct lane *lane;
-        objd_status r = lane_enter(dict->conn->arena, conn_timeout(dict->conn), &lane);
+        objd_status r = lane_enter_to_read(dict->conn->arena, conn_timeout(dict->conn), &lane);
 
         if (r)
                 return r;

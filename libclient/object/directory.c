@@ -60,7 +60,7 @@ objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_o
 {
         struct object_shm *object;
         struct lane *lane;
-        objd_status r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        objd_status r = lane_enter_to_read(conn->arena, conn_timeout(conn), &lane);
 
         if (r)
                 return r;

@@ -342,7 +342,7 @@ static objd_status len(struct objd_object *object, uint64_t *ret_len)
 {
         struct lock_holder holder;
         struct lane *lane;
-        objd_status r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
+        objd_status r = lane_enter_to_read(object->conn->arena, conn_timeout(object->conn), &lane);
 
         if (r)
                 return r;

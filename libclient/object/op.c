@@ -112,6 +112,8 @@ objd_status plan_freeze(struct lane *lane, struct plan *plan)
         objd_status r = OBJD_OK;
 
         plan_sort(plan);
+        if (lane->read_only)
+                return lock_freeze_for_reader(lane, plan->lines, plan->n);
         for (size_t i = 0; i < plan->n && r == OBJD_OK; i++)
                 r = lock_freeze(lane, plan->lines[i]);
         return r;

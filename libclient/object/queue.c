@@ -139,6 +139,10 @@ objd_status queue_lock(struct queue *queue)
 
 objd_status queue_freeze(struct queue *queue)
 {
+        struct line_shm *const lines[2] = { queue_head_line(queue), queue_tail_line(queue) };
+
+        if (queue->lane->read_only)
+                return lock_freeze_for_reader(queue->lane, lines, queue->tail ? 2 : 1);
         return both_lines(queue, lock_freeze);
 }
 

@@ -76,7 +76,7 @@ static objd_status reader_begin(struct reader *reader, struct lane *lane, struct
         if (r == OBJD_OK && word_get(&reader->line->serial) != object->serial)
                 r = holds(reader) ? object_gone(object) : AGAIN;
         if (r && freeze)
-                txn_abort(lane);
+                lane_end_read(lane);
         return r;
 }
 
@@ -103,7 +103,7 @@ static objd_status read_queue(struct lane *lane, struct objd_object *object, loo
                 r = fn(&reader, context);
                 valid = holds(&reader);
                 if (freeze)
-                        txn_abort(lane);
+                        lane_end_read(lane);
                 if (r == AGAIN && valid && !freeze)
                         r = wait_for_tail(&reader) ? OBJD_E_BUSY : AGAIN;
                 if (r != AGAIN && valid)
@@ -115,7 +115,7 @@ static objd_status read_queue(struct lane *lane, struct objd_object *object, loo
 static objd_status read_call(struct objd_object *object, look_fn fn, void *context)
 {
         struct lane *lane;
-        objd_status r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
+        objd_status r = lane_enter_to_read(object->conn->arena, conn_timeout(object->conn), &lane);
 
         if (r)
                 return r;

@@ -191,27 +191,60 @@ static objd_status collect(struct walk *walk, const struct queue *queue)
         return r;
 }
 
-/* Copies the next items out, with the queue frozen. */
+/*
+ * A step with the queue frozen. A read-only lane tries without first; then it is the daemon that freezes, and may thaw too early. So
+ * there the version of the head tells whether the step has to be made again. (The tail only adds items behind those that
+ * are counted.)
+ */
+static objd_status step_frozen(struct walk *walk, int tries, bool *ret_again)
+{
+        struct lane *lane = walk->lane;
+        struct walk before = *walk;
+        struct line_shm *line;
+        struct queue queue;
+        uint64_t version;
+        objd_status r = queue_find(lane, walk->object, &queue);
+
+        *ret_again = false;
+        if (r)
+                return r;
+        line = queue_head_line(&queue);
+        txn_begin(lane, OP_NONE);
+        if (!lane->read_only || tries >= LOCK_READ_RETRIES)
+                r = queue_freeze(&queue);
+        version = lock_read_begin(line);
+        if (r == OBJD_OK && word_get(&line->serial) != walk->object->serial)
+                r = object_gone(walk->object);
+        if (r == OBJD_OK)
+                r = queue_open(lane, walk->object->shm, &queue);
+        queue.handle = walk->object;
+        if (r == OBJD_OK) {
+                r = collect(walk, &queue);
+                *ret_again = lane->read_only &&
+                             (!lock_version_is_stable(version) || !lock_read_valid(line, version));
+        }
+        lane_end_read(lane);
+        if (*ret_again) {
+                before.items = walk->items;
+                *walk = before;
+                items_cut(&walk->items, 0);
+        }
+        return r;
+}
+
+/* Copies the next items out. */
 static objd_status next_items(struct walk *walk)
 {
-        struct queue queue;
-        objd_status r = lane_enter(walk->object->conn->arena, conn_timeout(walk->object->conn), &walk->lane);
+        int tries = 0;
+        bool again;
+        objd_status r =
+                lane_enter_to_read(walk->object->conn->arena, conn_timeout(walk->object->conn), &walk->lane);
 
         if (r)
                 return r;
-        r = queue_find(walk->lane, walk->object, &queue);
-        if (r == OBJD_OK) {
-                txn_begin(walk->lane, OP_NONE);
-                r = queue_freeze(&queue);
-                if (r == OBJD_OK && word_get(&queue_head_line(&queue)->serial) != walk->object->serial)
-                        r = object_gone(walk->object);
-                if (r == OBJD_OK)
-                        r = queue_open(walk->lane, walk->object->shm, &queue);
-                queue.handle = walk->object;
-                if (r == OBJD_OK)
-                        r = collect(walk, &queue);
-                txn_abort(walk->lane);
-        }
+        do
+                r = step_frozen(walk, tries++, &again);
+        while (again);
         lane_leave(walk->lane);
         return r;
 }

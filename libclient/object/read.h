@@ -40,7 +40,7 @@ static inline objd_status read_freeze(struct read *read, uint32_t operation)
         txn_begin(read->lane, operation);
         r = lock_freeze(read->lane, read->line);
         if (r) {
-                txn_abort(read->lane);
+                lane_end_read(read->lane);
                 return r;
         }
         read->frozen = true;
@@ -103,7 +103,7 @@ static inline __attribute__((always_inline)) objd_status read_object(struct objd
                              .object = object,
                              .line = &object->shm->line,
                              .max_tries = max_tries };
-        objd_status r = lane_enter(read.arena, conn_timeout(object->conn), &read.lane);
+        objd_status r = lane_enter_to_read(read.arena, conn_timeout(object->conn), &read.lane);
 
         if (__builtin_expect(r != OBJD_OK, 0))
                 return r;
@@ -119,7 +119,7 @@ static inline __attribute__((always_inline)) objd_status read_object(struct objd
                 r = OBJD_OK;
         }
         if (__builtin_expect(read.frozen, 0))
-                (void)txn_commit(read.lane); /* nothing was changed, so nothing can be refused */
+                lane_end_read(read.lane);
         word_set(&read.lane->shm->n_reads, read.lane->shm->n_reads + 1);
         lane_leave(read.lane);
         return r;

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <time.h>
 
 #include "arena/arena.h"
 #include "base/status.h"
@@ -53,6 +54,39 @@ static objd_status busy(struct lane *lane, uint32_t holder)
                     client->comm, (long long)shm->tid);
 }
 
+/* How long a reader that may not say that it waits sleeps between two looks. */
+#define READER_NAP_NS 100000
+
+/* Asks the daemon to take the lines for a moment, in place of this lane, which can lock nothing. */
+static objd_status ask_to_freeze(struct lane *lane, const struct line_shm *const *lines, size_t n)
+{
+        uint64_t offs[LANE_LOCKS];
+
+        for (size_t i = 0; i < n; i++)
+                offs[i] = arena_off(lane->arena, lines[i]);
+        return lane->arena->help->freeze(lane, offs, n);
+}
+
+/*
+ * The same turn by a reader that cannot store anything in the arena: it looks again a little later, and if the holder is dead
+ * lets the daemon, which must pass the lock to freeze the line, clean up.
+ */
+static objd_status wait_as_reader(struct lane *lane, const struct line_shm *line, uint64_t word)
+{
+        uint32_t holder = lock_lane(word);
+        objd_status r;
+
+        if (lane_is_dead(lane->arena, arena_lane(lane->arena, holder))) {
+                r = ask_to_freeze(lane, &line, 1);
+                lane_end_read(lane);
+                return r;
+        }
+        if (now_ns() >= lane_deadline(lane))
+                return busy(lane, holder);
+        (void)nanosleep(&(struct timespec){ .tv_nsec = READER_NAP_NS }, NULL);
+        return OBJD_OK;
+}
+
 /*
  * One turn of waiting for the holder in `word`: recovers it if it is dead, sleeps a while if it is not.
  * slept tells the caller that there may be other sleepers behind it.
@@ -62,6 +96,8 @@ static objd_status wait_for_holder(struct lane *lane, struct line_shm *line, uin
         uint32_t holder = lock_lane(word);
         int64_t slice = WAIT_SLICE_NS, left;
 
+        if (lane->read_only)
+                return wait_as_reader(lane, line, word);
         if (lane_is_dead(lane->arena, arena_lane(lane->arena, holder)) &&
             recover_lane(lane->arena, holder, lane->self))
                 return OBJD_OK;
@@ -109,6 +145,19 @@ static objd_status take_slowly(struct lane *lane, struct line_shm *line, uint64_
         }
 }
 
+/* A lane without room for one more lock: one that holds as many as there can be, or one that cannot hold any. */
+static __attribute__((noinline)) objd_status take_no_more(struct lane *lane, const struct line_shm *line)
+{
+        if (lane->read_only)
+                return ask_to_freeze(lane, &line, 1);
+        return fail(OBJD_E_LIMIT, "one operation cannot hold more than %u locks", LANE_LOCKS);
+}
+
+objd_status lock_freeze_for_reader(struct lane *lane, struct line_shm *const *lines, size_t n)
+{
+        return ask_to_freeze(lane, (const struct line_shm *const *)lines, n);
+}
+
 static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits)
 {
         struct lane_shm *shm = lane->shm;
@@ -116,7 +165,7 @@ static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits)
         objd_status r = OBJD_OK;
 
         if (n >= LANE_LOCKS)
-                return fail(OBJD_E_LIMIT, "one operation cannot hold more than %u locks", LANE_LOCKS);
+                return take_no_more(lane, line);
         shm->locks[n] = arena_off(lane->arena, line);
         order_for_death();
         half_set(&shm->n_locks, n + 1);

@@ -70,6 +70,12 @@ static inline bool lock_read_valid(const struct line_shm *line, uint64_t version
 objd_status lock_take(struct lane *lane, struct line_shm *line);
 objd_status lock_freeze(struct lane *lane, struct line_shm *line);
 
+/*
+ * All lines that a read-only lane needs at once, by the daemon's hand, for a few milliseconds at most: their versions say afterwards
+ * whether that was long enough. Ended by lane_end_read(). @return OBJD_OK, OBJD_E_BUSY, OBJD_E_NODAEMON
+ */
+objd_status lock_freeze_for_reader(struct lane *lane, struct line_shm *const *lines, size_t n);
+
 /* Whether the lane's operation holds this line already. */
 bool lock_is_held(const struct lane *lane, const struct line_shm *line);
 

@@ -23,6 +23,10 @@
 #include "txn/txn.h"
 
 _Thread_local struct lane *lane_own;
+
+/* Those in arenas that are mapped read-only. They are kept apart so that the short way through a change never meets one. */
+static _Thread_local struct lane *lane_readers;
+
 static _Thread_local struct robust_list_head
         *robust_head; /* of this thread, as the kernel knew it in the parent */
 
@@ -52,8 +56,12 @@ static void drop(struct lane **p)
         struct lane *lane = *p;
 
         *p = lane->next;
-        if (lane->fork_generation == fork_generation())
+        if (lane->read_only) {
+                lane->arena->help->forget(lane);
+                free(lane->shm);
+        } else if (lane->fork_generation == fork_generation()) {
                 release(lane);
+        }
         arena_unref(lane->arena);
         free(lane);
 }
@@ -63,6 +71,8 @@ static void end_of_thread(void *unused)
         (void)unused;
         while (lane_own)
                 drop(&lane_own);
+        while (lane_readers)
+                drop(&lane_readers);
 }
 
 static void make_end_key(void)
@@ -72,7 +82,7 @@ static void make_end_key(void)
 
 void lane_release_own(struct arena *arena)
 {
-        struct lane **p = &lane_own;
+        struct lane **p = arena->read_only ? &lane_readers : &lane_own;
 
         while (*p)
                 if ((*p)->arena == arena)
@@ -196,6 +206,33 @@ static void keep(struct lane *lane)
         lane_own = lane;
 }
 
+/*
+ * A lane that nobody else sees, with all its places for locks taken: whoever wants one comes to lock.c's slow end, which knows
+ * whom to ask.
+ */
+static objd_status claim_private(struct arena *arena, struct lane **ret_lane)
+{
+        struct lane *lane = sys.alloc(sizeof(*lane));
+        struct lane_shm *shm = sys.alloc(sizeof(*shm));
+
+        if (!lane || !shm) {
+                free(lane);
+                free(shm);
+                return fail(OBJD_E_NOMEM, "no memory for a lane's description");
+        }
+        (void)pthread_once(&end_once, make_end_key);
+        (void)pthread_setspecific(end_key, &lane_own);
+        shm->n_locks = LANE_LOCKS;
+        *lane = (struct lane){ .shm = shm,
+                               .arena = arena_ref(arena),
+                               .next = lane_readers,
+                               .fork_generation = fork_generation(),
+                               .read_only = true };
+        lane_readers = lane;
+        *ret_lane = lane;
+        return OBJD_OK;
+}
+
 static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane)
 {
         struct lane *lane = sys.alloc(sizeof(*lane));
@@ -223,10 +260,36 @@ static objd_status claim(struct arena *arena, int64_t deadline_ns, struct lane *
         return r;
 }
 
+objd_status lane_claim_apart(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane)
+{
+        struct lane *lane = sys.alloc(sizeof(*lane));
+        objd_status r;
+
+        if (!lane)
+                return fail(OBJD_E_NOMEM, "no memory for a lane's description");
+        lane->arena = arena;
+        r = gate_enter(arena, deadline_ns);
+        if (r == OBJD_OK) {
+                r = find_lane(lane);
+                gate_leave(arena);
+        }
+        if (r)
+                free(lane);
+        else
+                *ret_lane = lane;
+        return r;
+}
+
+void lane_release_apart(struct lane *lane)
+{
+        release(lane);
+        free(lane);
+}
+
 /* The thread's lane in this arena, without those that are a parent process's. */
 static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane)
 {
-        struct lane **p = &lane_own;
+        struct lane **list = arena->read_only ? &lane_readers : &lane_own, **p = list;
 
         while (*p)
                 if ((*p)->fork_generation != fork_generation())
@@ -236,11 +299,12 @@ static objd_status find_own(struct arena *arena, int64_t timeout_ns, struct lane
                 else
                         p = &(*p)->next;
         if (!*p)
-                return claim(arena, deadline_after(timeout_ns), ret_lane);
+                return arena->read_only ? claim_private(arena, ret_lane)
+                                        : claim(arena, deadline_after(timeout_ns), ret_lane);
         *ret_lane = *p;
         *p = (*ret_lane)->next;
-        (*ret_lane)->next = lane_own;
-        lane_own = *ret_lane;
+        (*ret_lane)->next = *list;
+        *list = *ret_lane;
         return OBJD_OK;
 }
 
@@ -279,14 +343,18 @@ static objd_status leave_unfinished(struct lane *lane, const void *frame)
         if (search.found || other_stack)
                 return fail(OBJD_E_REENTERED,
                             "called from a signal handler that interrupted another call of this thread");
-        recover_forget(lane->arena, lane->self);
-        txn_abort(lane);
+        if (lane->read_only) {
+                lane_end_read(lane);
+        } else {
+                recover_forget(lane->arena, lane->self);
+                txn_abort(lane);
+        }
         lane_leave(lane);
         return OBJD_OK;
 }
 
-objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
-                              struct lane **ret_lane)
+static objd_status enter(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
+                         struct lane **ret_lane)
 {
         struct lane *lane = NULL;
         objd_status r = find_own(arena, timeout_ns, &lane);
@@ -298,6 +366,38 @@ objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const voi
         lane_begin_call(lane, timeout_ns, frame, caller);
         *ret_lane = lane;
         return OBJD_OK;
+}
+
+objd_status lane_may_write(const struct arena *arena)
+{
+        return arena->read_only
+                       ? fail(OBJD_E_ACCESS, "this connection only reads: that is all that the daemon "
+                                             "allows this user, or all that was asked for")
+                       : OBJD_OK;
+}
+
+objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
+                              struct lane **ret_lane)
+{
+        objd_status r = lane_may_write(arena);
+
+        return r ? r : enter(arena, timeout_ns, frame, caller, ret_lane);
+}
+
+objd_status lane_enter_to_read_slowly(struct arena *arena, int64_t timeout_ns, const void *frame,
+                                      const void *caller, struct lane **ret_lane)
+{
+        return enter(arena, timeout_ns, frame, caller, ret_lane);
+}
+
+void lane_end_read(struct lane *lane)
+{
+        if (!lane->read_only) {
+                txn_abort(lane);
+        } else if (lane->frozen) {
+                lane->frozen = false;
+                lane->arena->help->thaw(lane);
+        }
 }
 
 int64_t lane_deadline(struct lane *lane)

@@ -23,10 +23,13 @@ struct lane {
         const void *caller;       /* and where it returns to */
         uint64_t
                 self; /* id of the claim that this thread really has; differs when it stands in for a dead lane */
-        int64_t timeout_ns;  /* of the call under way: how long it may wait for living holders */
-        int64_t deadline_ns; /* the same as a moment; 0 until lane_deadline() is asked */
-        uint32_t spin;       /* adaptive: how long waiting by spinning has been worth it */
-        bool starved;        /* a note found no room: the commit will refuse */
+        int64_t timeout_ns;     /* of the call under way: how long it may wait for living holders */
+        int64_t deadline_ns;    /* the same as a moment; 0 until lane_deadline() is asked */
+        uint32_t spin;          /* adaptive: how long waiting by spinning has been worth it */
+        bool starved;           /* a note found no room: the commit will refuse */
+        bool read_only;         /* the arena is; shm is ordinary memory of this process */
+        bool frozen;            /* read-only: the daemon keeps writers away; see lane_end_read() */
+        struct help_line *help; /* read-only: this thread's own line to the daemon (client/help.c) */
 };
 
 /*
@@ -37,6 +40,18 @@ struct lane {
  */
 static inline objd_status lane_enter(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
 static inline void lane_leave(struct lane *lane);
+
+/*
+ * The same for a call that stores nothing in the arena. Only such a call can be made where the arena is mapped read-only: the
+ * lane is then a private one, which lane_enter() refuses (OBJD_E_ACCESS). Its lock_freeze() asks the daemon.
+ */
+static inline objd_status lane_enter_to_read(struct arena *arena, int64_t timeout_ns, struct lane **ret_lane);
+
+/* The end of what a read has frozen, instead of txn_abort(): for a read-only lane that is the daemon's business. */
+void lane_end_read(struct lane *lane);
+
+/* Whether this process may change the arena. @return OBJD_OK, OBJD_E_ACCESS */
+objd_status lane_may_write(const struct arena *arena);
 
 /* The moment (monotonic) from which the call under way waits no more for living holders. */
 int64_t lane_deadline(struct lane *lane);
@@ -85,6 +100,13 @@ static inline void lane_unpin(struct arena *arena, struct lane_shm *shm, uint32_
 /* Gives all lanes of this thread in this arena back; for the end of a connection. */
 void lane_release_own(struct arena *arena);
 
+/*
+ * One more lane, which no call uses: a place for pins. Only where lanes live and die with their process (arena.by_process), and the
+ * arena outlives it. @return as lane_enter()
+ */
+objd_status lane_claim_apart(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane);
+void lane_release_apart(struct lane *lane);
+
 /* A private stand-in for somebody's lane, to finish or undo what its dead owner left (recover.c). */
 void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id);
 
@@ -95,6 +117,10 @@ extern _Thread_local struct lane *lane_own; /* the thread's lanes; the last used
 /* The thread has no lane there yet, or is another process than it was, or has not finished a call. */
 objd_status lane_enter_slowly(struct arena *arena, int64_t timeout_ns, const void *frame, const void *caller,
                               struct lane **ret_lane);
+
+/* The same for lane_enter_to_read(). */
+objd_status lane_enter_to_read_slowly(struct arena *arena, int64_t timeout_ns, const void *frame,
+                                      const void *caller, struct lane **ret_lane);
 
 static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns, const void *frame,
                                    const void *caller)
@@ -117,6 +143,23 @@ static inline __attribute__((always_inline)) objd_status lane_enter(struct arena
                              0))
                 return lane_enter_slowly(arena, timeout_ns, __builtin_frame_address(0),
                                          __builtin_return_address(0), ret_lane);
+        lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
+        *ret_lane = lane;
+        return OBJD_OK;
+}
+
+static inline __attribute__((always_inline)) objd_status lane_enter_to_read(struct arena *arena,
+                                                                            int64_t timeout_ns,
+                                                                            struct lane **ret_lane)
+{
+        struct lane *lane = lane_own;
+
+        /* A read-only arena's lane is never in this list. */
+        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
+                                     lane->depth,
+                             0))
+                return lane_enter_to_read_slowly(arena, timeout_ns, __builtin_frame_address(0),
+                                                 __builtin_return_address(0), ret_lane);
         lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
         *ret_lane = lane;
         return OBJD_OK;

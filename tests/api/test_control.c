@@ -163,9 +163,9 @@ static void another_version_of_the_protocol_is_told_so(void **state)
         fixture_start(f, NULL);
         hello.head.version = htole16(7);
         assert_is_refused(f, &hello, OBJD_E_PROTO,
-                          "it speaks version 7 of the protocol and this daemon version 1");
+                          "it speaks version 7 of the protocol and this daemon version 2");
         hello = good_hello();
-        hello.access = htole32(2);
+        hello.access = htole32(9);
         assert_is_refused(f, &hello, OBJD_E_PROTO, "it asks for a kind of access that there is not");
         assert_serves_others(f);
 }
@@ -328,6 +328,7 @@ enum trick {
         TRICK_VERSION,
         TRICK_SIZE,
         TRICK_TYPE,
+        TRICK_ACCESS,
         TRICK_NO_DESCRIPTOR,
         TRICK_TWO_DESCRIPTORS,
         TRICK_NO_ARENA,
@@ -345,6 +346,7 @@ static const struct {
         [TRICK_VERSION] = { OBJD_E_PROTO, "is of another version of the protocol" },
         [TRICK_SIZE] = { OBJD_E_PROTO, "has the wrong size" },
         [TRICK_TYPE] = { OBJD_E_PROTO, "is of an unknown type" },
+        [TRICK_ACCESS] = { OBJD_E_PROTO, "grants what was not asked for" },
         [TRICK_NO_DESCRIPTOR] = { OBJD_E_PROTO, "does not come with one descriptor" },
         [TRICK_TWO_DESCRIPTORS] = { OBJD_E_PROTO, "does not come with one descriptor" },
         [TRICK_NO_ARENA] = { OBJD_E_FORMAT, "the file is no arena" },
@@ -356,12 +358,15 @@ static struct control_reply trick_reply(enum trick trick)
 {
         struct control_reply reply = {
                 .head = control_head_make(CONTROL_WELCOME, sizeof(reply)),
+                .access = htole32(CONTROL_READ_WRITE),
         };
 
+        if (trick == TRICK_ACCESS)
+                reply.access = htole32(CONTROL_HELP);
         if (trick == TRICK_NOISE)
                 memset(&reply, 'x', sizeof(reply));
         if (trick == TRICK_VERSION)
-                reply.head.version = htole16(2);
+                reply.head.version = htole16(9);
         if (trick == TRICK_SIZE)
                 reply.head.size = htole32(255);
         if (trick == TRICK_TYPE)
