@@ -140,7 +140,7 @@ struct pool_shm {
         uint64_t n_used_blocks; /* blocks that are no free run */
         uint64_t n_kept; /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
         uint64_t used;   /* bytes in chunks and slots that are given out */
-        uint64_t n_objects;
+        uint64_t n_objects;     /* slots that are objects */
         uint64_t version_floor; /* what lines of a new slot block start from */
         uint64_t table_ready;   /* entries of the block table that have memory */
         uint64_t next_serial;   /* anybody, by atomic add: of the next object; never 0, never used twice */
@@ -151,7 +151,8 @@ struct pool_shm {
         uint32_t pad;
         uint32_t bins[N_BINS];     /* free runs by floor(log2(length)); block number + 1 */
         uint32_t slabs[N_CLASSES]; /* slabs with room; block number + 1 */
-        uint32_t pad2[3];
+        uint32_t pad2;
+        uint64_t n_parts; /* slots that are part of another slot's object, as a queue's tail */
 };
 
 /*
@@ -220,7 +221,7 @@ struct lane_shm {
 
         uint64_t locks[LANE_LOCKS];      /* line_off, written before the lock is taken */
         uint64_t wakes[LANE_WAKES];      /* offset of a futex word | 1: one sleeper, 0: all */
-        uint64_t new_slots[LANE_SLOTS];  /* slot_off | SLOT_IS_GROUP: freed if the operation is undone */
+        uint64_t new_slots[LANE_SLOTS];  /* slot_off | SLOT_IS_*: freed if the operation is undone */
         uint64_t dead_slots[LANE_SLOTS]; /* the same: freed once it has committed */
         uint64_t pins[LANE_PINS];        /* chunk_off of a pinned value; read by whoever frees chunks */
 

@@ -74,10 +74,12 @@ objd_status pool_move(struct lane *lane, struct chunk_shm *chunk, enum chunk_lis
 objd_status pool_give(struct lane *lane, struct chunk_shm *chunk);
 
 /*
- * A slot (flags 0) or a group of 32 (SLOT_IS_GROUP), entered into the lane's new_slots in the same transaction. Lines keep
+ * A slot for an object (flags 0), one more for an object that has a slot already (SLOT_IS_PART), or a group of 32 (SLOT_IS_GROUP), entered into the lane's new_slots in the same transaction. Lines keep
  * their words; a slot has no chunks. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_BUSY, OBJD_E_LIMIT
  */
 #define SLOT_IS_GROUP 1ULL
+#define SLOT_IS_PART 2ULL
+#define SLOT_FLAGS 3ULL
 objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off);
 
 /* Gives back the slot or group of this entry of the lane's lists, and takes the entry off *n_slots with it. */

@@ -20,6 +20,12 @@ static uint32_t *list_of(struct lane *lane, uint64_t flags)
         return flags & SLOT_IS_GROUP ? &pool_of(lane)->groups : &pool_of(lane)->slots;
 }
 
+/* What such a slot counts as. */
+static uint64_t *count_of(struct lane *lane, uint64_t flags)
+{
+        return flags & SLOT_IS_PART ? &pool_of(lane)->n_parts : &pool_of(lane)->n_objects;
+}
+
 static uint32_t width_of(uint64_t flags)
 {
         return flags & SLOT_IS_GROUP ? GROUP_SLOTS : 1;
@@ -96,7 +102,7 @@ static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_o
         if (!(flags & SLOT_IS_GROUP)) {
                 pool_set(lane, &object->chunks, 0);
                 pool_set(lane, &object->memory, 0);
-                pool_add(lane, &pool_of(lane)->n_objects, 1);
+                pool_add(lane, count_of(lane, flags), 1);
         }
         pool_add(lane, &pool_of(lane)->used, (uint64_t)width_of(flags) * SLOT_SIZE);
         word_set(&shm->new_slots[shm->n_new_slots], arena_off(lane->arena, object) | flags);
@@ -166,7 +172,7 @@ static objd_status reclaim(struct lane *lane, uint32_t number)
 
 static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slots)
 {
-        uint64_t flags = entry & SLOT_IS_GROUP, off = entry & ~SLOT_IS_GROUP;
+        uint64_t flags = entry & SLOT_FLAGS, off = entry & ~SLOT_FLAGS;
         struct object_shm *object = arena_at(lane->arena, off, SLOT_SIZE);
         uint32_t number, slot;
         struct slot_block_shm *head;
@@ -176,8 +182,8 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
         number = block_of(lane->arena, object);
         head = (struct slot_block_shm *)block_data(lane, number);
         slot = (uint32_t)((uint64_t)((uint8_t *)object - (uint8_t *)head) / SLOT_SIZE);
-        if (block_at(lane, number)->state != (flags ? BLOCK_GROUPS : BLOCK_SLOTS) || slot < width_of(flags) ||
-            slot % width_of(flags) || object != (struct object_shm *)head + slot ||
+        if (block_at(lane, number)->state != (flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS) ||
+            slot < width_of(flags) || slot % width_of(flags) || object != (struct object_shm *)head + slot ||
             (head->used[slot / 64] & mask_of(flags, slot)) != mask_of(flags, slot) || !head->n_used)
                 return fail(OBJD_E_CORRUPT, "the block of objects %u is damaged", number);
         pool_set32(lane, n_slots, *n_slots - 1);
@@ -185,8 +191,8 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
                 block_link(lane, list_of(lane, flags), number);
         pool_set(lane, &head->used[slot / 64], head->used[slot / 64] & ~mask_of(flags, slot));
         pool_set(lane, &head->n_used, head->n_used - 1);
-        if (!flags)
-                pool_add(lane, &pool_of(lane)->n_objects, (uint64_t)0 - 1);
+        if (!(flags & SLOT_IS_GROUP))
+                pool_add(lane, count_of(lane, flags), (uint64_t)0 - 1);
         pool_add(lane, &pool_of(lane)->used, (uint64_t)0 - (uint64_t)width_of(flags) * SLOT_SIZE);
         if (head->n_used)
                 return OBJD_OK;

@@ -44,10 +44,10 @@ static bool is_in_a_lane(const struct arena *arena, uint64_t entry)
                 if (!arena_has_lane(arena, number))
                         continue;
                 for (uint32_t i = 0; i < half_get(&lane->n_new_slots) && i < LANE_SLOTS; i++)
-                        if (word_get(&lane->new_slots[i]) == entry)
+                        if ((word_get(&lane->new_slots[i]) & ~SLOT_IS_PART) == entry)
                                 return true;
                 for (uint32_t i = 0; i < half_get(&lane->n_dead_slots) && i < LANE_SLOTS; i++)
-                        if (word_get(&lane->dead_slots[i]) == entry)
+                        if ((word_get(&lane->dead_slots[i]) & ~SLOT_IS_PART) == entry)
                                 return true;
         }
         return false;

@@ -39,7 +39,7 @@ struct books {
         uint64_t n_expected; /* blocks that belong into a list */
         uint64_t n_used_blocks;
         uint64_t used;
-        uint64_t n_objects;
+        uint64_t n_slots;
 };
 
 static struct pool_shm *books_pool(const struct arena *arena)
@@ -273,7 +273,7 @@ static void look_at_slots(struct check *check, struct books *books, uint64_t num
         expect_list(check, books, number, n == room ? 0 : groups ? LIST_GROUPS : LIST_SLOTS);
         books->n_used_blocks++;
         books->used += (uint64_t)n * (groups ? GROUP_SLOTS : 1) * SLOT_SIZE;
-        books->n_objects += groups ? 0 : n;
+        books->n_slots += groups ? 0 : n;
 }
 
 /* Looks at what begins with this block and gives the number of its blocks. */
@@ -327,9 +327,11 @@ static void look_at_table(struct check *check, struct books *books)
         if (books->used != pool->used)
                 check_fail(check, "the pool says that %" PRIu64 " bytes are in use, but they are %" PRIu64,
                            pool->used, books->used);
-        if (books->n_objects != pool->n_objects)
-                check_fail(check, "the pool says that there are %" PRIu64 " objects, but there are %" PRIu64,
-                           pool->n_objects, books->n_objects);
+        if (books->n_slots != pool->n_objects + pool->n_parts)
+                check_fail(check,
+                           "the pool says that there are %" PRIu64 " objects with %" PRIu64
+                           " further slots, but %" PRIu64 " slots are in use",
+                           pool->n_objects, pool->n_parts, books->n_slots);
 }
 
 objd_status check_blocks(struct check *check)

@@ -329,7 +329,7 @@ static objd_status create_chain(struct lane *lane, struct object_shm *object, st
         struct queue_tail_shm *tail;
         struct object_shm *slot;
         struct chunk_shm *chunk;
-        objd_status r = txn_take_slot(lane, &slot);
+        objd_status r = txn_take_part(lane, &slot);
 
         if (r == OBJD_OK)
                 r = txn_take(lane, object, CHAIN_FIRST, &chunk);
@@ -413,7 +413,7 @@ static objd_status destroy(struct lane *lane, struct object_shm *object)
         if (!queue.tail)
                 return OBJD_OK;
         txn_set(lane, &queue.tail->serial, 0);
-        return txn_free_slot(lane, (struct object_shm *)queue.tail);
+        return txn_free_part(lane, (struct object_shm *)queue.tail);
 }
 
 static void get_config(const struct object_shm *object, objd_config *ret_config)

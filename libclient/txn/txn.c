@@ -62,14 +62,24 @@ objd_status txn_free(struct lane *lane, struct chunk_shm *chunk)
 }
 
 /* A new slot stands in the lane from inside the pool's own transaction on: see pool_take_slots(). */
-objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object)
+static objd_status take_slot(struct lane *lane, uint64_t flags, struct object_shm **ret_object)
 {
         uint64_t off;
-        objd_status r = pool_take_slots(lane, 0, &off);
+        objd_status r = pool_take_slots(lane, flags, &off);
 
         if (r == OBJD_OK)
                 *ret_object = (struct object_shm *)(lane->arena->base + off);
         return r;
+}
+
+objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object)
+{
+        return take_slot(lane, 0, ret_object);
+}
+
+objd_status txn_take_part(struct lane *lane, struct object_shm **ret_part)
+{
+        return take_slot(lane, SLOT_IS_PART, ret_part);
 }
 
 objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines)
@@ -97,6 +107,11 @@ static objd_status doom_slot(struct lane *lane, uint64_t entry)
 objd_status txn_free_slot(struct lane *lane, struct object_shm *object)
 {
         return doom_slot(lane, arena_off(lane->arena, object));
+}
+
+objd_status txn_free_part(struct lane *lane, struct object_shm *part)
+{
+        return doom_slot(lane, arena_off(lane->arena, part) | SLOT_IS_PART);
 }
 
 objd_status txn_free_group(struct lane *lane, struct line_shm *lines)
@@ -211,7 +226,7 @@ static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_sl
                 return damaged(lane, "it names more slots than there is room for");
         while (*n_slots && r == OBJD_OK) {
                 uint64_t entry = slots[*n_slots - 1];
-                struct object_shm *object = arena_at(lane->arena, entry & ~SLOT_IS_GROUP, SLOT_SIZE);
+                struct object_shm *object = arena_at(lane->arena, entry & ~SLOT_FLAGS, SLOT_SIZE);
 
                 if (!object)
                         return damaged(lane, "it names a slot outside the arena");

@@ -69,10 +69,12 @@ objd_status txn_free(struct lane *lane, struct chunk_shm *chunk);
  * versions; all else is undefined. The caller locks the lines it uses before it publishes them.
  */
 objd_status txn_take_slot(struct lane *lane, struct object_shm **ret_object);
+objd_status txn_take_part(struct lane *lane, struct object_shm **ret_part); /* a further slot of an object */
 objd_status txn_take_group(struct lane *lane, struct line_shm **ret_lines);
 
 /* Frees a slot with all chunks of its list, or a group, when the operation commits. @return OBJD_OK, OBJD_E_LIMIT */
 objd_status txn_free_slot(struct lane *lane, struct object_shm *object);
+objd_status txn_free_part(struct lane *lane, struct object_shm *part);
 objd_status txn_free_group(struct lane *lane, struct line_shm *lines);
 
 /*

@@ -1372,9 +1372,32 @@ static void a_walk_shows_the_items_in_the_order_they_would_be_taken(void **state
         assert_ok(queue_kind.walk(env->fifo, 1, walk_one, &(struct walked){ .expected = 0 }));
 }
 
+/* A FIFO queue has two slots; it is one object all the same. */
+static void a_queue_is_one_object(void **state)
+{
+        struct env *env = *state;
+        const objd_order orders[] = { OBJD_FIFO, OBJD_LIFO, OBJD_PRIORITY };
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_stats before, after;
+        objd_object *queue;
+
+        for (size_t i = 0; i < 3; i++) {
+                config.order = orders[i];
+                assert_ok(objd_stats_get(env->conn, &before));
+                assert_ok(objd_create(env->conn, NULL, OBJD_QUEUE, &config, &queue));
+                assert_ok(objd_stats_get(env->conn, &after));
+                assert_int_equal(after.n_objects, before.n_objects + 1);
+                assert_ok(objd_destroy(queue));
+                objd_release(queue);
+                assert_ok(objd_stats_get(env->conn, &after));
+                assert_int_equal(after.n_objects, before.n_objects);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                TEST(a_queue_is_one_object),
                 TEST(a_fifo_queue_gives_items_in_the_order_of_their_puts),
                 TEST(a_lifo_queue_gives_the_newest_item_first),
                 TEST(a_priority_queue_gives_the_smallest_first_and_the_oldest_among_equals),
