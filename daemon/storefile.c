@@ -120,17 +120,21 @@ static objd_status lock_file(const struct store *store, const char *name, int fd
 }
 
 /* A daemon that ends removes its lock file: what we have locked must still be the file of that name. */
-static bool is_still_there(const struct store *store, const char *name, int fd)
+static objd_status is_still_there(const struct store *store, const char *name, int fd, bool *ret_there)
 {
-        struct stat here, there;
+        struct stat here, there = { 0 };
 
-        return fstat(fd, &here) == 0 && fstatat(store->directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-               here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+        if (fstat(fd, &here) < 0 ||
+            (fstatat(store->directory, name, &there, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT))
+                return fail_errno("cannot look at %s/%s", store->options->directory, name);
+        *ret_there = here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+        return OBJD_OK;
 }
 
 static objd_status open_lock(const struct store *store, int *ret_fd)
 {
         char name[STORE_FILE_NAME_MAX];
+        bool there = false;
         objd_status r;
         int fd;
 
@@ -141,7 +145,9 @@ static objd_status open_lock(const struct store *store, int *ret_fd)
                 if (fd < 0)
                         return fail_errno("cannot open %s/%s", store->options->directory, name);
                 r = lock_file(store, name, fd);
-                if (r == OBJD_OK && is_still_there(store, name, fd))
+                if (r == OBJD_OK)
+                        r = is_still_there(store, name, fd, &there);
+                if (r == OBJD_OK && there)
                         break;
                 (void)close(fd); /* nothing was written */
                 if (r)

@@ -171,19 +171,24 @@ static void unmap(struct arena *arena)
         free(arena);
 }
 
-static void publish(struct arena *arena)
+/*
+ * From now on this process knows the file as mapped. It must be known by its file: mapped once more, its second descriptor would
+ * take our record locks with it when it is closed, and we would look dead.
+ */
+static objd_status publish(struct arena *arena)
 {
         struct stat st;
 
-        if (fstat(arena->fd, &st) == 0) {
-                arena->dev = st.st_dev;
-                arena->ino = st.st_ino;
-        }
+        if (fstat(arena->fd, &st) < 0)
+                return fail_errno("cannot look at the arena's file");
+        arena->dev = st.st_dev;
+        arena->ino = st.st_ino;
         arena->n_refs = 1;
         forklock_take(&arenas_lock);
         arena->next = arenas;
         arenas = arena;
         forklock_give(&arenas_lock);
+        return OBJD_OK;
 }
 
 objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena)
@@ -210,12 +215,14 @@ objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena)
                 r = map(arena, layout.file_size);
         if (r == OBJD_OK)
                 r = fill_header(arena->header, &layout);
+        if (r == OBJD_OK) {
+                set_pointers(arena);
+                r = publish(arena);
+        }
         if (r) {
                 unmap(arena);
                 return r;
         }
-        set_pointers(arena);
-        publish(arena);
         *ret_arena = arena;
         return OBJD_OK;
 }
@@ -259,12 +266,14 @@ static objd_status map_arena(int fd, uint64_t size, bool read_only, struct arena
         if (r == OBJD_OK && half_get_acquire(&arena->header->state) != ARENA_READY)
                 r = fail(OBJD_E_FORMAT,
                          "the arena was never finished by the process that made it; delete it");
+        if (r == OBJD_OK) {
+                set_pointers(arena);
+                r = publish(arena);
+        }
         if (r) {
                 unmap(arena);
                 return r;
         }
-        set_pointers(arena);
-        publish(arena);
         *ret_arena = arena;
         return OBJD_OK;
 }

@@ -22,7 +22,7 @@ struct sys {
 
 extern struct sys sys;
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. */
+/* CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. They never fail: a clock that does is made up for. */
 int64_t now_ns(void);
 int64_t wall_ns(void);
 

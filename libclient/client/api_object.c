@@ -56,7 +56,7 @@ objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const
         }
         *ret_object = object;
         /* Where there is no daemon to do it, whoever makes objects sees to it that those of the dead go. */
-        (void)recover_clients(conn->arena);
+        recover_on_arrival(conn->arena);
         return OBJD_OK;
 }
 

@@ -95,7 +95,7 @@ static bool has_dead_lanes(struct arena *arena)
         return false;
 }
 
-/* Who only arrives has no lane yet, and claims none if nobody has died. */
+/* Who only arrives has no lane yet, and claims none if nobody has died. A client is done with once none of its lanes is left. */
 void recover_on_arrival(struct arena *arena)
 {
         struct lane *lane;

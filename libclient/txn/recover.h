@@ -39,5 +39,5 @@ uint32_t recover_clients_in_turn(struct arena *arena);
  */
 void recover_clients_inside(struct lane *lane);
 
-/* For whoever comes to an arena: lanes and clients, in turn. Not from inside a call. */
+/* For whoever comes to an arena, or makes objects in it: lanes and clients, in turn. Not from inside a call. */
 void recover_on_arrival(struct arena *arena);

@@ -225,11 +225,10 @@ static void drain_notices(const struct fixture *f)
                 ;
 }
 
-void fixture_start(struct fixture *f, const char *const *options)
+static void spawn(struct fixture *f, const char *const *options)
 {
         const char *own[] = { daemon_program(), "--dir", f->directory, "--name", STORE_NAME, NULL };
         const char *argv[FIXTURE_ARGS_MAX];
-        int64_t start_ns = test_now_ns();
         int log;
 
         add_args(argv, add_args(argv, 0, own), options);
@@ -245,8 +244,41 @@ void fixture_start(struct fixture *f, const char *const *options)
         if (f->pid < 0)
                 fail_msg("fork: %s", strerror(errno));
         f->pidfd = (int)syscall(SYS_pidfd_open, f->pid, 0);
+}
+
+void fixture_start(struct fixture *f, const char *const *options)
+{
+        int64_t start_ns = test_now_ns();
+
+        spawn(f, options);
         fixture_expect_notice(f, "READY=1");
         f->ready_ns = test_now_ns() - start_ns;
+}
+
+bool fixture_try_start(struct fixture *f, const char *const *options, int *ret_status)
+{
+        struct pollfd pollfds[] = { { .fd = f->notify, .events = POLLIN }, { .events = POLLIN } };
+
+        spawn(f, options);
+        pollfds[1].fd = f->pidfd;
+        if (poll(pollfds, 2, (int)(PATIENCE_NS / 1000000)) <= 0)
+                fail_msg("the daemon does not say anything. Its log:\n%s", fixture_log(f));
+        if (pollfds[0].revents & POLLIN)
+                return true;
+        *ret_status = child_wait(f->pid);
+        close(f->pidfd);
+        f->pid = 0;
+        f->pidfd = -1;
+        return false;
+}
+
+void fixture_check_tidy(const struct fixture *f)
+{
+        char stray[256];
+
+        find_stray(f, stray);
+        if (*stray)
+                fail_msg("the daemon left %s behind", stray);
 }
 
 int fixture_stop(struct fixture *f, int signal_number)

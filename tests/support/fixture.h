@@ -55,6 +55,12 @@ int fixture_teardown(void **state);
 /* Starts the daemon with these options besides --dir and --name test; NULL ends them, and may stand for none. */
 void fixture_start(struct fixture *f, const char *const *options);
 
+/* The same, but a daemon that ends before it is ready is no failure: gives whether it runs, and if not, its wait status. */
+bool fixture_try_start(struct fixture *f, const char *const *options, int *ret_status);
+
+/* After a daemon has ended: fails the test if it left anything but its arena. */
+void fixture_check_tidy(const struct fixture *f);
+
 /* A connection to it; fails the test if it cannot be made. */
 objd_conn *fixture_connect(const struct fixture *f);
 
