@@ -114,6 +114,7 @@ static objd_status map(struct arena *arena, uint64_t size)
         if (!arena->base)
                 return fail_errno("cannot map the arena's %llu bytes", (unsigned long long)size);
         arena->mapped = size;
+        arena->plain_end = size - BLOCK_SIZE;
         arena->header = (struct header_shm *)arena->base;
         /* A core dump of a sparse arena would fill each of its holes, and delay the news of a death meanwhile. */
         (void)madvise(arena->base, size, MADV_DONTDUMP);

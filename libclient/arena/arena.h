@@ -19,7 +19,8 @@ struct lane;
  */
 struct arena {
         uint8_t *base;
-        uint64_t mapped; /* bytes */
+        uint64_t mapped;    /* bytes */
+        uint64_t plain_end; /* a block less; plain.h */
         int fd;
         int n_refs;      /* under the list's lock */
         int n_spare_fds; /* further descriptors of the same file, closed with the first */

@@ -135,14 +135,18 @@ struct block_shm {
 /* The pool's books. Everything: pool (the lock in line.word). */
 struct pool_shm {
         struct line_shm line;
-        uint64_t n_blocks;      /* constant: data blocks in the arena */
-        uint64_t frontier;      /* blocks that have been in use so far; read without the lock, only grows */
+
+        /* a line that every call reads and few write */
+        uint64_t n_blocks;    /* constant: data blocks in the arena */
+        uint64_t frontier;    /* blocks that have been in use so far; read without the lock, only grows */
+        uint64_t table_ready; /* entries of the block table that have memory */
+        uint64_t pad3[5];
+
         uint64_t n_used_blocks; /* blocks that are no free run */
         uint64_t n_kept; /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
         uint64_t used;   /* bytes in chunks and slots that are given out */
         uint64_t n_objects;     /* slots that are objects */
         uint64_t version_floor; /* what lines of a new slot block start from */
-        uint64_t table_ready;   /* entries of the block table that have memory */
         uint64_t next_serial;   /* anybody, by atomic add: of the next object; never 0, never used twice */
         uint64_t limbo;         /* list of chunks that are free but for somebody's pin */
         uint32_t retired;       /* list of BLOCK_RETIRED */
@@ -273,10 +277,13 @@ struct header_shm {
         uint64_t lanes_high;   /* gate: lanes from here on have never been claimed */
         uint64_t clients_high; /* gate: the same for clients */
         uint64_t names;        /* slot_off of the dict that maps names to objects */
+        uint64_t pad[4];
+
         uint64_t n_pins;       /* anybody, atomic: pins there may be; too high after a death, never too low */
         uint64_t lanes_looked; /* anybody, atomic: CLOCK_MONOTONIC when somebody last looked for dead lanes */
         uint64_t clients_looked;
         uint64_t readers; /* daemon: 1 if there may be read-only mappings; see readers_are_there() */
+        uint64_t pad2[4];
 
         struct pool_shm pool;
 };
@@ -294,6 +301,8 @@ static_assert(offsetof(struct lane_shm, epoch) % LINE_SIZE == 0, "the epoch has 
 static_assert(offsetof(struct lane_shm, log) % LINE_SIZE == 0, "nothing shares the epoch's line");
 static_assert(offsetof(struct header_shm, pool) % LINE_SIZE == 0, "the pool's lock is a line");
 static_assert(offsetof(struct header_shm, retire_count) % LINE_SIZE == 0, "read by every call");
+static_assert(offsetof(struct pool_shm, n_blocks) % LINE_SIZE == 0,
+              "the frontier is read by every call, too");
 static_assert(sizeof(struct header_shm) <= PAGE_SIZE, "the header is one page");
 
 /* ---- Dicts (dict.c) ------------------------------------------------------------------------------------ */

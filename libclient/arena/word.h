@@ -15,6 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* gcc says so by a macro, clang by a feature. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_THREAD_SANITIZER 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER 1
+#endif
+
 static inline uint64_t word_get(const uint64_t *p)
 {
         return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -66,7 +76,7 @@ static inline void order_for_death(void)
  */
 static inline void fence_acquire(void)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_THREAD_SANITIZER
         atomic_signal_fence(memory_order_seq_cst);
 #else
         atomic_thread_fence(memory_order_acquire);
@@ -75,10 +85,28 @@ static inline void fence_acquire(void)
 
 static inline void fence_release(void)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_THREAD_SANITIZER
         atomic_signal_fence(memory_order_seq_cst);
 #else
         atomic_thread_fence(memory_order_release);
+#endif
+}
+
+/*
+ * Two words out of the arena. x86 has a load of both, of which each is as whole as by itself; volatile, because the compiler
+ * may neither split it further nor do it twice.
+ */
+static inline void pair_copy_out(uint64_t *to, const uint64_t *from)
+{
+#if defined(__SSE2__) && !defined(UNDER_THREAD_SANITIZER)
+        typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
+
+        *(pair *)to = *(const volatile pair *)from;
+#else
+        uint64_t first = word_get(from), second = word_get(from + 1);
+
+        to[0] = first;
+        to[1] = second;
 #endif
 }
 

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/dict.h"
+#include "object/dict_plain.h"
 #include "object/value.h"
 
 /* What every call asks first; the rest is asked where the value is used. */
@@ -26,7 +27,29 @@ static objd_status run(objd_object *dict, struct op *op)
         return op_run_one(op);
 }
 
-objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
+/*
+ * Get, set and delete try their short way first (dict_plain.h); the other way is a function of its own, called at the very
+ * end, so that the short one saves few registers.
+ */
+PLAIN bool is_plain(const objd_object *dict, const objd_value *key, struct key *ret_key)
+{
+        return object_kind(dict->config) == OBJD_DICT && !next_timeout.set &&
+               plain_key(dict->conn->arena, dict->config, key, ret_key);
+}
+
+PLAIN struct lane *enter_plain(objd_object *dict)
+{
+        struct lane *lane = lane_enter_plain(dict->conn->arena);
+
+        if (__builtin_expect(lane && !object_is_known(dict), 0)) {
+                lane_leave(lane);
+                return NULL;
+        }
+        return lane;
+}
+
+static __attribute__((noinline)) objd_status get_slowly(objd_object *dict, const objd_value *key,
+                                                        objd_value *ret_value, objd_buf *buf)
 {
         objd_status r = check(dict, key, ret_value, "objd_dict_get");
 
@@ -35,15 +58,45 @@ objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *
         return dict_read(dict, key, ret_value, buf);
 }
 
-objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
+objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
 {
-        struct op op;
+        struct lane *lane = NULL;
+        objd_status r = NOT_PLAIN;
+        struct key made;
+
+        if (__builtin_expect(dict && key && ret_value && buf && is_plain(dict, key, &made), 1))
+                lane = enter_plain(dict);
+        if (__builtin_expect(lane != NULL, 1)) {
+                r = dict_get_plain(lane, dict, &made, ret_value, buf);
+                lane_leave(lane);
+        }
+        return __builtin_expect(r == NOT_PLAIN, 0) ? get_slowly(dict, key, ret_value, buf) : r;
+}
+
+static __attribute__((noinline)) objd_status set_slowly(objd_object *dict, const objd_value *key,
+                                                        const objd_value *value)
+{
+        struct op op = { .code = OP_DICT_SET, .key = key, .value = value };
         objd_status r = check(dict, key, value, "objd_dict_set");
 
-        op_init(&op, OP_DICT_SET, dict);
-        op.key = key;
-        op.value = value;
-        return r ? r : op_run_one(&op);
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
+{
+        struct lane *lane = NULL;
+        objd_status r = NOT_PLAIN;
+        struct key made;
+
+        if (__builtin_expect(dict && key && value && is_plain(dict, key, &made) &&
+                                     plain_is_good(value, object_value_type(dict->config)),
+                             1))
+                lane = enter_plain(dict);
+        if (__builtin_expect(lane != NULL, 1)) {
+                r = dict_set_plain(lane, dict, key, &made, value);
+                lane_leave(lane);
+        }
+        return __builtin_expect(r == NOT_PLAIN, 0) ? set_slowly(dict, key, value) : r;
 }
 
 objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
@@ -87,14 +140,27 @@ objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double
         return r;
 }
 
-objd_status objd_dict_del(objd_object *dict, const objd_value *key)
+static __attribute__((noinline)) objd_status del_slowly(objd_object *dict, const objd_value *key)
 {
-        struct op op;
+        struct op op = { .code = OP_DICT_DEL, .key = key };
         objd_status r = check(dict, key, key, "objd_dict_del");
 
-        op_init(&op, OP_DICT_DEL, dict);
-        op.key = key;
-        return r ? r : op_run_one(&op);
+        return r ? r : run(dict, &op);
+}
+
+objd_status objd_dict_del(objd_object *dict, const objd_value *key)
+{
+        struct lane *lane = NULL;
+        objd_status r = NOT_PLAIN;
+        struct key made;
+
+        if (__builtin_expect(dict && key && is_plain(dict, key, &made), 1))
+                lane = enter_plain(dict);
+        if (__builtin_expect(lane != NULL, 1)) {
+                r = dict_del_plain(lane, dict, &made);
+                lane_leave(lane);
+        }
+        return __builtin_expect(r == NOT_PLAIN, 0) ? del_slowly(dict, key) : r;
 }
 
 objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)

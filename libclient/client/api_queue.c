@@ -50,12 +50,12 @@ static bool is_to_wait(objd_status r)
 /* One try, which may wait for living holders as long as any call. */
 static __attribute__((noinline)) objd_status try(struct lane *lane, struct op *op)
 {
-        objd_status r = QUEUE_NOT_PLAIN;
+        objd_status r = NOT_PLAIN;
 
         lane->deadline_ns = 0;
         if (op->code == OP_QUEUE_GET && op->buf)
                 r = queue_get_plain(lane, op->object, &op->result, op->buf);
-        return r == QUEUE_NOT_PLAIN ? queue_run(lane, op) : r;
+        return r == NOT_PLAIN ? queue_run(lane, op) : r;
 }
 
 /* Before a getter says that there is nothing, it asks whether something comes back. */
@@ -224,7 +224,7 @@ static __attribute__((noinline)) objd_status put_slowly(objd_object *queue, cons
 objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t timeout_ns)
 {
         struct lane *lane = NULL;
-        objd_status r = QUEUE_NOT_PLAIN;
+        objd_status r = NOT_PLAIN;
 
         if (__builtin_expect(queue && value && object_kind(queue->config) == OBJD_QUEUE &&
                                      timeout_ns >= OBJD_FOREVER && is_good(queue, value) && !next_timeout.set,
@@ -234,7 +234,7 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
                 r = queue_put_plain(lane, queue, value);
                 lane_leave(lane);
         }
-        return __builtin_expect(r == QUEUE_NOT_PLAIN, 0) ? put_slowly(queue, value, timeout_ns) : r;
+        return __builtin_expect(r == NOT_PLAIN, 0) ? put_slowly(queue, value, timeout_ns) : r;
 }
 
 objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority,
@@ -278,7 +278,7 @@ static __attribute__((noinline)) objd_status get_slowly(objd_object *queue, objd
 objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf, int64_t timeout_ns)
 {
         struct lane *lane = NULL;
-        objd_status r = QUEUE_NOT_PLAIN;
+        objd_status r = NOT_PLAIN;
 
         if (__builtin_expect(queue && ret_value && buf && object_kind(queue->config) == OBJD_QUEUE &&
                                      timeout_ns >= OBJD_FOREVER && !next_timeout.set,
@@ -288,7 +288,7 @@ objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *
                 r = queue_get_plain(lane, queue, ret_value, buf);
                 lane_leave(lane);
         }
-        return __builtin_expect(r == QUEUE_NOT_PLAIN, 0) ? get_slowly(queue, ret_value, buf, timeout_ns) : r;
+        return __builtin_expect(r == NOT_PLAIN, 0) ? get_slowly(queue, ret_value, buf, timeout_ns) : r;
 }
 
 static size_t at_once(size_t n)

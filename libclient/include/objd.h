@@ -158,7 +158,7 @@ typedef struct objd_ref {
 /*
  * A typed value. data points to size bytes for STR, BYTES, ARRAY and MESSAGE and is NULL for the others.
  * An ARRAY has ndim dimensions of shape[i] items each, and size is their product times the dtype's width.
- * A MESSAGE has its full protobuf name in name, name_size bytes.
+ * A MESSAGE has its full protobuf name in name, name_size bytes. What a type does not use may be anything.
  */
 typedef struct objd_value {
         objd_type type;

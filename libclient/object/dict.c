@@ -13,11 +13,9 @@
 
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/status.h"
 #include "mem/pool.h"
+#include "object/dict_hash.h"
 #include "object/value.h"
 
 #define GROUP_SIZE (DICT_GROUP * 8)
@@ -26,20 +24,8 @@
 #define EXTENT_START (CHUNK_HEAD + 8)
 #define FIRST_BYTES 80u /* what a first segment has room for: with it the chunk has 256 bytes */
 #define SPLIT_BYTES \
-        (128u << 10)       /* a segment with more bytes than this is split, however few entries they are */
-#define SHRINK_BYTES 4096u /* gaps below this are not worth a copy */
+        (128u << 10) /* a segment with more bytes than this is split, however few entries they are */
 #define DEPTH_MAX 40u
-
-/* Slots that may be in use before probes get long: seven eighths. */
-static uint32_t slots_limit(uint32_t groups)
-{
-        return groups * 7;
-}
-
-uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, size_t size)
-{
-        return XXH3_64bits_withSeed(data, size, arena->header->hash_key[0] + type);
-}
 
 static objd_status no_key_type(const objd_value *value, objd_type declared)
 {
@@ -187,14 +173,14 @@ static uint64_t *find_slot(const struct arena *arena, struct segment_shm *segmen
 
 static uint64_t *free_slot(struct segment_shm *segment, uint32_t groups, uint64_t hash)
 {
-        uint32_t group = hash_group(hash, groups);
+        uint32_t group = hash_group(hash, groups), first = hash_first(hash);
 
         for (uint32_t turn = 0; turn < groups; turn++) {
                 uint64_t *slots = &segment->slots[(size_t)group * DICT_GROUP];
 
                 for (uint32_t i = 0; i < DICT_GROUP; i++)
-                        if (slots[i] <= SLOT_GONE)
-                                return &slots[i];
+                        if (slots[(first + i) % DICT_GROUP] <= SLOT_GONE)
+                                return &slots[(first + i) % DICT_GROUP];
                 group = group + 1 == groups ? 0 : group + 1;
         }
         return NULL;
@@ -565,8 +551,8 @@ static objd_status make_room(struct lane *lane, struct object_shm *object, struc
                              uint64_t hash, struct segment_shm *segment, uint64_t need)
 {
         struct segment_numbers n = segment_numbers(segment);
-        bool is_full =
-                n.live > slots_limit(DICT_GROUPS_MAX) * 2 / 3 || (n.live_bytes > SPLIT_BYTES && n.live > 1);
+        bool is_full = n.live > segment_slots_max(DICT_GROUPS_MAX) * 2 / 3 ||
+                       (n.live_bytes > SPLIT_BYTES && n.live > 1);
         uint32_t global_depth = table_depth(line->root[0]);
         uint64_t *first;
 
@@ -637,8 +623,7 @@ objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at
 {
         uint64_t head = entry->head, size = entry_value_size(head);
         const void *from = entry_value(entry, head);
-        objd_status r = buf_grow(buf, at + round8(size) ? at + round8(size)
-                                                        : 8); /* also an empty value is somewhere */
+        objd_status r = buf_grow(buf, at + size);
 
         if (r)
                 return r;
@@ -715,7 +700,7 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
         n = segment_numbers(segment);
         if (slot)
                 old = entry_at(lane->arena, *slot);
-        if ((!slot && n.used >= slots_limit(n.groups)) ||
+        if ((!slot && n.used >= segment_slots_max(n.groups)) ||
             (n.tail_size - n.tail_used < size &&
              (n.dead_bytes > n.live_bytes / 4 + size || n.live_bytes > SPLIT_BYTES ||
               (n.groups < DICT_GROUPS_MAX && n.tail_size < SEGMENT_SMALL))))
@@ -827,21 +812,11 @@ static objd_status shrink(struct lane *lane, struct object_shm *object, struct l
         struct segment_numbers n = segment_numbers(segment);
         objd_status r = OBJD_OK;
 
-        if (!n.live || (n.dead_bytes >= SHRINK_BYTES && n.dead_bytes >= n.live_bytes))
+        if (!n.live || segment_wants_shrinking(n.live_bytes, n.dead_bytes))
                 r = shrink_segment(lane, object, line, key, segment);
         if (r == OBJD_OK)
                 r = drop_directory(lane, line);
         return r == OBJD_E_NOMEM ? OBJD_OK : r;
-}
-
-static bool group_has_empty(const struct segment_shm *segment, const uint64_t *slot)
-{
-        size_t first = (size_t)(slot - segment->slots) / DICT_GROUP * DICT_GROUP;
-
-        for (size_t i = first; i < first + DICT_GROUP; i++)
-                if (!segment->slots[i])
-                        return true;
-        return false;
 }
 
 objd_status dict_remove(struct lane *lane, struct object_shm *object, const struct key *key)
@@ -866,8 +841,8 @@ objd_status dict_remove(struct lane *lane, struct object_shm *object, const stru
                 return r;
         n = segment_numbers(segment);
         size = entry_size(entry->head);
-        /* A probe that came as far as a group with an empty slot ended there: nobody looks behind it for another key. */
-        empty = group_has_empty(segment, slot);
+        /* Nobody looks behind a group with an empty slot for another key. */
+        empty = segment_group_has_empty(segment, slot);
         n.used -= empty;
         n.live--;
         n.live_bytes -= (uint32_t)size;

@@ -25,8 +25,6 @@
 objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value,
                      struct key *ret_key);
 
-uint64_t key_hash(const struct arena *arena, uint32_t type, const void *data, size_t size);
-
 /* The key's bytes from `at` on as they stand in an entry: eight of them, or what is left and zeros. */
 static inline uint64_t key_word(const struct key *key, uint32_t at)
 {
@@ -67,6 +65,12 @@ static inline uint64_t hash_tag(uint64_t hash)
 static inline uint32_t hash_group(uint64_t hash, uint32_t n_groups)
 {
         return (uint32_t)((hash & 0xffffffff) * n_groups >> 32);
+}
+
+/* Where in its group an entry would like to stand, and a search begins; it may stand in any slot of the group. */
+static inline uint32_t hash_first(uint64_t hash)
+{
+        return (uint32_t)(hash >> 32) % DICT_GROUP;
 }
 
 static inline uint64_t table_off(uint64_t word)
@@ -143,6 +147,33 @@ struct segment_numbers {
 };
 
 struct segment_numbers segment_numbers(const struct segment_shm *segment);
+
+#define SEGMENT_ONE_USED (1ULL << 32) /* in its shape */
+#define SEGMENT_ONE_LIVE (1ULL << 48)
+
+/* Slots that may be in use before probes get long: seven eighths. */
+static inline uint32_t segment_slots_max(uint32_t groups)
+{
+        return groups * 7;
+}
+
+#define SHRINK_BYTES 4096u /* gaps below this are not worth a copy */
+
+static inline bool segment_wants_shrinking(uint32_t live_bytes, uint32_t dead_bytes)
+{
+        return dead_bytes >= SHRINK_BYTES && dead_bytes >= live_bytes;
+}
+
+/* Whether the slot's group has a slot that was never used: a probe that came as far ends there. */
+static inline bool segment_group_has_empty(const struct segment_shm *segment, const uint64_t *slot)
+{
+        size_t first = (size_t)(slot - segment->slots) / DICT_GROUP * DICT_GROUP;
+
+        for (size_t i = first; i < first + DICT_GROUP; i++)
+                if (!segment->slots[i])
+                        return true;
+        return false;
+}
 
 /* Where a table word's segment is, checked against the arena's bounds; NULL if it cannot be one. */
 static inline struct segment_shm *segment_at(const struct arena *arena, uint64_t word)

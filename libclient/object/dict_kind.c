@@ -10,6 +10,7 @@
 #include "mem/pool.h"
 #include "object/check.h"
 #include "object/dict.h"
+#include "object/dict_hash.h"
 #include "object/value.h"
 
 static objd_status check_config(const objd_config *config)

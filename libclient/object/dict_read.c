@@ -9,6 +9,7 @@
  */
 
 #include "object/dict.h"
+#include "object/dict_hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -196,8 +197,8 @@ ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *
 
         if (r)
                 return r;
-        if (__builtin_expect(buf->size < round8(entry_value_size(head)) || !buf->data, 0)) {
-                r = buf_grow(buf, round8(entry_value_size(head) + 1)); /* also an empty value is somewhere */
+        if (__builtin_expect(buf->size <= entry_value_size(head), 0)) {
+                r = buf_grow(buf, entry_value_size(head));
                 if (r)
                         return r;
         }

@@ -160,8 +160,8 @@ static HOT objd_status copy_out(const struct list_place *place, struct copy *cop
                 words_out(copy->scalar, place->bytes, place->size);
                 return OBJD_OK;
         }
-        if (__builtin_expect(copy->buf->size < round8(place->size), 0)) {
-                objd_status r = buf_grow(copy->buf, round8(place->size));
+        if (__builtin_expect(copy->buf->size <= place->size, 0)) {
+                objd_status r = buf_grow(copy->buf, place->size);
 
                 if (r)
                         return r;

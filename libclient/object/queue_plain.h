@@ -9,18 +9,12 @@
  * here, inline and in one piece. Whatever else is found, nothing has been changed by then, and queue_run() does it.
  */
 
-#include <string.h>
-
-#include "base/status.h"
+#include "object/plain.h"
 #include "object/queue.h"
-#include "object/value.h"
-#include "txn/txn.h"
-
-/* Nothing has been done; go the long way. */
-#define QUEUE_NOT_PLAIN ((objd_status)-3)
 
 /* The tail that the handle remembers, if no line of the arena has become anything else since; see queue_find(). */
-static inline struct queue_tail_shm *plain_tail(const struct arena *arena, const struct objd_object *object)
+static inline struct queue_tail_shm *plain_queue_tail(const struct arena *arena,
+                                                      const struct objd_object *object)
 {
         uint64_t retired = word_get_acquire(&arena->header->retire_count);
         uint64_t tail = word_get(&object->cache[0]);
@@ -31,27 +25,9 @@ static inline struct queue_tail_shm *plain_tail(const struct arena *arena, const
 }
 
 /* What arena_at() asks. */
-static inline bool plain_has(const struct arena *arena, uint64_t pos, uint64_t size)
+PLAIN bool plain_has(const struct arena *arena, uint64_t pos, uint64_t size)
 {
-        uint64_t end = arena->data_off + (word_get(&arena->header->pool.frontier) << BLOCK_SHIFT);
-
-        return pos >= arena->data_off && pos <= end && size <= end - pos && !(pos & 7);
-}
-
-/* Notes two or three words that stand side by side; the log is empty, and has room. */
-static inline __attribute__((always_inline)) void plain_note(struct lane_shm *shm, uint8_t *base,
-                                                             const uint64_t *p, uint64_t n)
-{
-        uint64_t *to = (uint64_t *)(void *)(base + shm->log.off);
-
-        to[0] = word_get(p);
-        to[1] = word_get(p + 1);
-        if (n == 3)
-                to[2] = word_get(p + 2);
-        to[n] = (uint64_t)((const uint8_t *)p - base) << 16 | n;
-        order_for_death();
-        shm->log.used = (n + 1) * 8;
-        order_for_death();
+        return arena_has(arena, pos, size) && !(pos & 7);
 }
 
 static_assert(offsetof(struct queue_tail_shm, pos) == offsetof(struct queue_tail_shm, pushed) + 8,
@@ -74,36 +50,6 @@ static inline bool plain_room(const struct arena *arena, const struct queue_tail
         return shm && word_get(&tail->pushed) - word_get(&shm->removed) < word_get(&shm->bound);
 }
 
-static inline uint64_t plain_word(const uint8_t *from)
-{
-        uint64_t word;
-
-        memcpy(&word, from, 8);
-        return word;
-}
-
-/*
- * Bytes of any alignment, the last word filled up with zeros. Word by word on the reading side, too: callers have often
- * just written what they put, and a wider load would have to wait for narrower stores.
- */
-static inline void plain_bytes_in(uint64_t *to, const uint8_t *from, size_t size)
-{
-        for (; size >= 32; size -= 32, from += 32, to += 4) {
-                word_set(to, plain_word(from));
-                word_set(to + 1, plain_word(from + 8));
-                word_set(to + 2, plain_word(from + 16));
-                word_set(to + 3, plain_word(from + 24));
-        }
-        for (; size >= 8; size -= 8, from += 8)
-                word_set(to++, plain_word(from));
-        if (size) {
-                uint64_t word = 0;
-
-                memcpy(&word, from, size);
-                word_set(to, word);
-        }
-}
-
 /* Somebody sleeps: the wake is owed before the commit, as everywhere. */
 static __attribute__((noinline)) objd_status plain_commit_with_wake(struct lane *lane,
                                                                     struct queue_tail_shm *tail)
@@ -117,26 +63,26 @@ static __attribute__((noinline)) objd_status plain_commit_with_wake(struct lane 
 
 /*
  * Puts a value that has been checked. The lane has been entered, and no lock is held.
- * @return OBJD_OK, QUEUE_NOT_PLAIN
+ * @return OBJD_OK, NOT_PLAIN
  */
 static inline objd_status queue_put_plain(struct lane *lane, struct objd_object *object,
                                           const objd_value *value)
 {
         const struct arena *arena = lane->arena;
-        struct queue_tail_shm *tail = plain_tail(arena, object);
+        struct queue_tail_shm *tail = plain_queue_tail(arena, object);
         struct line_shm *line = (struct line_shm *)(void *)tail;
         bool is_bytes = value->type == OBJD_BYTES || value->type == OBJD_STR;
         uint64_t size = is_bytes ? value->size : value_encoded_size(value), need = 8 + round8(size), pos, *to;
 
         if (__builtin_expect(!tail || size > VALUE_INLINE_MAX || !txn_lock_one(lane, line), 0))
-                return QUEUE_NOT_PLAIN;
+                return NOT_PLAIN;
         pos = word_get(&tail->pos);
         if (__builtin_expect(word_get(&tail->serial) != object->serial || word_get(&tail->config) ||
                                      pos + need > word_get(&tail->end) || !plain_has(arena, pos, need) ||
                                      !plain_room(arena, tail),
                              0)) {
                 txn_unlock_one(lane, line);
-                return QUEUE_NOT_PLAIN;
+                return NOT_PLAIN;
         }
         to = (uint64_t *)(void *)(arena->base + pos);
         txn_begin(lane, OP_QUEUE_PUT);
@@ -145,7 +91,7 @@ static inline objd_status queue_put_plain(struct lane *lane, struct objd_object 
                 plain_bytes_in(to + 1, value->data, size);
         else
                 value_encode_shared(value, to + 1);
-        plain_note(lane->shm, arena->base, &tail->pushed, 2);
+        plain_note(lane->shm, arena->base, 0, &tail->pushed, 2);
         word_set(&tail->pushed, word_get(&tail->pushed) + 1);
         word_set(&tail->pos, pos + need);
         if (__builtin_expect(wake_sleepers(word_get(&tail->getters)) != 0, 0))
@@ -155,36 +101,6 @@ static inline objd_status queue_put_plain(struct lane *lane, struct objd_object 
 }
 
 /* ---- Get ---------------------------------------------------------------------------------------------- */
-
-/* n words; unlike words_out() without a thought for long ones. */
-static inline void plain_words_out(uint64_t *to, const uint64_t *from, uint64_t n)
-{
-        for (; n >= 4; n -= 4, to += 4, from += 4) {
-                to[0] = word_get(from);
-                to[1] = word_get(from + 1);
-                to[2] = word_get(from + 2);
-                to[3] = word_get(from + 3);
-        }
-        for (; n; n--)
-                *to++ = word_get(from++);
-}
-
-/* What value_decode() does, for the two types that need no look at the bytes. */
-static inline objd_status plain_decode(objd_type type, const void *bytes, uint64_t size,
-                                       objd_value *ret_value)
-{
-        if (__builtin_expect(type != OBJD_BYTES && type != OBJD_STR, 0))
-                return value_decode(type, bytes, size, ret_value);
-        ret_value->type = type;
-        ret_value->dtype = 0;
-        ret_value->ndim = 0;
-        ret_value->name_size = 0;
-        ret_value->u.ref = (objd_ref){ 0, 0 };
-        ret_value->data = bytes;
-        ret_value->size = size;
-        ret_value->name = NULL;
-        return OBJD_OK;
-}
 
 /* Whether there is an item in the chain, with the head locked; what is heard of the tail is not written down. */
 static inline bool plain_item(const struct queue_head_shm *head, const struct queue_tail_shm *tail,
@@ -202,20 +118,20 @@ static inline bool plain_item(const struct queue_head_shm *head, const struct qu
         return lock_version_is_stable(version) && lock_read_valid(line, version) && popped != pushed;
 }
 
-/* Gets the next item. The lane has been entered, and no lock is held. @return OBJD_OK, QUEUE_NOT_PLAIN */
+/* Gets the next item. The lane has been entered, and no lock is held. @return OBJD_OK, NOT_PLAIN */
 static inline __attribute__((always_inline)) objd_status queue_get_plain(struct lane *lane,
                                                                          struct objd_object *object,
                                                                          objd_value *ret_value, objd_buf *buf)
 {
         const struct arena *arena = lane->arena;
-        const struct queue_tail_shm *tail = plain_tail(arena, object);
+        const struct queue_tail_shm *tail = plain_queue_tail(arena, object);
         struct queue_head_shm *head = queue_head_of(object->shm);
         struct line_shm *line = &object->shm->line;
         uint64_t pos, item, size, pushed;
         const uint64_t *from;
 
-        if (__builtin_expect(!tail || !buf->data || !txn_lock_one(lane, line), 0))
-                return QUEUE_NOT_PLAIN;
+        if (__builtin_expect(!tail || !txn_lock_one(lane, line), 0))
+                return NOT_PLAIN;
         if (__builtin_expect(word_get(&head->serial) != object->serial ||
                                      word_get(&head->config) >> OBJECT_STATE_SHIFT ||
                                      (word_get(&head->ctl) & QUEUE_FLAGS) ||
@@ -229,15 +145,15 @@ static inline __attribute__((always_inline)) objd_status queue_get_plain(struct 
         from = (const uint64_t *)(const void *)(arena->base + pos);
         item = word_get(from);
         size = item_size(item);
-        if (__builtin_expect(item_place(item) != QUEUE_HERE || size > VALUE_INLINE_MAX ||
-                                     round8(size) > buf->size || !plain_has(arena, pos, 8 + round8(size)),
+        if (__builtin_expect(item_place(item) != QUEUE_HERE || !plain_may_copy(arena, from + 1, size, buf) ||
+                                     !plain_has(arena, pos, 8 + round8(size)),
                              0))
                 goto not_plain;
-        plain_words_out(buf->data, from + 1, round8(size) / 8);
+        plain_copy_out(buf->data, from + 1, size);
         if (__builtin_expect(plain_decode(item_type(item), buf->data, size, ret_value) != OBJD_OK, 0))
                 goto not_plain;
         txn_begin(lane, OP_QUEUE_GET);
-        plain_note(lane->shm, arena->base, &head->popped, 3);
+        plain_note(lane->shm, arena->base, 0, &head->popped, 3);
         word_set(&head->popped, word_get(&head->popped) + 1);
         word_set(&head->pos, pos + 8 + round8(size));
         word_set(&head->pushed, pushed);
@@ -246,5 +162,5 @@ static inline __attribute__((always_inline)) objd_status queue_get_plain(struct 
 
 not_plain:
         txn_unlock_one(lane, line);
-        return QUEUE_NOT_PLAIN;
+        return NOT_PLAIN;
 }

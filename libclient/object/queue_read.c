@@ -141,7 +141,7 @@ static objd_status copy_bytes(struct peek *peek, uint64_t head, const void *byte
                 return OBJD_E_CORRUPT;
         peek->type = item_type(head);
         peek->size = item_size(head);
-        r = buf_grow(peek->buf, peek->size ? peek->size : 8);
+        r = buf_grow(peek->buf, peek->size);
         if (r == OBJD_OK)
                 words_out(peek->buf->data, bytes, peek->size);
         return r;

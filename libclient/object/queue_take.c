@@ -183,7 +183,7 @@ objd_status queue_deliver(struct op *op, uint64_t head, const void *bytes)
 
         if (op->items)
                 return items_add(op->items, OBJD_ANY, NULL, 0, item_type(head), bytes, size);
-        r = buf_grow(op->buf, size ? size : 8);
+        r = buf_grow(op->buf, size);
         if (r)
                 return r;
         words_out(op->buf->data, bytes, size);

@@ -20,8 +20,6 @@
 #include "base/sys.h"
 #include "base/utf8.h"
 
-#define COPY_STEP 32u
-
 /* ---- Constructors ------------------------------------------------------------------------------------- */
 
 objd_value objd_nil(void)
@@ -607,9 +605,10 @@ int value_compare(const objd_value *a, const objd_value *b)
 
 /* ---- Buffers ------------------------------------------------------------------------------------------ */
 
+/* The next multiple of the step above size, so that there is always something behind the last byte. */
 static size_t round_step(size_t size)
 {
-        return (size + COPY_STEP - 1) & ~(size_t)(COPY_STEP - 1);
+        return (size | (BUF_STEP - 1)) + 1;
 }
 
 objd_status buf_grow(objd_buf *buf, size_t size)
@@ -617,7 +616,7 @@ objd_status buf_grow(objd_buf *buf, size_t size)
         size_t have = buf->data ? buf->size : 0, need = round_step(size), more = round_step(have + have / 2);
         void *data;
 
-        if (size <= have && need <= have)
+        if (size < have && need <= have)
                 return OBJD_OK;
         if (need < size || need > PTRDIFF_MAX)
                 return fail(OBJD_E_NOMEM, "no memory for a buffer of %zu bytes", size);

@@ -15,6 +15,7 @@
 
 #define VALUE_INLINE_MAX 4096u
 #define VALUE_CHUNK_DATA 64u
+#define BUF_STEP 64u
 
 /* No encoded value is longer: the value's own limit and the head with the longest shape. */
 #define VALUE_ENCODED_MAX (OBJD_VALUE_MAX + 8 + 8 * OBJD_NDIM_MAX)
@@ -51,8 +52,8 @@ void value_encode_shared(const objd_value *value, void *dst);
 objd_status value_decode(objd_type type, const void *src, uint64_t size, objd_value *ret_value);
 
 /*
- * Grows a caller's buffer to at least `size` bytes, rounded up to 32 so that copies may go in such steps.
- * What is in it stays. @return OBJD_OK, OBJD_E_NOMEM
+ * Grows a caller's buffer to more than `size` bytes, a multiple of BUF_STEP, so that copies may go in such steps and
+ * also an empty value is somewhere. What is in it stays. @return OBJD_OK, OBJD_E_NOMEM
  */
 objd_status buf_grow(objd_buf *buf, size_t size);
 
