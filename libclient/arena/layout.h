@@ -219,7 +219,7 @@ struct lane_shm {
         uint32_t n_new_slots;
         uint32_t n_dead_slots;
         uint32_t operation; /* for people: an OP_* code */
-        uint32_t pad2;
+        uint32_t anywhere;  /* 1: lines that are in no list of intents may be frozen by it, anywhere */
         uint64_t log_chunk; /* the chunk that a grown log lives in */
         uint64_t pad3[2];
 

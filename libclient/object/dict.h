@@ -250,5 +250,9 @@ struct dict_position {
 };
 objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items);
 
+/* As kind.h has them: with the dict frozen by the lane. */
+objd_status dict_get_state(struct lane *lane, struct objd_object *dict, struct object_state *ret_state);
+objd_status dict_visit(struct lane *lane, struct objd_object *dict, visit_fn fn, void *context);
+
 /* All entries as of one moment, in the order in which their keys were first set. Writers wait meanwhile. */
 objd_status dict_collect(struct objd_object *dict, struct items_builder *items);

@@ -483,5 +483,7 @@ const struct kind dict_kind = {
         .len = len,
         .get_config = get_config,
         .walk = walk,
+        .get_state = dict_get_state,
+        .visit = dict_visit,
         .check = check,
 };

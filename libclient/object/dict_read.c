@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "object/ranking.h"
 #include "object/value.h"
 #include "mem/pool.h"
 
@@ -661,8 +662,9 @@ struct collector {
         size_t room;
 };
 
-static objd_status collect_segment(struct view *view, uint64_t word, struct collector *c)
+static objd_status collect_segment(struct view *view, uint64_t word, void *context)
 {
+        struct collector *c = context;
         const struct segment_shm *segment = segment_at(view->lane->arena, word);
         size_t n = c->items->len;
         objd_status r = add_entries(view, word, 0, c->items);
@@ -683,13 +685,16 @@ static objd_status collect_segment(struct view *view, uint64_t word, struct coll
         return r;
 }
 
-static objd_status collect_line(struct view *view, struct collector *c)
+/* Calls fn for the table word of each segment that hangs from the view's line. */
+typedef objd_status (*segment_fn)(struct view *view, uint64_t word, void *context);
+
+static objd_status each_segment(struct view *view, segment_fn fn, void *context)
 {
         uint64_t root = view->line->root[0], hash = 0, width = 1ULL << (58 - (table_depth(root) & 31));
         objd_status r = OBJD_OK;
 
         if (!table_depth(root))
-                return root ? collect_segment(view, root, c) : OBJD_OK;
+                return root ? fn(view, root, context) : OBJD_OK;
         for (uint64_t i = 0; i < 1ULL << table_depth(root) && r == OBJD_OK;) {
                 uint64_t word, n = 1;
                 uint32_t depth;
@@ -703,10 +708,27 @@ static objd_status collect_line(struct view *view, struct collector *c)
                                 return fail(OBJD_E_CORRUPT,
                                             "the dict is damaged: a segment lies outside the arena");
                         n = 1ULL << (depth - local);
-                        r = collect_segment(view, word, c);
+                        r = fn(view, word, context);
                 }
                 i += n;
                 hash += n * width;
+        }
+        return r;
+}
+
+/* All lines that have entries, with the dict frozen or locked. */
+static objd_status each_segment_of(struct lane *lane, struct object_shm *object, segment_fn fn, void *context)
+{
+        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = !lane->read_only };
+        struct line_shm *shards = dict_shards(lane->arena, object);
+        objd_status r = OBJD_OK;
+
+        if (!shards && (word_get(&object->line.root[0]) & DICT_SHARDED))
+                return fail(OBJD_E_CORRUPT, "the dict is damaged: its shards lie outside the arena");
+        for (uint32_t i = 0; r == OBJD_OK && i < (shards ? DICT_SHARDS : 1); i++) {
+                view.line = shards ? &shards[i] : &object->line;
+                view.version = lock_read_begin(view.line);
+                r = each_segment(&view, fn, context);
         }
         return r;
 }
@@ -733,20 +755,14 @@ static objd_status collect(struct lane *lane, struct objd_object *dict, void *co
 {
         struct items_builder *items = context;
         struct object_shm *object = dict->shm;
-        struct line_shm *shards = dict_shards(lane->arena, object);
         struct collector c = { .items = items, .room = count_frozen(lane, object) };
-        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = !lane->read_only };
-        objd_status r = OBJD_OK;
+        objd_status r;
 
         items_cut(items, 0);
         c.sequences = calloc(c.room + 1, sizeof(*c.sequences));
         if (!c.sequences)
                 return fail(OBJD_E_NOMEM, "no memory for the copy of a dict");
-        for (uint32_t i = 0; r == OBJD_OK && i < (shards ? DICT_SHARDS : 1); i++) {
-                view.line = shards ? &shards[i] : &object->line;
-                view.version = lock_read_begin(view.line);
-                r = collect_line(&view, &c);
-        }
+        r = each_segment_of(lane, object, collect_segment, &c);
         if (r == OBJD_OK)
                 r = sort_items(&c);
         free(c.sequences);
@@ -764,5 +780,77 @@ objd_status dict_collect(struct objd_object *dict, struct items_builder *items)
         if (r == OBJD_OK)
                 r = with_frozen(lane, dict, collect, items);
         lane_leave(lane);
+        return r;
+}
+
+/* ---- Frozen ------------------------------------------------------------------------------------------- */
+
+struct offers {
+        struct ranking *ranking;
+        uint64_t left; /* a damaged directory may lead in circles; there are never more entries than words */
+};
+
+static objd_status offer_segment(struct view *view, uint64_t word, void *context)
+{
+        const struct segment_shm *segment = segment_at(view->lane->arena, word);
+        struct offers *offers = context;
+
+        for (uint32_t i = 0; segment && i < table_groups(word) * DICT_GROUP; i++) {
+                uint64_t slot = word_get(&segment->slots[i]), head;
+                const struct entry_shm *entry;
+
+                if (slot <= SLOT_GONE)
+                        continue;
+                entry = load_entry(view, slot, &head);
+                if (!entry || !offers->left--)
+                        return fail(OBJD_E_CORRUPT, "the dict is damaged: an entry lies outside the arena");
+                ranking_offer(offers->ranking, (struct rank){ .minor = word_get(&entry->sequence),
+                                                              .place = slot_off_of(slot) });
+        }
+        return OBJD_OK;
+}
+
+static objd_status visit_entry(struct lane *lane, uint64_t off, visit_fn fn, void *context)
+{
+        struct view view = { .lane = lane, .limit = arena_limit(lane->arena), .locked = true };
+        uint64_t head = 0;
+        struct entry_shm *entry = load_entry(&view, off >> 3, &head);
+        struct visit visit = { .key_type = (objd_type)entry_key_type(head),
+                               .key_size = entry_key_size(head),
+                               .type = entry_value_type(head),
+                               .size = entry_value_size(head) };
+        objd_status r;
+
+        if (!entry)
+                return fail(OBJD_E_CORRUPT, "the dict is damaged: an entry lies outside the arena");
+        visit.key = entry->data;
+        r = load_value(&view, entry, head, &visit.bytes);
+        return r ? r : fn(context, &visit);
+}
+
+objd_status dict_get_state(struct lane *lane, struct objd_object *dict, struct object_state *ret_state)
+{
+        *ret_state = (struct object_state){ .len = count_frozen(lane, dict->shm) };
+        return OBJD_OK;
+}
+
+/* In the order in which the keys were first set, without holding more than the order itself. */
+objd_status dict_visit(struct lane *lane, struct objd_object *dict, visit_fn fn, void *context)
+{
+        struct ranking ranking;
+        struct offers offers = { .ranking = &ranking };
+        objd_status r = ranking_init(&ranking, count_frozen(lane, dict->shm), RANKING_ROOM);
+
+        if (r)
+                return r;
+        do {
+                ranking_begin_turn(&ranking);
+                offers.left = arena_limit(lane->arena) / 8;
+                r = each_segment_of(lane, dict->shm, offer_segment, &offers);
+                ranking_end_turn(&ranking);
+                for (size_t i = 0; i < ranking.len && r == OBJD_OK; i++)
+                        r = visit_entry(lane, ranking.ranks[i].place, fn, context);
+        } while (r == OBJD_OK && ranking.more);
+        ranking_deinit(&ranking);
         return r;
 }

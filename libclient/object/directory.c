@@ -507,6 +507,113 @@ objd_status directory_rename(struct objd_object *object, const char *name)
         return r ? r : target_run(&target, name);
 }
 
+/* ---- For what is loaded -------------------------------------------------------------------------------- */
+
+/* The victim is deleted, and its name is the new object's, at once. OP_PLAN_AGAIN: the name is somebody else's by now. */
+static objd_status replace_attempt(struct lane *lane, struct target *victim, struct objd_object *object,
+                                   const char *text)
+{
+        objd_ref ref = { arena_off(lane->arena, object->shm), object->serial };
+        struct plan plan = { .n = 0 };
+        objd_status r = read_name(lane, victim->object, victim->old);
+
+        if (r == OBJD_OK && strcmp(victim->old, text) != 0)
+                r = OP_PLAN_AGAIN;
+        if (r == OBJD_OK)
+                r = plan_add(&plan, &object->shm->line);
+        if (r == OBJD_OK)
+                r = target_plan(lane, victim, NULL, &plan);
+        if (r)
+                return r;
+        txn_begin(lane, OP_RENAME);
+        r = plan_lock(lane, &plan);
+        if (r == OBJD_OK)
+                r = object_verify(object);
+        if (r == OBJD_OK)
+                r = target_verify(lane, victim, NULL);
+        if (r == OBJD_OK)
+                r = apply_destroy(lane, victim);
+        if (r == OBJD_OK)
+                r = name_put(lane, &victim->old_name, ref);
+        if (r == OBJD_OK)
+                r = store_name(lane, object->shm, text);
+        if (r) {
+                txn_abort(lane);
+                return r;
+        }
+        txn_set(lane, &object->shm->owner, 0);
+        return txn_commit(lane);
+}
+
+static objd_status replace_run(struct objd_object *object, struct objd_object *victim, const char *text)
+{
+        struct target target = { .object = victim, .destroy = true };
+        struct objd_conn *conn = object->conn;
+        struct lane *lane;
+        objd_status r = name_begin(conn, text, &target.old_name);
+
+        if (r == OBJD_OK)
+                r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        if (r)
+                return r;
+        r = object_touch(object);
+        if (r == OBJD_OK)
+                r = object_touch(victim);
+        if (r == OBJD_OK)
+                r = replace_attempt(lane, &target, object, text);
+        lane_leave(lane);
+        return r;
+}
+
+objd_status directory_replace(struct objd_object *object, const char *name)
+{
+        for (;;) {
+                struct objd_object victim;
+                objd_ref ref;
+                objd_status r = directory_lookup(object->conn, name, &ref);
+
+                if (r == OBJD_E_NOTFOUND) {
+                        r = directory_rename(object, name);
+                        if (r == OBJD_E_EXISTS)
+                                continue;
+                        return r;
+                }
+                if (r == OBJD_OK)
+                        r = directory_handle(object->conn, ref, &victim);
+                if (r == OBJD_OK)
+                        r = replace_run(object, &victim, name);
+                /* Gone may be either of the two; if it is ours, the next turn says so as well. */
+                if (r == OBJD_E_GONE && word_get(&object->shm->line.serial) == object->serial)
+                        continue;
+                if (r != OP_PLAN_AGAIN)
+                        return r;
+        }
+}
+
+objd_status directory_disown(struct objd_object *object)
+{
+        struct lane *lane;
+        objd_status r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
+
+        if (r)
+                return r;
+        r = object_touch(object);
+        if (r == OBJD_OK) {
+                txn_begin(lane, OP_RENAME);
+                r = lock_take(lane, &object->shm->line);
+                if (r == OBJD_OK)
+                        r = object_verify(object);
+                if (r == OBJD_OK)
+                        txn_set(lane, &object->shm->owner, 0);
+                if (r == OBJD_OK)
+                        r = txn_commit(lane);
+                else
+                        txn_abort(lane);
+        }
+        lane_leave(lane);
+        return r;
+}
+
 /* ---- All objects -------------------------------------------------------------------------------------- */
 
 /* The refs in one block of slots, as they are at this moment. */

@@ -31,6 +31,15 @@ objd_status directory_lookup(struct objd_conn *conn, const char *name, objd_ref 
 objd_status directory_destroy(struct objd_object *object);
 objd_status directory_rename(struct objd_object *object, const char *name);
 
+/*
+ * Gives an anonymous object a name; an object that has it is deleted by the same operation.
+ * @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_NOMEM
+ */
+objd_status directory_replace(struct objd_object *object, const char *name);
+
+/* An anonymous object belongs to nobody from now on, and stays. For what is referred to by objects that stay. */
+objd_status directory_disown(struct objd_object *object);
+
 /* A handle without a connection's count, on the stack. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT */
 objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle);
 

@@ -17,6 +17,34 @@ struct check;
 /* Gets each entry or item of a walk; key is NULL where there is none. A status other than OBJD_OK ends the walk. */
 typedef objd_status (*walk_fn)(void *context, const objd_value *key, const objd_value *value);
 
+/*
+ * What a visit sees: one entry or item. The bytes lie in the arena and stand still while the object is frozen, but whoever
+ * scribbles may change them all the same: what is read of them twice may differ.
+ */
+struct visit {
+        objd_type key_type; /* OBJD_ANY: there is no key */
+        const void *key;    /* encoded */
+        uint64_t key_size;
+        bool has_priority;
+        int64_t priority;
+        bool leased; /* a queue's item that is under a lease */
+        objd_type type;
+        const void *bytes; /* encoded, size bytes */
+        uint64_t size;
+};
+
+typedef objd_status (*visit_fn)(void *context, const struct visit *visit);
+
+/* What an object is beyond its configuration and its entries. What a kind does not have is 0. */
+struct object_state {
+        uint64_t len;        /* entries or items, those under a lease too */
+        uint64_t unfinished; /* queue: tasks */
+        bool closed;         /* queue */
+        bool poisoned;       /* queue */
+        bool taken;          /* lock */
+        uint64_t token;      /* lock */
+};
+
 struct kind {
         objd_kind kind;
         const char *name;
@@ -47,6 +75,23 @@ struct kind {
 
         /* Every entry as of one moment each, in the kind's natural order, at most `limit`; dump and copies use it. */
         objd_status (*walk)(struct objd_object *object, uint64_t limit, walk_fn fn, void *context);
+
+        /* With the object frozen by this lane (freeze.h). @return OBJD_OK, OBJD_E_CORRUPT */
+        objd_status (*get_state)(struct lane *lane, struct objd_object *object,
+                                 struct object_state *ret_state);
+
+        /*
+         * The other way round, for an object that is new and empty and that nobody else knows; a queue's len is how many items
+         * will be put into it. It is closed and poisoned later, since nothing can be put into it then.
+         */
+        objd_status (*set_state)(struct lane *lane, struct objd_object *object,
+                                 const struct object_state *state);
+
+        /*
+         * Every entry, in the order in which putting them into an empty object gives the same object: with the object frozen, so
+         * all of one moment, and without a copy. @return OBJD_OK, OBJD_E_CORRUPT, OBJD_E_NOMEM, what fn says
+         */
+        objd_status (*visit)(struct lane *lane, struct objd_object *object, visit_fn fn, void *context);
 
         /* Walks the whole structure with its lines locked, trusting nothing; reports through check_fail(). */
         void (*check)(struct check *check, struct object_shm *object);

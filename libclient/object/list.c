@@ -180,6 +180,13 @@ static objd_status apply(struct lane *lane, struct op *op)
         }
 }
 
+static objd_status get_state(struct lane *lane, struct objd_object *object, struct object_state *ret_state)
+{
+        (void)lane;
+        *ret_state = (struct object_state){ .len = word_get(&object->shm->line.root[LIST_LEN]) };
+        return OBJD_OK;
+}
+
 const struct kind list_kind = {
         .kind = OBJD_LIST,
         .name = "list",
@@ -192,5 +199,7 @@ const struct kind list_kind = {
         .len = list_len,
         .get_config = get_config,
         .walk = list_walk,
+        .get_state = get_state,
+        .visit = list_visit,
         .check = list_check,
 };

@@ -331,6 +331,9 @@ objd_status list_len(struct objd_object *object, uint64_t *ret_len);
 objd_status list_index(struct objd_object *object, const objd_value *value, int64_t start, int64_t stop,
                        uint64_t *ret_index);
 objd_status list_count(struct objd_object *object, const objd_value *value, uint64_t *ret_count);
+/* As kind.h has them: with the list frozen by the lane. */
+objd_status list_visit(struct lane *lane, struct objd_object *object, visit_fn fn, void *context);
+
 objd_status list_walk(struct objd_object *object, uint64_t limit, walk_fn fn, void *context);
 
 /* For a pin: a big value's chunk gets into the lane's place, a small value is copied to buf and the place stays 0. */

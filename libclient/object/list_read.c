@@ -394,6 +394,48 @@ objd_status list_walk(struct objd_object *object, uint64_t limit, walk_fn fn, vo
         return r;
 }
 
+/* ---- Frozen ------------------------------------------------------------------------------------------- */
+
+static objd_status visit_leaf(const struct read *read, const struct spot *spot, visit_fn fn, void *context)
+{
+        objd_status r = OBJD_OK;
+
+        for (uint32_t k = 0; k < spot->shape.n && r == OBJD_OK; k++) {
+                struct list_place place;
+
+                if (find_item(read, spot, k, &place))
+                        return damaged(read->object);
+                r = fn(context,
+                       &(struct visit){ .type = place.type, .bytes = place.bytes, .size = place.size });
+        }
+        return r;
+}
+
+objd_status list_visit(struct lane *lane, struct objd_object *object, visit_fn fn, void *context)
+{
+        struct line_shm *line = &object->shm->line;
+        struct read read = { .lane = lane,
+                             .arena = lane->arena,
+                             .object = object,
+                             .line = line,
+                             .version = lock_read_begin(line) };
+        uint64_t len = load_len(&read);
+        objd_status r = OBJD_OK;
+
+        /* A damaged tree may lead in circles; there are never more items than words. */
+        if (len > arena_limit(lane->arena) / 8)
+                return damaged(object);
+        for (uint64_t index = 0; index < len && r == OBJD_OK;) {
+                struct spot spot;
+
+                if (find_leaf(&read, len, index, &spot) || spot.start != index)
+                        return damaged(object);
+                index += spot.shape.n;
+                r = visit_leaf(&read, &spot, fn, context);
+        }
+        return r;
+}
+
 /* ---- Looking for a value ----------------------------------------------------------------------------- */
 
 /* Equal values have equal types and bytes, so the value is encoded once and compared as words. */

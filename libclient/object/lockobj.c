@@ -371,6 +371,58 @@ static objd_status walk(struct objd_object *object, uint64_t limit, walk_fn fn, 
         return OBJD_OK;
 }
 
+/* A lock's state changes without its line's lock, so this is a moment of its own. */
+static objd_status get_state(struct lane *lane, struct objd_object *object, struct object_state *ret_state)
+{
+        const struct lock_shm *lock = lock_of(object);
+        uint64_t state, again = word_get_acquire(&lock->state), token;
+
+        (void)lane;
+        do {
+                state = again;
+                token = word_get(&lock->token);
+                fence_acquire();
+                again = word_get(&lock->state);
+        } while (state != again);
+        *ret_state = (struct object_state){ .taken = state & LOCK_STATE_TAKEN,
+                                            .token = lock_whole_token(state, token) };
+        ret_state->len = ret_state->taken;
+        return OBJD_OK;
+}
+
+/*
+ * A taken lock belongs to nobody here, but to somebody who may have left what it protects half done: to a claim of this
+ * lane's from before, which is dead for sure, so that the next taker is told so.
+ */
+static objd_status set_state(struct lane *lane, struct objd_object *object, const struct object_state *state)
+{
+        struct lock_shm *lock = lock_of(object);
+        uint64_t word = lock_tag(object->serial) << LOCK_TAG_SHIFT | (state->token & LOCK_TOKEN_MASK)
+                                                                             << LOCK_TOKEN_SHIFT;
+        uint64_t owner = id_make(lane->number, lane->shm->generation - 1);
+
+        if (state->taken && !lock_has_no_owner(object)) {
+                word |= lock_owner_of(owner);
+                word_set(&lock->owner, owner);
+        }
+        if (state->taken) {
+                word |= LOCK_STATE_TAKEN;
+                word_set(&lock->n_takes, 1);
+        }
+        word_set(&lock->token, state->token);
+        word_set_release(&lock->state, word);
+        return OBJD_OK;
+}
+
+static objd_status visit(struct lane *lane, struct objd_object *object, visit_fn fn, void *context)
+{
+        (void)lane;
+        (void)object;
+        (void)fn;
+        (void)context;
+        return OBJD_OK;
+}
+
 static void check(struct check *check, struct object_shm *object)
 {
         const struct lock_shm *lock = (const struct lock_shm *)(const void *)object;
@@ -399,5 +451,8 @@ const struct kind lock_kind = {
         .len = len,
         .get_config = get_config,
         .walk = walk,
+        .get_state = get_state,
+        .set_state = set_state,
+        .visit = visit,
         .check = check,
 };

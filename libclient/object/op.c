@@ -16,6 +16,7 @@ const char *const op_name[N_OPS] = {
         [OP_CREATE] = "create",
         [OP_DESTROY] = "delete",
         [OP_RENAME] = "rename",
+        [OP_DUMP] = "dump",
         [OP_DICT_SET] = "dict set",
         [OP_DICT_SET_NEW] = "dict set-new",
         [OP_DICT_CAS] = "dict compare-and-set",

@@ -21,6 +21,7 @@ enum op_code {
         OP_CREATE,
         OP_DESTROY,
         OP_RENAME,
+        OP_DUMP,
         OP_DICT_SET,
         OP_DICT_SET_NEW,
         OP_DICT_CAS,

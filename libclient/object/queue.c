@@ -433,5 +433,8 @@ const struct kind queue_kind = {
         .len = queue_len,
         .get_config = get_config,
         .walk = queue_walk,
+        .get_state = queue_get_state,
+        .set_state = queue_set_state,
+        .visit = queue_visit,
         .check = queue_check,
 };

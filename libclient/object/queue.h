@@ -273,6 +273,11 @@ objd_status queue_walk(struct objd_object *object, uint64_t limit, walk_fn fn, v
 /* Whether no task is unfinished, as of one moment. @return OBJD_OK, OBJD_E_POISONED, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_CORRUPT */
 objd_status queue_is_done(struct lane *lane, struct objd_object *object, bool *ret_done);
 
+/* As kind.h has them (queue_dump.c). */
+objd_status queue_get_state(struct lane *lane, struct objd_object *object, struct object_state *ret_state);
+objd_status queue_set_state(struct lane *lane, struct objd_object *object, const struct object_state *state);
+objd_status queue_visit(struct lane *lane, struct objd_object *object, visit_fn fn, void *context);
+
 /* queue_check.c */
 void queue_check(struct check *check, struct object_shm *object);
 

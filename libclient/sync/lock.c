@@ -189,6 +189,17 @@ objd_status lock_freeze(struct lane *lane, struct line_shm *line)
         return take(lane, line, lock_owner_bits(lane, 0));
 }
 
+bool lock_try_freeze_unlisted(struct lane *lane, struct line_shm *line)
+{
+        return try_take(line, word_get(&line->word) & LOCK_VERSION_MASK, lock_owner_bits(lane, 0));
+}
+
+objd_status lock_freeze_unlisted(struct lane *lane, struct line_shm *line)
+{
+        return lock_try_freeze_unlisted(lane, line) ? OBJD_OK
+                                                    : take_slowly(lane, line, lock_owner_bits(lane, 0));
+}
+
 bool lock_is_held(const struct lane *lane, const struct line_shm *line)
 {
         return lock_lane(word_get(&line->word)) == lane->number;

@@ -76,6 +76,13 @@ objd_status lock_freeze(struct lane *lane, struct line_shm *line);
  */
 objd_status lock_freeze_for_reader(struct lane *lane, struct line_shm *const *lines, size_t n);
 
+/*
+ * The same without an intent, for a lane that has said that it may hold lines anywhere (txn_hold_anything()). Only to
+ * freeze: nothing that is undone may hang on it. try: false if somebody holds it.
+ */
+objd_status lock_freeze_unlisted(struct lane *lane, struct line_shm *line);
+bool lock_try_freeze_unlisted(struct lane *lane, struct line_shm *line);
+
 /* Whether the lane's operation holds this line already. */
 bool lock_is_held(const struct lane *lane, const struct line_shm *line);
 

@@ -183,6 +183,32 @@ static objd_status damaged(const struct lane *lane, const char *what)
         return fail(OBJD_E_CORRUPT, "lane %u is damaged: %s", lane->number, what);
 }
 
+/* Gives back what the lane has frozen in a block of lines, if it is one. */
+static void thaw_block(const struct lane *lane, uint64_t number)
+{
+        struct arena *arena = lane->arena;
+        uint8_t state = __atomic_load_n(&arena->blocks[number].state, __ATOMIC_ACQUIRE);
+        struct line_shm *lines =
+                (struct line_shm *)(arena->base + arena->data_off + (number << BLOCK_SHIFT));
+        uint32_t step = state == BLOCK_SLOTS ? SLOT_SIZE / LINE_SIZE : 1;
+
+        if (state != BLOCK_SLOTS && state != BLOCK_GROUPS)
+                return;
+        for (uint32_t i = SLOT_SIZE / LINE_SIZE; i < BLOCK_SIZE / LINE_SIZE; i += step)
+                if (lock_lane(word_get(&lines[i].word)) == lane->number)
+                        lock_release(arena, &lines[i], lane->number);
+}
+
+/* A block with a frozen line has a slot in use, so it has not been retired. Repeatable, as all of this. */
+static void thaw_anything(struct lane *lane)
+{
+        for (uint64_t number = 0; number < arena_limit(lane->arena) >> BLOCK_SHIFT; number++)
+                thaw_block(lane, number);
+        CRASH_POINT("txn.thawed"); /* all is given back, though the lane still says that it may hold anything */
+        order_for_death();
+        half_set(&lane->shm->anywhere, 0);
+}
+
 /* Gives every lock back, last taken first. Repeatable: a word that no longer names the lane is left alone. */
 void txn_unlock(struct lane *lane)
 {
@@ -199,6 +225,8 @@ void txn_unlock(struct lane *lane)
                 order_for_death();
                 half_set(&shm->n_locks, n);
         }
+        if (__builtin_expect(half_get(&shm->anywhere), 0))
+                thaw_anything(lane);
 }
 
 /* Empties a list of chunks, each of which leaves it in a pool transaction of its own. */

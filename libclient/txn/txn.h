@@ -100,6 +100,16 @@ objd_status txn_undo(struct lane *lane);
 objd_status txn_complete(struct lane *lane);
 void txn_unlock(struct lane *lane);
 
+/*
+ * From here to the end of the operation the lane may freeze lines without intents (lock_freeze_unlisted()): whoever gives its
+ * locks back looks at all lines that there are.
+ */
+static inline void txn_hold_anything(struct lane *lane)
+{
+        half_set(&lane->shm->anywhere, 1);
+        order_for_death();
+}
+
 /* ---- The shortest way through --------------------------------------------------------------------------- */
 
 /*
