@@ -7,7 +7,7 @@
  * base64, in pieces, so that a value of a gigabyte needs no second and third gigabyte here.
  */
 
-#include "json.h"
+#include "dumpload/json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "names.h"
+#include "dumpload/names.h"
 
 #define FLOAT_NAN_BITS 0x7ff8000000000000ULL
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
@@ -51,13 +51,13 @@ static void write_escaped(FILE *f, const char *text, size_t size)
 }
 
 /* text is UTF-8; a piece must not end within a character. */
-static void write_str(FILE *f, const char *text, size_t size)
+void json_write_str(FILE *f, const char *text, size_t size)
 {
         fputc('"', f);
         while (size) {
                 size_t n = size < PIECE ? size : PIECE;
 
-                while (n < size && ((uint8_t)text[n] & 0xc0) == 0x80)
+                while (n > 1 && n < size && ((uint8_t)text[n] & 0xc0) == 0x80)
                         n--;
                 write_escaped(f, text, n);
                 text += n;
@@ -66,7 +66,7 @@ static void write_str(FILE *f, const char *text, size_t size)
         fputc('"', f);
 }
 
-static void write_base64(FILE *f, const void *data, size_t size)
+void json_write_base64(FILE *f, const void *data, size_t size)
 {
         const uint8_t *p = data;
         char text[PIECE / 3 * 4 + 1];
@@ -86,7 +86,7 @@ static void write_base64(FILE *f, const void *data, size_t size)
 static void write_tagged(FILE *f, const char *tag, const void *data, size_t size)
 {
         fprintf(f, "{\"%s\":", tag);
-        write_base64(f, data, size);
+        json_write_base64(f, data, size);
         fputc('}', f);
 }
 
@@ -114,7 +114,7 @@ static void write_array(FILE *f, const objd_value *value)
         for (uint32_t i = 0; i < ndim; i++)
                 fprintf(f, "%s%" PRIu64, i ? "," : "", value->shape[i]);
         fputs("],\"data\":", f);
-        write_base64(f, value->data, value->size);
+        json_write_base64(f, value->data, value->size);
         fputs("}}", f);
 }
 
@@ -122,11 +122,11 @@ static void write_message(FILE *f, const objd_value *value)
 {
         fputs("{\"message\":{\"name\":", f);
         if (utf8_is_valid(value->name, value->name_size))
-                write_str(f, value->name, value->name_size);
+                json_write_str(f, value->name, value->name_size);
         else
                 fputs("null", f);
         fputs(",\"data\":", f);
-        write_base64(f, value->data, value->size);
+        json_write_base64(f, value->data, value->size);
         fputs("}}", f);
 }
 
@@ -148,7 +148,7 @@ void json_write_value(FILE *f, const objd_value *value)
                 return;
         case OBJD_STR:
                 if (utf8_is_valid(value->data, value->size))
-                        write_str(f, value->data, value->size);
+                        json_write_str(f, value->data, value->size);
                 else
                         write_tagged(f, "str", value->data, value->size);
                 return;
@@ -174,7 +174,7 @@ void json_write_text(FILE *f, const char *text)
         size_t size = strlen(text);
 
         if (utf8_is_valid(text, size)) {
-                write_str(f, text, size);
+                json_write_str(f, text, size);
                 return;
         }
         fputc('"', f);
@@ -316,7 +316,9 @@ static bool read_message(struct json_object *object, struct given *given, const 
                 return false;
         if (!read_base64(data, given, ret_why))
                 return false;
-        given->value = objd_message(json_object_get_string(name), given->memory, given->value.size);
+        given->value = objd_message("", given->memory, given->value.size);
+        given->value.name = json_object_get_string(name);
+        given->value.name_size = (uint32_t)json_object_get_string_len(name);
         return true;
 }
 
@@ -386,21 +388,61 @@ static bool read_tagged(struct json_object *object, struct given *given, const c
         return false;
 }
 
-/* json-c reads integers beyond 64 bits as the nearest one; the text knows better. */
-static bool read_int(const char *text, struct given *given, const char **ret_why)
+/* Behind a string that begins at `at`; size if it does not end. */
+static size_t skip_string(const char *text, size_t size, size_t at)
 {
-        int64_t integer;
+        for (at++; at < size && text[at] != '"'; at++)
+                if (text[at] == '\\')
+                        at++;
+        return at + 1;
+}
 
-        errno = 0;
-        integer = strtoll(text, NULL, 10);
-        *ret_why = "it is an integer of more than 64 bits";
-        if (errno)
+static bool fits(const char *text, size_t n)
+{
+        char digits[24];
+
+        /* No integer of 64 bits has more characters, and JSON knows no leading zeros. */
+        if (n >= sizeof(digits))
                 return false;
-        given->value = objd_int(integer);
+        memcpy(digits, text, n);
+        digits[n] = '\0';
+        errno = 0;
+        if (*digits == '-')
+                (void)strtoll(digits, NULL, 10);
+        else
+                (void)strtoull(digits, NULL, 10);
+        return !errno;
+}
+
+bool json_check_numbers(const char *text, size_t size)
+{
+        for (size_t at = 0; at < size;) {
+                size_t n = 0;
+
+                if (text[at] == '"') {
+                        at = skip_string(text, size, at);
+                        continue;
+                }
+                while (at + n < size && text[at + n] && strchr("+-.0123456789eE", text[at + n]))
+                        n++;
+                if (n && !memchr(text + at, '.', n) && !memchr(text + at, 'e', n) &&
+                    !memchr(text + at, 'E', n) && !fits(text + at, n))
+                        return false;
+                at += n ? n : 1;
+        }
         return true;
 }
 
-static bool read_parsed(const char *text, struct given *given, const char **ret_why)
+static bool read_int(struct json_object *object, struct given *given, const char **ret_why)
+{
+        *ret_why = "it is an integer of more than 64 bits";
+        if (json_object_get_int64(object) == INT64_MAX && json_object_get_uint64(object) != INT64_MAX)
+                return false;
+        given->value = objd_int(json_object_get_int64(object));
+        return true;
+}
+
+static bool read_parsed(struct given *given, const char **ret_why)
 {
         struct json_object *object = given->json;
 
@@ -412,7 +454,7 @@ static bool read_parsed(const char *text, struct given *given, const char **ret_
                 given->value = objd_bool(json_object_get_boolean(object));
                 return true;
         case json_type_int:
-                return read_int(text, given, ret_why);
+                return read_int(object, given, ret_why);
         case json_type_double:
                 given->value = objd_float(json_object_get_double(object));
                 return true;
@@ -437,7 +479,24 @@ bool json_read_value(const char *text, struct given *ret_given, const char **ret
                 *ret_why = "it is no JSON";
                 return false;
         }
-        if (!read_parsed(text, &given, ret_why)) {
+        if (!json_check_numbers(text, strlen(text))) {
+                *ret_why = "it is an integer of more than 64 bits";
+                given_free(&given);
+                return false;
+        }
+        if (!read_parsed(&given, ret_why)) {
+                given_free(&given);
+                return false;
+        }
+        *ret_given = given;
+        return true;
+}
+
+bool json_value_of(struct json_object *object, struct given *ret_given, const char **ret_why)
+{
+        struct given given = { .json = json_object_get(object) };
+
+        if (!read_parsed(&given, ret_why)) {
                 given_free(&given);
                 return false;
         }

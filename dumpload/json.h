@@ -15,11 +15,12 @@
  *     a str of a damaged store that is not UTF-8      {"str":"<base64>"}
  */
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <json-c/json.h>
 
-#include "objctl.h"
+#include <objd.h>
 
 /* A value and the memory that it points into. */
 struct given {
@@ -45,6 +46,21 @@ void json_write_line(FILE *f, struct json_object *object);
  * integers beyond 64 bits are refused.
  */
 bool json_read_value(const char *text, struct given *ret_given, const char **ret_why);
+
+/*
+ * The same of JSON that has been parsed, and is kept for as long as the value. The text was looked through by
+ * json_check_numbers().
+ */
+bool json_value_of(struct json_object *object, struct given *ret_given, const char **ret_why);
+
+/* The parts of a large value: the inside of a JSON string, and base64 with its quotation marks. size is any. */
+void json_write_str(FILE *f, const char *text, size_t size);
+void json_write_base64(FILE *f, const void *data, size_t size);
+
+/*
+ * Whether every integer in a JSON text fits 64 bits, signed or not; json-c takes the nearest one for those that do not.
+ */
+bool json_check_numbers(const char *text, size_t size);
 
 /* Whether the text is JSON at all. */
 bool json_is_valid(const char *text);

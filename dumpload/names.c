@@ -4,7 +4,7 @@
  * names.c -- what the library's numbers are called
  */
 
-#include "names.h"
+#include "dumpload/names.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
+#include "dumpload/json.h"
 #include "object/check.h"
 #include "text.h"
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "arena/life.h"
-#include "json.h"
+#include "dumpload/json.h"
 #include "object/object.h"
 #include "text.h"
 

@@ -4,7 +4,7 @@
  * cmd_create.c -- objctl create: a new object
  */
 
-#include "names.h"
+#include "dumpload/names.h"
 #include "object/kind.h"
 #include "objctl.h"
 

@@ -4,7 +4,7 @@
  * cmd_del.c -- objctl del: an entry of a dict, an item of a list
  */
 
-#include "names.h"
+#include "dumpload/names.h"
 #include "objects.h"
 #include "parse.h"
 

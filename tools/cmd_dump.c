@@ -3,8 +3,9 @@
 /*
  * cmd_dump.c -- objctl dump: what is in the store
  *
- * Entries are printed as the kind's walk hands them over, so a dump holds no more of an object than one
- * entry. A dump of everything first shows the objects that have names, by name, then the others.
+ * For people, entries are printed as the kind's walk hands them over, so a dump holds no more of an object than one
+ * entry; a dump of everything first shows the objects that have names, by name, then the others. With --json it is
+ * a dump that can be loaded: see dumpload/.
  */
 
 #include <inttypes.h>
@@ -13,8 +14,7 @@
 
 #include "base/status.h"
 #include "describe.h"
-#include "json.h"
-#include "names.h"
+#include "dumpload/dump.h"
 #include "object/kind.h"
 #include "objects.h"
 #include "text.h"
@@ -23,7 +23,6 @@
 #define SHOWN_BYTES 200
 
 struct dump {
-        bool json;
         uint64_t limit;
         objd_kind kind; /* of the object under way */
         uint64_t n;     /* its entries so far */
@@ -33,23 +32,6 @@ struct dump {
 static objd_status unless_output_failed(void)
 {
         return ferror(stdout) ? fail(OBJD_E_SYS, "cannot write the answer") : OBJD_OK;
-}
-
-static objd_status print_json_entry(void *context, const objd_value *key, const objd_value *value)
-{
-        struct dump *dump = context;
-
-        if (dump->n++)
-                fputc(',', stdout);
-        if (key) {
-                fputc('[', stdout);
-                json_write_value(stdout, key);
-                fputc(',', stdout);
-        }
-        json_write_value(stdout, value);
-        if (key)
-                fputc(']', stdout);
-        return unless_output_failed();
 }
 
 static objd_status print_text_entry(void *context, const objd_value *key, const objd_value *value)
@@ -100,23 +82,7 @@ static objd_status walk(struct dump *dump, objd_object *object, const objd_info 
         dump->n = 0;
         if (!kind || !kind->walk || info->poisoned)
                 return OBJD_OK;
-        return kind->walk(object, dump->limit, dump->json ? print_json_entry : print_text_entry, dump);
-}
-
-static int dump_json(struct dump *dump, objd_object *object, const objd_info *info)
-{
-        objd_status r;
-
-        describe_json(stdout, info);
-        fputs(",\"items\":[", stdout);
-        r = walk(dump, object, info);
-        fputc(']', stdout);
-        if (r) {
-                fputs(",\"error\":", stdout);
-                json_write_text(stdout, objd_last_error());
-        }
-        fputs("}\n", stdout);
-        return r && !ferror(stdout) ? answer(r) : EXIT_OK;
+        return kind->walk(object, dump->limit, print_text_entry, dump);
 }
 
 static int dump_text(struct dump *dump, objd_object *object, const objd_info *info)
@@ -137,7 +103,7 @@ static int dump_object(struct dump *dump, objd_object *object)
 
         if (r)
                 return answer(r);
-        return dump->json ? dump_json(dump, object, &info) : dump_text(dump, object, &info);
+        return dump_text(dump, object, &info);
 }
 
 /* An object that has gone since it was listed is no reason to complain. */
@@ -197,11 +163,51 @@ static int dump_one(struct dump *dump, objd_conn *conn, const char *name)
         return r ? answer(r) : dump_object(dump, object);
 }
 
+/* What of the dump is not for its reader: on stderr. */
+static int report(const struct request *request, const struct dump_report *report)
+{
+        if (request->atomic)
+                complain("all objects stood still for %.1f ms while they were copied",
+                         (double)report->pause_ns / 1e6);
+        if (!report->n_damaged)
+                return EXIT_OK;
+        complain("%" PRIu64 " damaged objects are not in the dump; of the first: %s", report->n_damaged,
+                 report->why);
+        return EXIT_NO;
+}
+
+static int dump_json(const struct request *request, objd_conn *conn)
+{
+        struct dump_options options = { .atomic = request->atomic };
+        struct dump_report done;
+        AUTO_HANDLE *root = NULL;
+        objd_status r = OBJD_OK;
+        objd_ref ref;
+
+        if (request->limit != UINT64_MAX)
+                return bad_usage(request, "--limit is for a dump that people read");
+        if (request->n_args) {
+                r = objects_open(conn, request->args[0], OBJD_KIND_ANY, &root);
+                if (r)
+                        return answer(r);
+                ref = objd_ref_of(root);
+                options.root = &ref;
+        }
+        r = dump_write(conn, stdout, &options, &done);
+        if (r && ferror(stdout))
+                return EXIT_NO; /* objctl.c says why */
+        return r ? answer(r) : report(request, &done);
+}
+
 static int run(const struct request *request, objd_conn *conn)
 {
-        struct dump dump = { .json = request->json, .limit = request->limit };
+        struct dump dump = { .limit = request->limit };
         int code;
 
+        if (request->json)
+                return dump_json(request, conn);
+        if (request->atomic)
+                return bad_usage(request, "--atomic is for a dump in JSON");
         if (request->n_args)
                 return dump_one(&dump, conn, request->args[0]);
         code = dump_named(&dump, conn);
@@ -213,16 +219,17 @@ const struct verb verb_dump = {
         .args = "[NAME]",
         .summary = "what is in the store, or in one object",
         .help = "Prints an object, or all of them, with its entries. NAME may be #PLACE.SERIAL, as a\n"
-                "dump shows it, for an object that has no name. With --json, one object a line, with\n"
-                "all that is needed to make it again:\n"
-                "{\"name\",\"ref\",\"kind\",\"config\",\"len\",\"memory\",\"items\"}; the items of a\n"
-                "dict are [key, value] pairs, those of a priority queue [priority, value].\n",
+                "dump shows it, for an object that has no name. \n"
+                "With --json, everything that \"objctl load\" needs to make the same objects again,\n"
+                "exactly: all that have names and what they refer to, or NAME and what it refers to.\n"
+                "Each object is as of one moment; with --atomic all of them are as of the same one.\n"
+                "Writers wait meanwhile, and readers go on; how long is said on stderr.\n",
         .example = "  $ objctl dump wordcount.counts --limit 2\n"
                    "  wordcount.counts  dict  197334 entries  24.4 MiB  #4259904.3\n"
                    "    \"the\": 1304433\n"
                    "    \"license\": 20713\n"
                    "    ... and 197332 more\n",
-        .options = "l",
+        .options = "lA",
         .min_args = 0,
         .max_args = 1,
         .run = run,

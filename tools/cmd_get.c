@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "names.h"
+#include "dumpload/names.h"
 #include "objects.h"
 #include "parse.h"
 #include "show.h"

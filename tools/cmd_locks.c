@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
-#include "names.h"
+#include "dumpload/json.h"
+#include "dumpload/names.h"
 #include "object/object.h"
 #include "object/op.h"
 #include "objects.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/sys.h"
-#include "json.h"
+#include "dumpload/json.h"
 #include "object/object.h"
 #include "text.h"
 

@@ -8,8 +8,8 @@
 
 #include <inttypes.h>
 
-#include "json.h"
-#include "names.h"
+#include "dumpload/json.h"
+#include "dumpload/names.h"
 
 const char *describe_kind(const objd_info *info)
 {

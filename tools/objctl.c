@@ -17,8 +17,9 @@
 #include "reach.h"
 
 const struct verb *const verbs[] = {
-        &verb_ls,   &verb_dump,   &verb_get, &verb_set,   &verb_del,     &verb_push,  &verb_pop,   &verb_put,
-        &verb_take, &verb_create, &verb_rm,  &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
+        &verb_ls,    &verb_dump,    &verb_load,  &verb_get,   &verb_set,    &verb_del,
+        &verb_push,  &verb_pop,     &verb_put,   &verb_take,  &verb_create, &verb_rm,
+        &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
 };
 
 void complain(const char *format, ...)

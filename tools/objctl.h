@@ -43,6 +43,9 @@ struct request {
         bool raw;
         bool recursive;
         bool ownerless;
+        bool atomic;
+        bool replace;
+        bool skip_existing;
 };
 
 struct verb {
@@ -57,7 +60,7 @@ struct verb {
 };
 
 extern const struct verb verb_ls, verb_dump, verb_get, verb_set, verb_del, verb_push, verb_pop, verb_put,
-        verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check;
+        verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check, verb_load;
 
 /* All of them, in the order of the help; ends with NULL. */
 extern const struct verb *const verbs[];

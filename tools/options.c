@@ -44,6 +44,9 @@ static const struct option_help option_table[] = {
         { OPT_RAW, "raw", NULL, "the value's bytes and nothing else" },
         { OPT_RECURSIVE, "recursive", NULL, "a lock that its owner may take again" },
         { OPT_OWNERLESS, "ownerless", NULL, "a lock that anybody may give" },
+        { OPT_ATOMIC, "atomic", NULL, "all objects as of one moment" },
+        { OPT_REPLACE, "replace", NULL, "delete what has the name of an object of the dump" },
+        { OPT_SKIP_EXISTING, "skip-existing", NULL, "keep what has the name of an object of the dump" },
 };
 
 #define N_OPTIONS (sizeof(option_table) / sizeof(option_table[0]))
@@ -188,6 +191,12 @@ static bool take_option(enum option_letter letter, const char *text, struct requ
                 return request->recursive = true;
         case OPT_OWNERLESS:
                 return request->ownerless = true;
+        case OPT_ATOMIC:
+                return request->atomic = true;
+        case OPT_REPLACE:
+                return request->replace = true;
+        case OPT_SKIP_EXISTING:
+                return request->skip_existing = true;
         case OPT_HELP:
         case OPT_VERSION:
                 return true;

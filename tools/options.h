@@ -27,6 +27,9 @@ enum option_letter {
         OPT_RAW = 'r',
         OPT_RECURSIVE = 'R',
         OPT_OWNERLESS = 'O',
+        OPT_ATOMIC = 'A',
+        OPT_REPLACE = 'X',
+        OPT_SKIP_EXISTING = 'S',
 };
 
 /*

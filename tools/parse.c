@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
+#include "dumpload/names.h"
 
 static int no_value(const char *text, const char *why)
 {

@@ -5,7 +5,8 @@
  * parse.h -- keys, values and indices from the command line
  */
 
-#include "json.h"
+#include "dumpload/json.h"
+#include "objctl.h"
 
 /*
  * Makes a value of a word. type is the --type that was given, or NULL; then `declared`, the container's

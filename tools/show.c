@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "json.h"
+#include "dumpload/json.h"
 #include "text.h"
 
 static bool has_bytes(const objd_value *value)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
-#include "names.h"
+#include "dumpload/names.h"
 
 /* ---- Text --------------------------------------------------------------------------------------------- */
 

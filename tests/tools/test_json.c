@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "dumpload/json.h"
 #include "support/test.h"
 
 /* The value's JSON, in memory that the caller frees. */

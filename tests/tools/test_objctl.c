@@ -274,7 +274,8 @@ static void dump_shows_objects_without_names(void **state)
         snprintf(expect, sizeof(expect), "  \"inner\": -> #%" PRIu64 ".%" PRIu64 "\n(no name)  dict  1 entry",
                  ref.u.ref.place, ref.u.ref.serial);
         expect_now(f, "dump", 0, expect);
-        expect_now(f, "dump --json", 0, "{\"name\":null,");
+        expect_now(f, "dump --json", 0,
+                   "{\"declare\":2,\"kind\":\"dict\"}\n[\"inner\",{\"ref\":2}]\n{\"end\":1}\n{\"object\":2,");
         snprintf(args, sizeof(args), "get '#%" PRIu64 ".%" PRIu64 "' inner", ref.u.ref.place,
                  ref.u.ref.serial);
         expect_now(f, args, 0, "inner\n");

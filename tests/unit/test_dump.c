@@ -1,0 +1,975 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_dump.c -- a store as lines of JSON, and back: nothing is lost
+ *
+ * The dump of what was loaded from a dump must be that dump, byte for byte; and what was loaded must be what was dumped,
+ * seen through the calls that everybody uses, so that nothing is missing from both dumps.
+ */
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dumpload/dump.h"
+#include "dumpload/load.h"
+#include "object/object.h"
+#include "support/inside.h"
+#include "support/random.h"
+#include "support/test.h"
+
+/* ---- Dumps in memory ---------------------------------------------------------------------------------- */
+
+struct text {
+        char *bytes;
+        size_t size;
+};
+
+static struct text dump(objd_conn *conn, bool atomic)
+{
+        struct dump_options options = { .atomic = atomic };
+        struct dump_report report;
+        struct text text = { 0 };
+        FILE *f = tmpfile();
+
+        assert_non_null(f);
+        assert_ok(dump_write(conn, f, &options, &report));
+        assert_int_equal(report.n_damaged, 0);
+        assert_int_equal(fflush(f), 0);
+        text.size = (size_t)ftello(f);
+        text.bytes = malloc(text.size + 1);
+        assert_non_null(text.bytes);
+        rewind(f);
+        assert_int_equal(fread(text.bytes, 1, text.size, f), text.size);
+        text.bytes[text.size] = '\0';
+        (void)fclose(f);
+        return text;
+}
+
+static objd_status load_as(objd_conn *conn, const char *bytes, size_t size, enum load_existing existing,
+                           struct load_report *report)
+{
+        FILE *f = fmemopen((void *)(uintptr_t)bytes, size ? size : 1, "r");
+        objd_status r;
+
+        assert_non_null(f);
+        if (!size)
+                (void)getc(f);
+        r = load_read(conn, f, "it", existing, report);
+        (void)fclose(f);
+        return r;
+}
+
+static objd_status load(objd_conn *conn, const char *bytes, size_t size)
+{
+        struct load_report report;
+
+        return load_as(conn, bytes, size, LOAD_REFUSE, &report);
+}
+
+static objd_conn *other_store(void)
+{
+        objd_conn *conn;
+
+        assert_ok(objd_connect("embedded:256M", &conn));
+        return conn;
+}
+
+static void end_store(objd_conn *conn)
+{
+        inside_check(conn);
+        objd_close(conn);
+}
+
+/* Loads the dump of one store into a new one, and compares the dumps. */
+static objd_conn *loaded_copy(objd_conn *conn)
+{
+        struct text first = dump(conn, false), again;
+        objd_conn *copy = other_store();
+
+        assert_ok(load(copy, first.bytes, first.size));
+        again = dump(copy, true);
+        if (again.size != first.size || memcmp(again.bytes, first.bytes, first.size) != 0)
+                fail_msg("the dump of the copy differs:\n%.3000s\n---- and was:\n%.3000s", again.bytes,
+                         first.bytes);
+        free(first.bytes);
+        free(again.bytes);
+        return copy;
+}
+
+/* ---- Comparing stores --------------------------------------------------------------------------------- */
+
+#define DEPTH_MAX 1
+
+static void compare_objects(objd_conn *a, objd_conn *b, objd_ref x, objd_ref y, int depth);
+
+static void compare_values(objd_conn *a, objd_conn *b, const objd_value *x, const objd_value *y, int depth)
+{
+        if (x->type == OBJD_REF && y->type == OBJD_REF)
+                compare_objects(a, b, x->u.ref, y->u.ref, depth + 1);
+        else
+                assert_true(objd_value_equal(x, y));
+}
+
+static void compare_items(objd_conn *a, objd_conn *b, objd_items *x, objd_items *y, bool keys, int depth)
+{
+        assert_int_equal(x->len, y->len);
+        for (size_t i = 0; i < x->len; i++) {
+                if (keys)
+                        assert_true(objd_value_equal(&x->item[i].key, &y->item[i].key));
+                compare_values(a, b, &x->item[i].value, &y->item[i].value, depth);
+        }
+        objd_items_free(x);
+        objd_items_free(y);
+}
+
+/* Takes the items out of both, in the order in which they come. Those under a lease in the original come back with NULL. */
+static void compare_queues(objd_conn *a, objd_conn *b, objd_object *x, objd_object *y, int depth)
+{
+        objd_buf xbuf = OBJD_BUF_INIT, ybuf = OBJD_BUF_INIT;
+        objd_value xv, yv;
+        objd_status r;
+
+        do {
+                r = objd_queue_get(x, &xv, &xbuf, OBJD_NOWAIT);
+                assert_status(objd_queue_get(y, &yv, &ybuf, OBJD_NOWAIT), r);
+                if (r == OBJD_OK)
+                        compare_values(a, b, &xv, &yv, depth);
+        } while (r == OBJD_OK);
+        assert_true(r == OBJD_E_EMPTY || r == OBJD_E_CLOSED || r == OBJD_E_POISONED);
+        do {
+                r = objd_queue_task_done(x);
+                assert_status(objd_queue_task_done(y), r);
+        } while (r == OBJD_OK);
+        objd_buf_free(&xbuf);
+        objd_buf_free(&ybuf);
+}
+
+static void compare_locks(objd_object *x, objd_object *y)
+{
+        uint64_t xt, yt;
+        bool taken;
+
+        assert_ok(objd_lock_owner(x, &taken, NULL, &xt));
+        assert_ok(objd_lock_owner(y, &taken, NULL, &yt));
+        assert_int_equal(xt, yt);
+}
+
+static void compare_objects(objd_conn *a, objd_conn *b, objd_ref xref, objd_ref yref, int depth)
+{
+        objd_items *xi, *yi;
+        objd_object *x, *y;
+        objd_info xinfo, yinfo;
+        objd_status r = objd_open_ref(a, xref, OBJD_KIND_ANY, &x);
+
+        assert_status(objd_open_ref(b, yref, OBJD_KIND_ANY, &y), r);
+        if (r)
+                return;
+        assert_ok(objd_info_get(x, &xinfo));
+        assert_ok(objd_info_get(y, &yinfo));
+        assert_string_equal(xinfo.name, yinfo.name);
+        assert_int_equal(xinfo.kind, yinfo.kind);
+        assert_memory_equal(&xinfo.config, &yinfo.config, sizeof(xinfo.config));
+        if (depth <= DEPTH_MAX) {
+                if (xinfo.kind == OBJD_DICT) {
+                        assert_ok(objd_dict_copy(x, &xi));
+                        assert_ok(objd_dict_copy(y, &yi));
+                        compare_items(a, b, xi, yi, true, depth);
+                } else if (xinfo.kind == OBJD_LIST) {
+                        assert_ok(objd_list_slice(x, 0, OBJD_LIST_END, &xi));
+                        assert_ok(objd_list_slice(y, 0, OBJD_LIST_END, &yi));
+                        compare_items(a, b, xi, yi, false, depth);
+                } else if (xinfo.kind == OBJD_QUEUE && !depth) {
+                        compare_queues(a, b, x, y, depth);
+                } else if (xinfo.kind == OBJD_LOCK) {
+                        compare_locks(x, y);
+                }
+        }
+        objd_release(x);
+        objd_release(y);
+}
+
+/* Empties the queues of both. */
+static void compare_stores(objd_conn *a, objd_conn *b)
+{
+        objd_info *x, *y;
+        size_t nx, ny;
+
+        assert_ok(objd_list(a, NULL, &x, &nx));
+        assert_ok(objd_list(b, NULL, &y, &ny));
+        assert_int_equal(nx, ny);
+        for (size_t i = 0; i < nx; i++)
+                compare_objects(a, b, x[i].ref, y[i].ref, 0);
+        objd_infos_free(x);
+        objd_infos_free(y);
+}
+
+/* ---- Making things ------------------------------------------------------------------------------------ */
+
+static objd_object *make(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config)
+{
+        objd_object *object;
+
+        assert_ok(objd_create(conn, name, kind, config, &object));
+        return object;
+}
+
+static double bits(uint64_t word)
+{
+        double real;
+
+        memcpy(&real, &word, sizeof(real));
+        return real;
+}
+
+static void append(objd_object *list, objd_value value)
+{
+        assert_ok(objd_list_append(list, &value));
+}
+
+static void set(objd_object *dict, objd_value key, objd_value value)
+{
+        assert_ok(objd_dict_set(dict, &key, &value));
+}
+
+static void put(objd_object *queue, int64_t value)
+{
+        objd_value v = objd_int(value);
+
+        assert_ok(objd_queue_put(queue, &v, OBJD_NOWAIT));
+}
+
+static char *random_text(struct random *random, size_t n)
+{
+        static const char *const characters[] = { "a",    "\"",       "\\",           "\n",
+                                                  "\x7f", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+                                                  "/",    "\x01",     "\xe2\x80\xa8" };
+        char *text = malloc(n + 5);
+        size_t size = 0;
+
+        assert_non_null(text);
+        while (size < n) {
+                const char *c = characters[random_below(random, sizeof(characters) / sizeof(*characters))];
+
+                memcpy(text + size, c, strlen(c) + 1);
+                size += strlen(c);
+        }
+        text[size] = '\0';
+        return text;
+}
+
+/* ---- Values ------------------------------------------------------------------------------------------- */
+
+static void every_value_comes_back(void **state)
+{
+        static const uint64_t floats[] = {
+                0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0x3fb999999999999a,
+                0x0000000000000001, 0x800fffffffffffff, 0x7fefffffffffffff, 0x7ff0000000000000,
+                0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000000000, 0x7ff0000000000001,
+                0x7fffffffffffffff, 0x4340000000000001, 0xc3e0000000000000,
+        };
+        static const uint8_t bytes[] = { 0, 1, 2, 255, 254, '\n', '"', 0 };
+        const uint64_t shape[3] = { 2, 1, 4 }, none[2] = { 0, 7 };
+        objd_conn *conn = *state, *copy;
+        objd_object *list = make(conn, "values", OBJD_LIST, NULL);
+
+        append(list, objd_nil());
+        append(list, objd_bool(true));
+        append(list, objd_bool(false));
+        append(list, objd_int(0));
+        append(list, objd_int(INT64_MAX));
+        append(list, objd_int(INT64_MIN));
+        append(list, objd_int(INT64_MIN + 1));
+        for (size_t i = 0; i < sizeof(floats) / sizeof(floats[0]); i++)
+                append(list, objd_float(bits(floats[i])));
+        append(list, objd_cstr(""));
+        append(list, objd_str("a\0b", 3));
+        append(list, objd_cstr("\"\\/\b\f\n\r\t\x01\x7f \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+        append(list, objd_bytes("", 0));
+        for (size_t i = 1; i <= sizeof(bytes); i++)
+                append(list, objd_bytes(bytes, i));
+        append(list, objd_array(OBJD_U8, 3, shape, bytes));
+        append(list, objd_array(OBJD_F64, 0, NULL, bytes));
+        append(list, objd_array(OBJD_I16, 2, none, ""));
+        append(list, objd_message("package.Name", bytes, sizeof(bytes)));
+        append(list, objd_message("\xc3\xa9", "", 0));
+        copy = loaded_copy(conn);
+        compare_stores(conn, copy);
+        objd_release(list);
+        end_store(copy);
+}
+
+/* Around the size from which on values come in parts, with characters of every length at the seam. */
+static void large_values_come_in_parts(void **state)
+{
+        struct random random = random_begin("test-dump");
+        objd_conn *conn = *state, *copy;
+        objd_object *dict = make(conn, "large", OBJD_DICT, NULL);
+        const uint64_t shape[2] = { 300, 50 };
+        uint8_t *data = malloc(1 << 20);
+
+        assert_non_null(data);
+        random_fill(&random, data, 1 << 20);
+        for (uint32_t i = 0; i < 12; i++) {
+                char *text = random_text(&random, 49152 * (i / 6 + 1) - 6 + i % 6 * 2);
+
+                set(dict, objd_int(i), objd_cstr(text));
+                set(dict, objd_int(100 + i), objd_bytes(data, 49152 * (i / 6 + 1) - 6 + i % 6 * 2));
+                free(text);
+        }
+        set(dict, objd_cstr("array"), objd_array(OBJD_F64, 2, shape, data));
+        set(dict, objd_cstr("message"), objd_message("a.B", data, 1 << 20));
+        set(dict, objd_cstr("empty message"), objd_message("a.B", "", 0));
+        copy = loaded_copy(conn);
+        compare_stores(conn, copy);
+        free(data);
+        objd_release(dict);
+        end_store(copy);
+}
+
+/* ---- Kinds -------------------------------------------------------------------------------------------- */
+
+/* Large enough for shards and directories; some keys go and come back, and are the last then. */
+static void a_dict_keeps_the_order_of_its_keys(void **state)
+{
+        struct random random = random_begin("test-dump");
+        objd_conn *conn = *state, *copy;
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_object *dict;
+
+        config.key_type = OBJD_INT;
+        config.value_type = OBJD_FLOAT;
+        dict = make(conn, "d", OBJD_DICT, &config);
+        for (int64_t i = 0; i < 20000; i++)
+                set(dict, objd_int((int64_t)random_below(&random, 15000)), objd_float((double)i));
+        for (int64_t i = 0; i < 5000; i++) {
+                objd_value key = objd_int((int64_t)random_below(&random, 15000));
+                objd_status r = objd_dict_del(dict, &key);
+
+                assert_true(r == OBJD_OK || r == OBJD_E_NOTFOUND);
+                if (i % 2)
+                        set(dict, key, objd_float(-1));
+        }
+        copy = loaded_copy(conn);
+        compare_stores(conn, copy);
+        objd_release(dict);
+        end_store(copy);
+}
+
+static void queues_of_each_order_come_back(void **state)
+{
+        objd_conn *conn = *state, *copy;
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_value value;
+
+        for (int order = OBJD_FIFO; order <= OBJD_PRIORITY; order++) {
+                static const char *const names[] = { "fifo", "lifo", "priority" };
+                objd_config config = OBJD_CONFIG_INIT;
+                objd_object *queue;
+                uint64_t lease[4];
+
+                config.order = (objd_order)order;
+                config.bound = 1000;
+                queue = make(conn, names[order], OBJD_QUEUE, &config);
+                for (int64_t i = 0; i < 300; i++) {
+                        value = objd_int(i);
+                        if (order == OBJD_PRIORITY)
+                                assert_ok(objd_queue_put_priority(queue, &value, i % 7 - 3, OBJD_NOWAIT));
+                        else
+                                assert_ok(objd_queue_put(queue, &value, OBJD_NOWAIT));
+                }
+                for (int i = 0; i < 20; i++)
+                        assert_ok(objd_queue_get(queue, &value, &buf, OBJD_NOWAIT));
+                assert_ok(objd_queue_task_done(queue));
+                /* Items that have come back; they stand in a table of their own. */
+                for (int i = 0; i < 4; i++)
+                        assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &value, &buf, &lease[i],
+                                                       OBJD_NOWAIT));
+                for (int i = 0; i < 4; i++)
+                        assert_ok(objd_queue_give_back(queue, lease[(i * 3) % 4]));
+                if (order == OBJD_LIFO)
+                        assert_ok(objd_queue_close(queue));
+                objd_release(queue);
+        }
+        copy = loaded_copy(conn);
+        compare_stores(conn, copy);
+        objd_buf_free(&buf);
+        end_store(copy);
+}
+
+/* Its leases are over in the new store; the dump says which items were under one. */
+static void items_under_a_lease_are_back_in_the_copy(void **state)
+{
+        objd_conn *conn = *state, *copy = other_store();
+        objd_object *queue = make(conn, "q", OBJD_QUEUE, NULL);
+        objd_buf buf = OBJD_BUF_INIT;
+        struct text text;
+        objd_value value;
+        uint64_t lease, len;
+
+        for (int64_t i = 0; i < 10; i++)
+                put(queue, i);
+        assert_ok(objd_queue_get(queue, &value, &buf, OBJD_NOWAIT));
+        for (int i = 0; i < 3; i++)
+                assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &value, &buf, &lease, OBJD_NOWAIT));
+        text = dump(conn, false);
+        assert_contains(
+                text.bytes,
+                "\"len\":9,\"unfinished\":10}\n[1,\"leased\"]\n[2,\"leased\"]\n[3,\"leased\"]\n[4]\n");
+        assert_ok(load(copy, text.bytes, text.size));
+        objd_release(queue);
+        assert_ok(objd_open(copy, "q", OBJD_QUEUE, &queue));
+        assert_ok(objd_queue_len(queue, &len));
+        assert_int_equal(len, 9);
+        for (int64_t i = 1; i < 10; i++) {
+                assert_ok(objd_queue_get(queue, &value, &buf, OBJD_NOWAIT));
+                assert_int_equal(value.u.integer, i);
+        }
+        for (int i = 0; i < 10; i++)
+                assert_ok(objd_queue_task_done(queue));
+        assert_status(objd_queue_task_done(queue), OBJD_E_INVAL);
+        objd_release(queue);
+        objd_buf_free(&buf);
+        free(text.bytes);
+        end_store(copy);
+}
+
+static void a_queue_keeps_its_tasks_and_its_state(void **state)
+{
+        objd_conn *conn = *state, *copy;
+        objd_object *ahead = make(conn, "ahead", OBJD_QUEUE, NULL),
+                    *bad = make(conn, "bad", OBJD_QUEUE, NULL);
+
+        /* More tasks are finished than items taken. */
+        for (int64_t i = 0; i < 5; i++)
+                put(ahead, i);
+        for (int i = 0; i < 3; i++)
+                assert_ok(objd_queue_task_done(ahead));
+        put(bad, 1);
+        assert_ok(objd_queue_poison(bad));
+        copy = loaded_copy(conn);
+        objd_release(bad);
+        assert_ok(objd_open(copy, "bad", OBJD_QUEUE, &bad));
+        assert_status(objd_queue_put(bad, &(objd_value){ .type = OBJD_NIL }, OBJD_NOWAIT), OBJD_E_POISONED);
+        compare_stores(conn, copy);
+        objd_release(ahead);
+        objd_release(bad);
+        end_store(copy);
+}
+
+/* What a taken lock protects may be half done: whoever takes it in the new store is told. */
+static void locks_keep_their_tokens_and_say_that_their_owner_is_gone(void **state)
+{
+        static const char *const names[] = { "free", "taken", "recursive", "ownerless" };
+        static const uint32_t flags[] = { 0, 0, OBJD_LOCK_RECURSIVE, OBJD_LOCK_OWNERLESS };
+        objd_conn *conn = *state, *copy;
+        objd_object *lock[4];
+        uint64_t token[4], next;
+
+        for (int i = 0; i < 4; i++) {
+                objd_config config = OBJD_CONFIG_INIT;
+
+                config.lock_flags = flags[i];
+                lock[i] = make(conn, names[i], OBJD_LOCK, &config);
+                for (int n = 0; n < 5 + i; n++) {
+                        assert_ok(objd_lock_take(lock[i], OBJD_NOWAIT, &token[i]));
+                        assert_ok(objd_lock_give(lock[i]));
+                }
+                if (i)
+                        assert_ok(objd_lock_take(lock[i], OBJD_NOWAIT, &token[i]));
+        }
+        copy = loaded_copy(conn);
+        for (int i = 0; i < 4; i++) {
+                objd_status expected = i == 0 ? OBJD_OK : i == 3 ? OBJD_E_BUSY : OBJD_E_OWNER_DIED;
+                objd_object *copied;
+
+                assert_ok(objd_open(copy, names[i], OBJD_LOCK, &copied));
+                assert_status(objd_lock_take(copied, OBJD_NOWAIT, &next), expected);
+                if (i < 3)
+                        assert_int_equal(next, token[i] + 1);
+                assert_ok(objd_lock_give(copied));
+                objd_release(copied);
+                objd_release(lock[i]);
+        }
+        end_store(copy);
+}
+
+/* ---- Refs --------------------------------------------------------------------------------------------- */
+
+/* In circles, to what comes later, to what has no name, to what is gone. */
+static void refs_lead_to_the_same_objects(void **state)
+{
+        objd_conn *conn = *state, *copy;
+        objd_object *a = make(conn, "a", OBJD_DICT, NULL), *z = make(conn, "z", OBJD_LIST, NULL);
+        objd_object *inner = make(conn, NULL, OBJD_LIST, NULL), *deep = make(conn, NULL, OBJD_QUEUE, NULL);
+        objd_object *gone = make(conn, NULL, OBJD_LIST, NULL), *lost = make(conn, NULL, OBJD_DICT, NULL);
+        objd_stats stats;
+
+        set(a, objd_cstr("self"), objd_refer(objd_ref_of(a)));
+        set(a, objd_cstr("z"), objd_refer(objd_ref_of(z)));
+        set(a, objd_cstr("inner"), objd_refer(objd_ref_of(inner)));
+        set(a, objd_cstr("gone"), objd_refer(objd_ref_of(gone)));
+        append(z, objd_refer(objd_ref_of(a)));
+        append(z, objd_refer(objd_ref_of(inner)));
+        append(inner, objd_refer(objd_ref_of(deep)));
+        append(inner, objd_refer(objd_ref_of(a)));
+        put(deep, 5);
+        assert_ok(objd_destroy(gone));
+        copy = loaded_copy(conn);
+        compare_stores(conn, copy);
+        /* What nothing leads to is not in the dump; the copy has also its dict of names. */
+        assert_ok(objd_stats_get(copy, &stats));
+        assert_int_equal(stats.n_objects, 4 + 1 + 1); /* a queue has two slots */
+        objd_release(a);
+        objd_release(z);
+        objd_release(inner);
+        objd_release(deep);
+        objd_release(gone);
+        objd_release(lost);
+        end_store(copy);
+}
+
+/* They belong to nobody, so that they stay when the loader goes. */
+static void objects_without_names_stay_when_the_loader_goes(void **state)
+{
+        static const char text[] =
+                "{\"objd_dump\":1}\n{\"object\":1,\"name\":\"l\",\"kind\":\"list\",\"len\":1}\n"
+                "{\"declare\":2,\"kind\":\"list\"}\n[{\"ref\":2}]\n{\"end\":1}\n"
+                "{\"object\":2,\"kind\":\"list\",\"len\":1}\n[7]\n{\"end\":2}\n{\"objects\":2}\n";
+        objd_conn *conn = *state;
+        objd_object *list;
+        objd_info info;
+
+        assert_ok(load(conn, text, sizeof(text) - 1));
+        assert_ok(objd_open(conn, "l", OBJD_LIST, &list));
+        {
+                objd_buf buf = OBJD_BUF_INIT;
+                objd_object *inner;
+                objd_value value;
+
+                assert_ok(objd_list_get(list, 0, &value, &buf));
+                assert_ok(objd_open_ref(conn, value.u.ref, OBJD_LIST, &inner));
+                assert_ok(objd_info_get(inner, &info));
+                assert_int_equal(info.len, 1);
+                assert_int_equal(word_get(&inner->shm->owner), 0);
+                objd_release(inner);
+                objd_buf_free(&buf);
+        }
+        objd_release(list);
+}
+
+/* ---- What is there already ---------------------------------------------------------------------------- */
+
+static int64_t first_of(objd_conn *conn, const char *name)
+{
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_object *list;
+        objd_value value;
+
+        assert_ok(objd_open(conn, name, OBJD_LIST, &list));
+        assert_ok(objd_list_get(list, 0, &value, &buf));
+        objd_release(list);
+        objd_buf_free(&buf);
+        return value.u.integer;
+}
+
+static void an_object_that_is_there_is_kept_or_replaced_as_the_caller_says(void **state)
+{
+        static const char text[] =
+                "{\"objd_dump\":1}\n{\"object\":1,\"name\":\"a\",\"kind\":\"list\",\"len\":1}\n[1]\n"
+                "{\"end\":1}\n{\"object\":2,\"name\":\"b\",\"kind\":\"list\",\"len\":2}\n[2]\n"
+                "[{\"ref\":1}]\n{\"end\":2}\n{\"objects\":2}\n";
+        objd_conn *conn = *state;
+        objd_object *old = make(conn, "a", OBJD_LIST, NULL);
+        struct load_report report;
+        objd_stats before, after;
+
+        append(old, objd_int(100));
+        assert_ok(objd_stats_get(conn, &before));
+        assert_sentence(load(conn, text, sizeof(text) - 1), OBJD_E_EXISTS,
+                        "it:2: there is an object named \"a\" already");
+        assert_ok(objd_stats_get(conn, &after));
+        assert_int_equal(after.n_objects, before.n_objects);
+
+        assert_ok(load_as(conn, text, sizeof(text) - 1, LOAD_SKIP, &report));
+        assert_int_equal(report.n_loaded, 1);
+        assert_int_equal(report.n_skipped, 1);
+        assert_int_equal(first_of(conn, "a"), 100);
+        {
+                objd_buf buf = OBJD_BUF_INIT;
+                objd_object *b;
+                objd_value value;
+
+                assert_ok(objd_open(conn, "b", OBJD_LIST, &b));
+                assert_ok(objd_list_get(b, 1, &value, &buf));
+                assert_int_equal(value.u.ref.serial, objd_ref_of(old).serial);
+                objd_release(b);
+                objd_buf_free(&buf);
+        }
+
+        assert_ok(load_as(conn, text, sizeof(text) - 1, LOAD_REPLACE, &report));
+        assert_int_equal(report.n_loaded, 2);
+        assert_int_equal(first_of(conn, "a"), 1);
+        assert_status(objd_list_len(old, &(uint64_t){ 0 }), OBJD_E_GONE);
+        objd_release(old);
+        assert_ok(objd_stats_get(conn, &after));
+        assert_int_equal(after.n_objects, before.n_objects + 1);
+}
+
+/* ---- Files that are wrong ----------------------------------------------------------------------------- */
+
+#define HEAD "{\"objd_dump\":1}\n"
+#define LIST HEAD "{\"object\":1,\"name\":\"l\",\"kind\":\"list\",\"len\":1}\n"
+#define DICT \
+        HEAD "{\"object\":1,\"name\":\"d\",\"kind\":\"dict\",\"key_type\":\"str\",\"value_type\":\"int\",\"len\":2}\n"
+#define ENDED "{\"end\":1}\n{\"objects\":1}\n"
+
+static void what_is_wrong_is_said_with_its_line(void **state)
+{
+        static const struct {
+                const char *text, *sentence;
+        } cases[] = {
+                { "", "it:1: the file ends without its last line: it has been cut" },
+                { "x\n", "it:1: byte 1: the line is no JSON (unexpected character)" },
+                { "[1]\n", "it:1: this is no dump of objd: it does not begin with {\"objd_dump\":1}" },
+                { "{\"objd_dump\":2}\n", "it:1: the dump is of format 2, and this objd reads format 1" },
+                { HEAD, "it:2: the file ends without its last line: it has been cut" },
+                { HEAD "{\"objects\":0}\n[1]\n", "it:3: there is more behind the end of the dump" },
+                { HEAD "{\"objects\":1}\n", "it:2: the dump counts 1 objects and has 0" },
+                { HEAD "{\"objects\":-1}\n", "it:2: field \"objects\" has a value that makes no sense" },
+                { HEAD "{\"what\":1}\n", "it:2: the line is none that a dump has" },
+                { HEAD "1\n", "it:2: the line is none that a dump has" },
+                { HEAD "{\"object\":2,\"kind\":\"list\",\"len\":0}\n",
+                  "it:2: object 2 comes where object 1 should" },
+                { HEAD "{\"object\":1,\"kind\":\"tree\",\"len\":0}\n",
+                  "it:2: field \"kind\" has a value that makes no sense" },
+                { HEAD "{\"object\":1,\"len\":0}\n",
+                  "it:2: the line does not say of which kind the object is" },
+                { HEAD "{\"object\":1,\"kind\":\"list\"}\n", "it:2: the object's len is missing" },
+                { HEAD "{\"object\":1,\"kind\":\"list\",\"len\":0,\"colour\":1}\n",
+                  "it:2: there is no field \"colour\" in a line of this kind" },
+                { HEAD "{\"object\":1,\"kind\":\"list\",\"len\":0,\"order\":\"lifo\"}\n",
+                  "it:2: a list has a value type" },
+                { HEAD "{\"object\":1,\"kind\":\"list\",\"len\":0,\"closed\":true}\n",
+                  "it:2: only a queue is closed or poisoned, or has unfinished tasks" },
+                { HEAD "{\"object\":1,\"kind\":\"dict\",\"len\":0,\"token\":1}\n",
+                  "it:2: only a lock is taken, or has a token" },
+                { HEAD "{\"object\":1,\"kind\":\"lock\",\"len\":0}\n", "it:2: a lock has no len" },
+                { HEAD "{\"object\":1,\"name\":\"a\\u0001\",\"kind\":\"lock\"}\n",
+                  "it:2: the name has a control character at byte 1" },
+                { HEAD "{\"object\":1,\"name\":\"a\\u0000\",\"kind\":\"lock\"}\n",
+                  "it:2: field \"name\" has a value that makes no sense" },
+                { HEAD "{\"object\":1,\"name\":\"\xff\",\"kind\":\"lock\"}\n",
+                  "it:2: byte 21: the line is no JSON (invalid utf-8 string)" },
+                { LIST "[1]\n[2]\n" ENDED, "it:4: the object should have 1 entries and has more" },
+                { LIST ENDED, "it:3: the object should have 1 entries and has 0" },
+                { LIST "[1,2]\n" ENDED, "it:3: an entry of this object has 1 parts" },
+                { LIST "[[]]\n" ENDED,
+                  "it:3: a value makes no sense: a JSON list is no value; arrays of numbers are {\"array\":...}" },
+                { LIST "[9223372036854775808]\n" ENDED,
+                  "it:3: a value makes no sense: it is an integer of more than 64 bits" },
+                { LIST "[-9223372036854775809]\n" ENDED, "it:3: a number has more than 64 bits" },
+                { LIST "[18446744073709551616]\n" ENDED, "it:3: a number has more than 64 bits" },
+                { LIST "[{\"ref\":2}]\n" ENDED, "it:3: object 2 has not been declared" },
+                { LIST "[{\"ref\":\"1.1\"}]\n" ENDED,
+                  "it:3: a ref in a dump is the number of an object, or null" },
+                { LIST "\"part\"\n" ENDED, "it:3: a part of a value stands where there is none" },
+                { LIST "[{\"parts\":{\"type\":\"int\",\"size\":3}}]\n" ENDED,
+                  "it:3: the head of a value in parts makes no sense" },
+                { LIST "[{\"parts\":{\"type\":\"bytes\",\"size\":3}}]\n" ENDED,
+                  "it:4: the object ends in the middle of a value" },
+                { LIST "[{\"parts\":{\"type\":\"bytes\",\"size\":3}}]\n\"AAAA\"\n\"AAAA\"\n" ENDED,
+                  "it:5: a part of a value stands where there is none" },
+                { LIST "[{\"parts\":{\"type\":\"bytes\",\"size\":3}}]\n\"AAAAAAAA\"\n" ENDED,
+                  "it:4: the value has more bytes than its size says" },
+                { LIST "[{\"parts\":{\"type\":\"bytes\",\"size\":3}}]\n\"A?==\"\n" ENDED,
+                  "it:4: a part is no base64" },
+                { LIST
+                  "[{\"parts\":{\"type\":\"array\",\"dtype\":\"u8\",\"shape\":[2],\"size\":3}}]\n\"AAAA\"\n" ENDED,
+                  "it:4: an array has 3 bytes, but its shape makes 2" },
+                { LIST "{\"object\":2,\"kind\":\"lock\"}\n", "it:3: object 1 has not come to its end" },
+                { LIST "[1]\n{\"end\":2}\n", "it:4: this is the end of an object that has not begun" },
+                { LIST "[1]\n" ENDED "{\"object\":1,\"kind\":\"lock\"}\n",
+                  "it:6: there is more behind the end of the dump" },
+                { LIST "[1]\n{\"end\":1}\n{\"object\":1,\"name\":\"l\",\"kind\":\"list\",\"len\":0}\n",
+                  "it:5: object 1 comes for the second time" },
+                { LIST "[1]\n{\"end\":1}\n{\"declare\":2,\"kind\":\"list\"}\n{\"objects\":2}\n",
+                  "it:6: object 2 was declared, and has not come" },
+                { LIST
+                  "[1]\n{\"end\":1}\n{\"declare\":2,\"kind\":\"list\"}\n{\"object\":2,\"kind\":\"dict\",\"len\":0}\n",
+                  "it:6: object 2 was declared as something else" },
+                { LIST
+                  "[1]\n{\"end\":1}\n{\"object\":2,\"name\":\"l\",\"kind\":\"lock\"}\n{\"end\":2}\n{\"objects\":2}\n",
+                  "it:8: two objects have the name \"l\"" },
+                { DICT "[\"a\",1]\n[\"a\",2]\n" ENDED, "it:4: the dict has this key already" },
+                { DICT "[1,1]\n" ENDED, "it:3: key is int, declared is str" },
+                { DICT "[\"a\",1.5]\n" ENDED, "it:3: value is float, declared is int" },
+                { HEAD "{\"object\":1,\"kind\":\"queue\",\"bound\":1,\"len\":2}\n[1]\n[2]\n" ENDED,
+                  "it:4: the queue has more items than its bound" },
+                { HEAD
+                  "{\"object\":1,\"kind\":\"queue\",\"order\":\"priority\",\"len\":1}\n[\"a\",2]\n" ENDED,
+                  "it:3: a priority is no integer of 64 bits" },
+        };
+        objd_conn *conn = *state;
+        objd_stats before, after;
+
+        assert_ok(objd_stats_get(conn, &before));
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                if (load(conn, cases[i].text, strlen(cases[i].text)) == OBJD_OK)
+                        fail_msg("this was loaded:\n%s", cases[i].text);
+                assert_contains(objd_last_error(), cases[i].sentence);
+                assert_ok(objd_stats_get(conn, &after));
+                assert_int_equal(after.n_objects, before.n_objects);
+        }
+}
+
+static void a_file_cut_anywhere_loads_nothing(void **state)
+{
+        objd_conn *conn = *state, *copy = other_store();
+        objd_object *dict = make(conn, "d", OBJD_DICT, NULL), *list = make(conn, NULL, OBJD_LIST, NULL);
+        uint8_t data[60000] = { 1 };
+        objd_stats before, after;
+        struct text text;
+
+        for (int64_t i = 0; i < 10; i++)
+                set(dict, objd_int(i), objd_cstr("value"));
+        set(dict, objd_cstr("list"), objd_refer(objd_ref_of(list)));
+        append(list, objd_bytes(data, sizeof(data)));
+        append(list, objd_nil());
+        text = dump(conn, false);
+        assert_ok(objd_stats_get(copy, &before));
+        for (size_t n = 0; n<text.size; n += n> 800 && n + 300 < text.size ? 997 : 1) {
+                if (load(copy, text.bytes, n) != OBJD_E_INVAL)
+                        fail_msg("cut at byte %zu: %s", n, objd_last_error());
+                assert_contains(objd_last_error(), "it has been cut");
+        }
+        assert_ok(objd_stats_get(copy, &after));
+        assert_int_equal(after.n_objects, before.n_objects);
+        assert_int_equal(after.arena_used, before.arena_used);
+        assert_ok(load(copy, text.bytes, text.size));
+        free(text.bytes);
+        objd_release(dict);
+        objd_release(list);
+        end_store(copy);
+}
+
+static void a_full_arena_is_an_error_and_nothing_stays(void **state)
+{
+        objd_conn *conn = *state, *small;
+        objd_object *list = make(conn, "l", OBJD_LIST, NULL);
+        uint8_t data[100000] = { 0 };
+        objd_stats before, after;
+        struct text text;
+
+        for (int i = 0; i < 60; i++)
+                append(list, objd_bytes(data, sizeof(data)));
+        for (int i = 0; i < 100; i++)
+                append(list, objd_int(i));
+        text = dump(conn, false);
+        assert_ok(objd_connect("embedded:4M", &small));
+        assert_ok(objd_stats_get(small, &before));
+        assert_status(load(small, text.bytes, text.size), OBJD_E_NOMEM);
+        assert_contains(objd_last_error(), "it:");
+        assert_ok(objd_stats_get(small, &after));
+        assert_int_equal(after.n_objects, before.n_objects);
+        assert_int_equal(after.arena_used, before.arena_used);
+        free(text.bytes);
+        objd_release(list);
+        end_store(small);
+}
+
+/* ---- Anything ----------------------------------------------------------------------------------------- */
+
+#define N_OBJECTS 12
+
+struct maker {
+        struct random random;
+        objd_conn *conn;
+        objd_object *object[N_OBJECTS];
+        void *memory;
+};
+
+/* A value of this type; what it points to lives until the next one. */
+static objd_value random_value(struct maker *m, objd_type type)
+{
+        static const double reals[] = { 0.1, -0.0, 1e300, INFINITY, -INFINITY, 5e-324 };
+        size_t size = random_below(&m->random, 20) ? random_below(&m->random, 40)
+                                                   : random_below(&m->random, 120000);
+        uint64_t shape[3] = { random_below(&m->random, 4), random_below(&m->random, 9),
+                              random_below(&m->random, 3) };
+        objd_dtype dtype = (objd_dtype)(1 + random_below(&m->random, 10));
+
+        if (type == OBJD_ANY)
+                type = (objd_type)(1 + random_below(&m->random, OBJD_REF));
+        free(m->memory);
+        m->memory = type == OBJD_STR ? random_text(&m->random, size) : calloc(1, size + 1024);
+        if (type != OBJD_STR)
+                random_fill(&m->random, m->memory, size + 1024);
+        switch (type) {
+        case OBJD_BOOL:
+                return objd_bool(random_below(&m->random, 2));
+        case OBJD_INT:
+                return objd_int((int64_t)(random_next(&m->random) >> random_below(&m->random, 64)));
+        case OBJD_FLOAT:
+                return random_below(&m->random, 2) ? objd_float(bits(random_next(&m->random)))
+                                                   : objd_float(reals[random_below(&m->random, 6)]);
+        case OBJD_STR:
+                return objd_cstr(m->memory);
+        case OBJD_BYTES:
+                return objd_bytes(m->memory, size);
+        case OBJD_ARRAY:
+                return objd_array(dtype, (uint32_t)random_below(&m->random, 4), shape, m->memory);
+        case OBJD_MESSAGE:
+                return objd_message("some.Message", m->memory, size);
+        case OBJD_REF:
+                return objd_refer(objd_ref_of(m->object[random_below(&m->random, N_OBJECTS)]));
+        default:
+                return objd_nil();
+        }
+}
+
+static objd_config random_config(struct maker *m, objd_kind kind)
+{
+        static const objd_type keys[] = { OBJD_ANY, OBJD_ANY, OBJD_INT, OBJD_STR, OBJD_BYTES };
+        objd_config config = OBJD_CONFIG_INIT;
+
+        if (kind == OBJD_DICT)
+                config.key_type = keys[random_below(&m->random, 5)];
+        if (kind != OBJD_LOCK && random_below(&m->random, 3) == 0)
+                config.value_type = (objd_type)(1 + random_below(&m->random, OBJD_REF));
+        if (kind == OBJD_QUEUE) {
+                config.order = (objd_order)random_below(&m->random, 3);
+                config.bound = random_below(&m->random, 2) ? 500 : 0;
+        }
+        if (kind == OBJD_LOCK)
+                config.lock_flags = (uint32_t)random_below(&m->random, 3);
+        return config;
+}
+
+static void add_to_dict(struct maker *m, objd_object *dict)
+{
+        static const objd_type types[] = { OBJD_INT, OBJD_STR, OBJD_BYTES };
+        objd_type type = object_key_type(dict->config);
+        char key[64];
+        objd_value k = objd_int((int64_t)random_next(&m->random)), v;
+
+        if (type == OBJD_ANY)
+                type = types[random_below(&m->random, 3)];
+        random_fill(&m->random, key, sizeof(key));
+        if (type == OBJD_BYTES)
+                k = objd_bytes(key, random_below(&m->random, sizeof(key)));
+        for (size_t i = 0; i < sizeof(key); i++)
+                key[i] = type == OBJD_STR ? (char)(key[i] & 0x7f) : key[i];
+        if (type == OBJD_STR)
+                k = objd_str(key, random_below(&m->random, sizeof(key)));
+        v = random_value(m, object_value_type(dict->config));
+        set(dict, k, v);
+}
+
+static void add_to_queue(struct maker *m, objd_object *queue)
+{
+        objd_value value = random_value(m, object_value_type(queue->config));
+        objd_buf buf = OBJD_BUF_INIT;
+        uint64_t lease;
+
+        if (object_order(queue->config) == OBJD_PRIORITY)
+                assert_ok(objd_queue_put_priority(queue, &value, (int64_t)random_below(&m->random, 9) - 4,
+                                                  OBJD_NOWAIT));
+        else
+                assert_ok(objd_queue_put(queue, &value, OBJD_NOWAIT));
+        switch (random_below(&m->random, 6)) {
+        case 0:
+                assert_ok(objd_queue_get(queue, &value, &buf, OBJD_NOWAIT));
+                break;
+        case 1:
+                assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &value, &buf, &lease, OBJD_NOWAIT));
+                assert_ok(objd_queue_give_back(queue, lease));
+                break;
+        case 2:
+                (void)objd_queue_task_done(queue);
+                break;
+        default:
+                break;
+        }
+        objd_buf_free(&buf);
+}
+
+static void fill(struct maker *m, objd_object *object)
+{
+        uint64_t n = random_below(&m->random, random_below(&m->random, 4) ? 20 : 300), token;
+        objd_kind kind = object_kind(object->config);
+
+        for (uint64_t i = 0; i < n; i++) {
+                if (kind == OBJD_DICT)
+                        add_to_dict(m, object);
+                else if (kind == OBJD_LIST)
+                        append(object, random_value(m, object_value_type(object->config)));
+                else if (kind == OBJD_QUEUE)
+                        add_to_queue(m, object);
+                else if (objd_lock_take(object, OBJD_NOWAIT, &token) == OBJD_OK && i + 1 < n)
+                        (void)objd_lock_give(object);
+        }
+        if (kind == OBJD_QUEUE && random_below(&m->random, 4) == 0)
+                assert_ok(objd_queue_close(object));
+}
+
+static void make_anything(struct maker *m)
+{
+        char name[32];
+
+        for (int i = 0; i < N_OBJECTS; i++) {
+                objd_kind kind = (objd_kind)(1 + random_below(&m->random, 4));
+                objd_config config = random_config(m, kind);
+
+                snprintf(name, sizeof(name), "o%" PRIu64 "\xc3\xa9",
+                         random_next(&m->random) % 1000 * 100 + (uint64_t)i);
+                m->object[i] = make(m->conn, i % 3 ? name : NULL, kind, &config);
+        }
+        for (int i = 0; i < N_OBJECTS; i++)
+                fill(m, m->object[i]);
+        for (int i = 0; i < N_OBJECTS; i++)
+                objd_release(m->object[i]);
+        free(m->memory);
+}
+
+static void any_store_comes_back(void **state)
+{
+        struct random random = random_begin("test-dump");
+        const char *rounds = getenv("OBJD_TEST_ROUNDS");
+        int n = rounds ? atoi(rounds) : 25;
+
+        (void)state;
+        for (int i = 0; i < n; i++) {
+                struct maker m = { .random = { random_next(&random) } };
+                objd_conn *copy;
+
+                assert_ok(objd_connect("embedded:256M", &m.conn));
+                make_anything(&m);
+                copy = loaded_copy(m.conn);
+                compare_stores(m.conn, copy);
+                end_store(copy);
+                end_store(m.conn);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(every_value_comes_back),
+                INSIDE_TEST(large_values_come_in_parts),
+                INSIDE_TEST(a_dict_keeps_the_order_of_its_keys),
+                INSIDE_TEST(queues_of_each_order_come_back),
+                INSIDE_TEST(items_under_a_lease_are_back_in_the_copy),
+                INSIDE_TEST(a_queue_keeps_its_tasks_and_its_state),
+                INSIDE_TEST(locks_keep_their_tokens_and_say_that_their_owner_is_gone),
+                INSIDE_TEST(refs_lead_to_the_same_objects),
+                INSIDE_TEST(objects_without_names_stay_when_the_loader_goes),
+                INSIDE_TEST(an_object_that_is_there_is_kept_or_replaced_as_the_caller_says),
+                INSIDE_TEST(what_is_wrong_is_said_with_its_line),
+                INSIDE_TEST(a_file_cut_anywhere_loads_nothing),
+                INSIDE_TEST(a_full_arena_is_an_error_and_nothing_stays),
+                cmocka_unit_test(any_store_comes_back),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
