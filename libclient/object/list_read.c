@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "object/plain.h"
 
 /* A read of more items than this is not tried again and again under writers' hands. */
 #define LONG_READ 256
@@ -150,7 +151,7 @@ static inline bool is_scalar(objd_type type)
         return type <= OBJD_FLOAT || type == OBJD_REF;
 }
 
-static HOT objd_status copy_out(const struct list_place *place, struct copy *copy)
+static HOT objd_status copy_out(const struct arena *arena, const struct list_place *place, struct copy *copy)
 {
         copy->type = place->type;
         copy->size = place->size;
@@ -166,7 +167,10 @@ static HOT objd_status copy_out(const struct list_place *place, struct copy *cop
                 if (r)
                         return r;
         }
-        words_out(copy->buf->data, place->bytes, place->size);
+        if (__builtin_expect(!place->chunk && plain_may_copy(arena, place->bytes, place->size, copy->buf), 1))
+                plain_copy_out(copy->buf->data, place->bytes, place->size);
+        else
+                words_out(copy->buf->data, place->bytes, place->size);
         return OBJD_OK;
 }
 
@@ -174,7 +178,7 @@ static inline objd_status copy_decode(const struct copy *copy, objd_value *ret_v
 {
         const void *bytes = is_scalar(copy->type) ? (const void *)copy->scalar : copy->buf->data;
 
-        return value_decode(copy->type, bytes, copy->size, ret_value);
+        return plain_decode(copy->type, bytes, copy->size, ret_value);
 }
 
 static objd_status try_get(struct read *read, void *context)
@@ -189,7 +193,7 @@ static objd_status try_get(struct read *read, void *context)
         if (r)
                 return r;
         r = find_index(read, copy->len, index, &place);
-        return r ? r : copy_out(&place, copy);
+        return r ? r : copy_out(read->arena, &place, copy);
 }
 
 objd_status list_get(struct objd_object *object, int64_t index, objd_value *ret_value, objd_buf *buf)
@@ -232,7 +236,7 @@ static objd_status try_pin(struct read *read, void *context)
         if (r)
                 return r;
         if (!place.chunk)
-                return copy_out(&place, &pin->copy);
+                return copy_out(read->arena, &place, &pin->copy);
         pin->copy.type = place.type;
         pin->copy.size = place.size;
         pin->bytes = place.bytes;
@@ -296,7 +300,7 @@ objd_status list_locked_get(const struct list *list, uint64_t index, objd_value 
         objd_status r = find_index(&read, load_len(&read), index, &place);
 
         if (r == OBJD_OK)
-                r = copy_out(&place, &copy);
+                r = copy_out(read.arena, &place, &copy);
         if (r == OBJD_E_CORRUPT)
                 return damaged(list->object);
         return r ? r : copy_decode(&copy, ret_value);
