@@ -59,7 +59,10 @@ static int run(const struct options *options)
                 log_error("cannot go on: %s", objd_last_error());
 
         (void)sd_notify(0, "STOPPING=1");
-        server_stop(&server);
+        if (server_stop(&server)) {
+                log_error("cannot save the store: %s", objd_last_error());
+                return EXIT_FAILED;
+        }
         return r ? EXIT_FAILED : EXIT_DONE;
 }
 

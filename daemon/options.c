@@ -34,6 +34,9 @@ static const char help[] =
         "  --memfd            keep the store in anonymous memory, which ends with its last user,\n"
         "                     instead of a file, which stays\n"
         "  --remove-on-exit   delete the store's file at the end\n"
+        "  --load FILE        fill a new store from a dump; a store that is taken up keeps what is in it\n"
+        "  --save-on-exit FILE  at the end write a dump of the store, all objects as of one moment. If\n"
+        "                     --load names the same file, it need not be there the first time\n"
         "  --max-clients N    how many may be connected at once; default 4000\n"
         "  --max-per-uid N    how many connections a user other than the daemon's own may have at\n"
         "                     once; default 1000\n"
@@ -65,6 +68,8 @@ enum option_code {
         OPTION_SIZE,
         OPTION_MEMFD,
         OPTION_REMOVE_ON_EXIT,
+        OPTION_LOAD,
+        OPTION_SAVE_ON_EXIT,
         OPTION_MAX_CLIENTS,
         OPTION_MAX_PER_UID,
         OPTION_ALLOW_UID,
@@ -87,6 +92,8 @@ static const struct option long_options[] = {
         { "size", required_argument, NULL, OPTION_SIZE },
         { "memfd", no_argument, NULL, OPTION_MEMFD },
         { "remove-on-exit", no_argument, NULL, OPTION_REMOVE_ON_EXIT },
+        { "load", required_argument, NULL, OPTION_LOAD },
+        { "save-on-exit", required_argument, NULL, OPTION_SAVE_ON_EXIT },
         { "max-clients", required_argument, NULL, OPTION_MAX_CLIENTS },
         { "max-per-uid", required_argument, NULL, OPTION_MAX_PER_UID },
         { "allow-uid", required_argument, NULL, OPTION_ALLOW_UID },
@@ -192,6 +199,12 @@ static objd_status parse_option(int code, const char *value, struct options *opt
                 return OBJD_OK;
         case OPTION_REMOVE_ON_EXIT:
                 options->remove_on_exit = true;
+                return OBJD_OK;
+        case OPTION_LOAD:
+                options->load = value;
+                return OBJD_OK;
+        case OPTION_SAVE_ON_EXIT:
+                options->save = value;
                 return OBJD_OK;
         case OPTION_MAX_CLIENTS:
                 return parse_number("--max-clients", value, 1, MAX_CLIENTS_MAX, &options->max_clients);

@@ -20,6 +20,8 @@ struct options {
         uint64_t size;
         bool memfd;
         bool remove_on_exit;
+        const char *load; /* a dump for a new store; NULL: none */
+        const char *save; /* where to dump the store at the end; NULL: nowhere */
         uint32_t max_clients;
         uint32_t max_per_uid; /* of users other than the daemon's own */
         enum log_level log_level;

@@ -92,7 +92,7 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         r = control_init(&server->control, &server->loop, &server->store, raise_limit(options->max_clients),
                          on_hang_up, server);
         if (r) {
-                store_close(&server->store);
+                store_drop(&server->store);
                 return r;
         }
         store_sign(&server->store);
@@ -128,13 +128,15 @@ objd_status server_run(struct server *server)
         return r;
 }
 
-void server_stop(struct server *server)
+objd_status server_stop(struct server *server)
 {
         const struct control_stats *stats = &server->control.stats;
+        objd_status r;
 
         control_deinit(&server->control);
         log_info("%" PRIu64 " clients were let in, %" PRIu64 " refused, %" PRIu64 " dropped",
                  stats->n_welcomed, stats->n_refused, stats->n_dropped);
-        store_close(&server->store);
+        r = store_close(&server->store);
         loop_deinit(&server->loop);
+        return r;
 }

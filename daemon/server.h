@@ -25,4 +25,5 @@ objd_status server_start(struct server *server, const struct options *options);
 /* Until SIGTERM or SIGINT. */
 objd_status server_run(struct server *server);
 
-void server_stop(struct server *server);
+/* @return OBJD_OK, or why the store could not be saved */
+objd_status server_stop(struct server *server);

@@ -28,6 +28,7 @@
 #include "client/memfd.h"
 #include "log.h"
 #include "object/directory.h"
+#include "saved.h"
 
 #define STORE_ARENA_NEW STORE_ARENA ".new"
 
@@ -210,6 +211,8 @@ static objd_status adopt_file(struct store *store, const char *name, int fd)
         }
         store->arena->by_process = true;
         store->has_file = true;
+        if (store->options->load)
+                log_info("--load: the store is there already, and keeps what is in it");
         return OBJD_OK;
 }
 
@@ -237,6 +240,8 @@ static objd_status make_file(struct store *store, const char *name)
         if (fd < 0)
                 return fail_errno("cannot make %s/%s", store->options->directory, new_name);
         r = directory_create_arena(fd, store->options->size, true, &store->arena);
+        if (r == OBJD_OK && store->options->load)
+                r = saved_load(store->options, store->arena);
         if (r == OBJD_OK && renameat(store->directory, new_name, store->directory, name) < 0)
                 r = fail_errno("cannot make %s/%s", store->options->directory, name);
         if (r) {
@@ -252,6 +257,8 @@ static objd_status make_memfd(struct store *store)
 {
         objd_status r = memfd_create_arena(store->options->name, store->options->size, true, &store->arena);
 
+        if (r == OBJD_OK && store->options->load)
+                r = saved_load(store->options, store->arena);
         store->is_new = r == OBJD_OK;
         return r;
 }
@@ -343,10 +350,23 @@ objd_status store_open(const struct options *options, struct store *ret_store)
         return OBJD_OK;
 }
 
-void store_close(struct store *store)
+void store_drop(struct store *store)
 {
-        word_set((uint64_t *)&store->arena->header->daemon_pid, 0);
-        if (store->has_file && store->options->remove_on_exit)
+        if (store->has_file && store->is_new && store->options->remove_on_exit)
                 remove_file(store);
         release(store);
+}
+
+objd_status store_close(struct store *store)
+{
+        objd_status r = OBJD_OK;
+
+        if (store->options->save)
+                r = saved_write(store->options, store->arena);
+        word_set((uint64_t *)&store->arena->header->daemon_pid, 0);
+        /* What could not be saved must not be lost. */
+        if (r == OBJD_OK && store->has_file && store->options->remove_on_exit)
+                remove_file(store);
+        release(store);
+        return r;
 }

@@ -37,8 +37,14 @@ objd_status store_open(const struct options *options, struct store *ret_store);
  */
 void store_sign(struct store *store);
 
-/* Unmaps the arena and gives the store free for another daemon. With --remove-on-exit its file goes. */
-void store_close(struct store *store);
+/*
+ * Saves the store if it is to be saved, unmaps the arena and gives the store free for another daemon. With --remove-on-exit its
+ * file goes, unless it should have been saved and could not be. @return OBJD_OK, and what saved_write() says
+ */
+objd_status store_close(struct store *store);
+
+/* The same for a daemon that has not begun: nothing is saved. */
+void store_drop(struct store *store);
 
 /* "NAME" and what stands behind it, as ".sock". */
 void store_file_name(const struct store *store, const char *suffix, char ret_name[STORE_FILE_NAME_MAX]);

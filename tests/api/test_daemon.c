@@ -138,6 +138,94 @@ static void remove_on_exit_leaves_no_file(void **state)
         assert_int_equal(rmdir(f->directory), 0); /* it is empty */
 }
 
+/* ---- Out and in again -------------------------------------------------------------------------------- */
+
+static void a_store_is_saved_at_the_end_and_loaded_at_the_start(void **state)
+{
+        struct fixture *f = *state;
+        char path[128], new_path[140];
+
+        snprintf(path, sizeof(path), "%s/store.dump", f->base);
+        snprintf(new_path, sizeof(new_path), "%s.new", path);
+        for (int64_t i = 0; i < 3; i++) {
+                const char *const file[] = {
+                        "--load", path, "--save-on-exit", path, "--remove-on-exit", NULL
+                };
+                const char *const memory[] = { "--load", path, "--save-on-exit", path, "--memfd", NULL };
+                objd_conn *conn;
+
+                fixture_start(f, i == 1 ? memory : file);
+                conn = fixture_connect(f);
+                assert_ok(numbers_add(conn, "k", 1));
+                assert_number(conn, "k", i + 1);
+                assert_int_equal(fixture_stop(f, SIGTERM), 0);
+                objd_close(conn);
+                assert_false(fixture_has(f, ".arena"));
+                assert_int_equal(access(path, F_OK), 0);
+                assert_int_not_equal(access(new_path, F_OK), 0);
+        }
+        assert_int_equal(unlink(path), 0);
+}
+
+static void a_store_that_is_there_is_not_loaded_over(void **state)
+{
+        struct fixture *f = *state;
+        char path[128];
+        objd_conn *conn;
+
+        snprintf(path, sizeof(path), "%s/store.dump", f->base);
+        for (int64_t i = 0; i < 3; i++) {
+                fixture_start(f, (const char *[]){ i ? "--load" : "--save-on-exit", path, NULL });
+                conn = fixture_connect(f);
+                assert_ok(numbers_add(conn, "k", 1));
+                assert_number(conn, "k", i + 1);
+                objd_close(conn);
+                assert_int_equal(fixture_stop(f, SIGTERM), 0);
+        }
+        assert_int_equal(unlink(path), 0);
+}
+
+static void a_dump_that_is_wrong_keeps_it_from_starting(void **state)
+{
+        struct fixture *f = *state;
+        char path[128], sentence[200];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "%s/store.dump", f->base);
+        snprintf(sentence, sizeof(sentence), "cannot open %s: No such file or directory", path);
+        assert_does_not_start(f, (const char *[]){ "--load", path, NULL }, sentence);
+        file = fopen(path, "w");
+        assert_non_null(file);
+        fputs("{\"objd_dump\":1}\n{\"object\":1,\"name\":\"l\",\"kind\":\"list\",\"len\":2}\n[1]\n", file);
+        assert_int_equal(fclose(file), 0);
+        snprintf(sentence, sizeof(sentence), "%s:4: the file ends in the middle of object 1: it has been cut",
+                 path);
+        assert_does_not_start(f, (const char *[]){ "--load", path, NULL }, sentence);
+        assert_does_not_start(f, (const char *[]){ "--load", path, "--memfd", NULL }, sentence);
+        assert_false(fixture_has(f, ".arena"));
+        assert_false(fixture_has(f, ".arena.new"));
+        assert_int_equal(unlink(path), 0);
+}
+
+/* What could not be saved is still there. */
+static void a_store_that_cannot_be_saved_stays(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *conn;
+        char path[128];
+        int status;
+
+        snprintf(path, sizeof(path), "%s/none/store.dump", f->base);
+        fixture_start(f, (const char *[]){ "--save-on-exit", path, "--remove-on-exit", NULL });
+        conn = fixture_connect(f);
+        assert_ok(numbers_add(conn, "k", 1));
+        objd_close(conn);
+        status = fixture_stop(f, SIGTERM);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        assert_contains(fixture_log(f), "cannot save the store: cannot make ");
+        assert_true(fixture_has(f, ".arena"));
+}
+
 static void a_hang_up_signal_does_not_end_it(void **state)
 {
         struct fixture *f = *state;
@@ -658,6 +746,10 @@ int main(void)
                 FIXTURE_TEST(a_service_manager_is_told_of_start_and_end),
                 FIXTURE_TEST(term_and_int_end_it_cleanly_and_the_arena_stays),
                 FIXTURE_TEST(remove_on_exit_leaves_no_file),
+                FIXTURE_TEST(a_store_is_saved_at_the_end_and_loaded_at_the_start),
+                FIXTURE_TEST(a_store_that_is_there_is_not_loaded_over),
+                FIXTURE_TEST(a_dump_that_is_wrong_keeps_it_from_starting),
+                FIXTURE_TEST(a_store_that_cannot_be_saved_stays),
                 FIXTURE_TEST(a_hang_up_signal_does_not_end_it),
                 FIXTURE_TEST(a_second_daemon_is_told_who_runs),
                 FIXTURE_TEST(a_killed_daemon_is_missed_by_nobody_and_the_next_one_goes_on),
