@@ -247,25 +247,30 @@ static bool take_field(enum field field, struct json_object *json, struct line *
         return false;
 }
 
+static objd_status take_named(const struct lines *lines, const char *name, struct json_object *json,
+                              struct line *line)
+{
+        size_t i = 0;
+
+        while (i < N_FIELDS && strcmp(fields[i].name, name) != 0)
+                i++;
+        if (i == N_FIELDS || !(fields[i].lines & IN(line->kind)))
+                return lines_fail(lines, OBJD_E_INVAL, "there is no field \"%.64s\" in a line of this kind",
+                                  name);
+        if (!take_field(fields[i].field, json, line))
+                return lines_fail(lines, OBJD_E_INVAL, "field \"%s\" has a value that makes no sense", name);
+        return OBJD_OK;
+}
+
 static objd_status take_fields(const struct lines *lines, struct line *line)
 {
+        struct json_object_iterator at = json_object_iter_begin(line->json),
+                                    end = json_object_iter_end(line->json);
         objd_status r = OBJD_OK;
 
-        json_object_object_foreach(line->json, name, json)
-        {
-                size_t i = 0;
-
-                while (i < N_FIELDS && strcmp(fields[i].name, name) != 0)
-                        i++;
-                if (i == N_FIELDS || !(fields[i].lines & IN(line->kind)))
-                        r = lines_fail(lines, OBJD_E_INVAL,
-                                       "there is no field \"%.64s\" in a line of this kind", name);
-                else if (!take_field(fields[i].field, json, line))
-                        r = lines_fail(lines, OBJD_E_INVAL, "field \"%s\" has a value that makes no sense",
-                                       name);
-                if (r)
-                        break;
-        }
+        for (; r == OBJD_OK && !json_object_iter_equal(&at, &end); json_object_iter_next(&at))
+                r = take_named(lines, json_object_iter_peek_name(&at), json_object_iter_peek_value(&at),
+                               line);
         return r;
 }
 
