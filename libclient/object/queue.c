@@ -53,12 +53,20 @@ objd_status queue_open(struct lane *lane, struct object_shm *object, struct queu
         return ret_queue->tail ? OBJD_OK : queue_corrupt(ret_queue, "the place of its tail");
 }
 
-/* Again until everything belongs to one version. */
+/*
+ * Again until everything belongs to one version. A plan that is made again under its locks comes here with the line locked by
+ * itself, for which it would wait until its time-out.
+ */
 objd_status queue_open_unlocked(struct lane *lane, struct object_shm *object, uint64_t serial,
                                 struct queue *ret_queue)
 {
         struct line_shm *line = &object->line;
 
+        if (lock_is_held(lane, line)) {
+                if (word_get(&line->serial) != serial || object_kind(word_get(&line->config)) != OBJD_QUEUE)
+                        return OBJD_E_GONE;
+                return queue_open(lane, object, ret_queue);
+        }
         for (;;) {
                 uint64_t version = lock_read_begin(line);
                 objd_status r = OBJD_E_CORRUPT;

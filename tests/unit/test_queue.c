@@ -13,8 +13,10 @@
 
 #include "object/check.h"
 #include "object/object.h"
+#include "object/queue.h"
 #include "support/child.h"
 #include "support/test.h"
+#include "txn/txn.h"
 
 #define MS 1000000LL
 #define LONG (20000 * MS) /* what must not take long gets this, so that a failure is no hang */
@@ -1394,10 +1396,34 @@ static void a_queue_is_one_object(void **state)
         }
 }
 
+/*
+ * A block of objects is retired, or a daemon starts, between the two plans of an operation. The second plan, under the locks of
+ * the first, once waited for the queue's line until its time-out, which the operation held itself; and everybody else with it.
+ */
+static void a_queue_is_found_by_an_operation_that_holds_its_lines(void **state)
+{
+        struct env *env = *state;
+        struct queue queue;
+        struct lane *lane;
+
+        put_int(env->fifo, 1);
+        assert_ok(lane_enter(env->conn->arena, 100000000, &lane));
+        txn_begin(lane, OP_QUEUE_PUT);
+        assert_ok(lock_take(lane, &env->fifo->shm->line));
+        __atomic_fetch_add(&env->conn->arena->header->retire_count, 1, __ATOMIC_RELEASE);
+
+        assert_ok(queue_find(lane, env->fifo, &queue));
+
+        txn_abort(lane);
+        lane_leave(lane);
+        assert_int_equal(get_int(env, env->fifo), 1);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(a_queue_is_one_object),
+                TEST(a_queue_is_found_by_an_operation_that_holds_its_lines),
                 TEST(a_fifo_queue_gives_items_in_the_order_of_their_puts),
                 TEST(a_lifo_queue_gives_the_newest_item_first),
                 TEST(a_priority_queue_gives_the_smallest_first_and_the_oldest_among_equals),
