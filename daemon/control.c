@@ -278,8 +278,10 @@ static void on_hello(struct session *session, const struct control_hello *hello,
         } else if (size != sizeof(*hello) || le32toh(head->size) != size ||
                    le16toh(head->type) != CONTROL_HELLO) {
                 drop(session, "its hello is malformed");
-        } else if (le32toh(hello->access) == CONTROL_HAS_IT) {
-                admit(session, CONTROL_HAS_IT, "has the arena from an earlier daemon");
+        } else if (le32toh(hello->access) == (CONTROL_HAS_IT | CONTROL_READ_WRITE) ||
+                   le32toh(hello->access) == (CONTROL_HAS_IT | CONTROL_READ_ONLY)) {
+                admit(session, le32toh(hello->access) & ~(uint32_t)CONTROL_HAS_IT,
+                      "has the arena from an earlier daemon");
         } else if (le32toh(hello->access) < CONTROL_READ_WRITE || le32toh(hello->access) > CONTROL_HELP) {
                 refuse(session, OBJD_E_PROTO, "it asks for a kind of access that there is not");
         } else {

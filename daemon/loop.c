@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -33,8 +36,7 @@ static void on_signal(void *context, uint32_t events)
         (void)events;
         if (read(loop->signals.fd, &info, sizeof(info)) != sizeof(info))
                 return;
-        loop->stopped_by = (int)info.ssi_signo;
-        loop->stopped_by_pid = (int)info.ssi_pid;
+        loop_end(loop, "%s from pid %d", strsignal((int)info.ssi_signo), (int)info.ssi_pid);
 }
 
 /* The caller's mask and ignored signals are replaced: nohup and the like must not make us deaf to SIGTERM. */
@@ -155,9 +157,18 @@ static void dispatch(struct loop *loop)
         loop->n_events = 0;
 }
 
+void loop_end(struct loop *loop, const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        (void)vsnprintf(loop->end, sizeof(loop->end), format, args);
+        va_end(args);
+}
+
 objd_status loop_run(struct loop *loop)
 {
-        while (!loop->stopped_by) {
+        while (!loop->end[0]) {
                 int n = epoll_wait(loop->epoll, loop->events, sizeof(loop->events) / sizeof(loop->events[0]),
                                    -1);
 

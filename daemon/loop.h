@@ -23,8 +23,7 @@ struct loop {
         void (*tick_fn)(void *context);
         void *tick_context;
         bool ticking;
-        int stopped_by;                /* a signal's number; 0 while the loop goes on */
-        int stopped_by_pid;            /* who sent it */
+        char end[96];                  /* why the loop is to end; empty while it goes on */
         struct epoll_event events[64]; /* what epoll has just told; see loop_remove() */
         int n_events;
         int next_event;
@@ -45,5 +44,8 @@ void loop_remove(struct loop *loop, struct loop_source *source);
 void loop_set_tick_fn(struct loop *loop, void (*fn)(void *context), void *context);
 void loop_set_ticking(struct loop *loop, bool on);
 
-/* Until a signal ends it. @return OBJD_OK, OBJD_E_SYS */
+/* Ends loop_run(); why is for the log. */
+void loop_end(struct loop *loop, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Until a signal or loop_end() ends it. @return OBJD_OK, OBJD_E_SYS */
 objd_status loop_run(struct loop *loop);

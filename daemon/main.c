@@ -4,7 +4,10 @@
  * main.c -- objd, the daemon: parse, set up, run, tear down
  */
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +45,73 @@ static void let_go_of_input_and_output(void)
         (void)close(fd);
 }
 
-static int run(const struct options *options)
+/* ---- In the background ------------------------------------------------------------------------------- */
+
+/* Before anything else: record locks, by which a process says that it lives, do not survive a fork. */
+static bool go_to_background(int *ret_ready)
+{
+        int fds[2];
+        pid_t pid;
+
+        *ret_ready = -1;
+        if (pipe2(fds, O_CLOEXEC) < 0) {
+                log_error("cannot start: pipe: %s", strerror(errno));
+                exit(EXIT_FAILED);
+        }
+        pid = fork();
+        if (pid < 0) {
+                log_error("cannot start: fork: %s", strerror(errno));
+                exit(EXIT_FAILED);
+        }
+        (void)close(fds[pid ? 1 : 0]); /* nothing was written */
+        *ret_ready = fds[pid ? 0 : 1];
+        if (pid == 0)
+                (void)setsid(); /* it fails only for the leader of a group */
+        return pid == 0;
+}
+
+/* Whoever has started us waits until the one in the background is ready, or has said why not. */
+static int wait_until_ready(int ready)
+{
+        char status = EXIT_FAILED;
+        ssize_t n;
+
+        do {
+                n = read(ready, &status, 1);
+        } while (n < 0 && errno == EINTR);
+        return n == 1 ? status : EXIT_FAILED;
+}
+
+/* Nobody hears us any more, unless there is a log file. */
+static void leave_caller(const struct options *options, int ready)
+{
+        int null = options->log_file ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
+        const char status = EXIT_DONE;
+
+        if (null >= 0) {
+                (void)dup2(null, STDERR_FILENO);
+                (void)close(null);
+        }
+        (void)!write(ready, &status, 1); /* a caller that has been killed does not care */
+        (void)close(ready);
+}
+
+static bool open_log(const char *path)
+{
+        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+
+        if (fd < 0) {
+                log_error("cannot open %s: %s", path, strerror(errno));
+                return false;
+        }
+        (void)dup2(fd, STDERR_FILENO);
+        (void)close(fd);
+        return true;
+}
+
+/* ---- Running ----------------------------------------------------------------------------------------- */
+
+static int run(const struct options *options, int ready)
 {
         struct server server;
         objd_status r;
@@ -52,6 +121,8 @@ static int run(const struct options *options)
                 log_error("cannot start: %s", objd_last_error());
                 return EXIT_FAILED;
         }
+        if (ready >= 0)
+                leave_caller(options, ready);
         (void)sd_notify(0, "READY=1"); /* without a service manager there is nobody to tell */
 
         r = server_run(&server);
@@ -69,6 +140,7 @@ static int run(const struct options *options)
 int main(int argc, char **argv)
 {
         static struct options options;
+        int ready = -1;
 
         close_inherited();
         if (options_parse(argc, argv, &options)) {
@@ -82,5 +154,9 @@ int main(int argc, char **argv)
         log_set_level(options.log_level);
         let_go_of_input_and_output();
         umask(077);
-        return run(&options);
+        if (options.background && !go_to_background(&ready))
+                return wait_until_ready(ready);
+        if (options.log_file && !open_log(options.log_file))
+                return EXIT_FAILED;
+        return run(&options, ready);
 }

@@ -17,13 +17,14 @@
 
 #define MAX_CLIENTS_DEFAULT 4000u
 #define MAX_PER_UID_DEFAULT 1000u
+#define IDLE_EXIT_MAX 1000000000u
 #define MAX_CLIENTS_MAX (N_CLIENTS - 1) /* client 0 is nobody */
 
 static const char help[] =
         "usage: objd [OPTION]...\n"
         "\n"
         "Makes a store of shared objects, or takes up the one that is there, and hands it to the\n"
-        "processes that connect with libobjd. Stays in the foreground until SIGTERM or SIGINT.\n"
+        "processes that connect with libobjd. Runs until SIGTERM or SIGINT.\n"
         "\n"
         "  --name NAME        the store's name: [A-Za-z0-9._-], 1 to 64 bytes; default \"default\"\n"
         "  --dir DIR          where the store lies; only its owner may be able to write there.\n"
@@ -41,7 +42,15 @@ static const char help[] =
         "  --max-per-uid N    how many connections a user other than the daemon's own may have at\n"
         "                     once; default 1000\n"
         "  --log-level LEVEL  error, warning, info (the default) or debug\n"
-        "  --foreground       the default, and the only way there is\n"
+        "  --foreground       stay in the foreground, as the child of whoever started it: the default\n"
+        "  --background       return when clients can connect, and go on in the background. With status 1\n"
+        "                     if it could not start, for example since the store's daemon runs already\n"
+        "  --idle-exit SEC    end when nobody has used the store for so many seconds; the store stays,\n"
+        "                     and the next daemon takes it up\n"
+        "  --die-with-parent[=PID]\n"
+        "                     end when the process that started it does. PID is the parent's, in case it\n"
+        "                     dies before objd has looked\n"
+        "  --log-file FILE    append log lines to FILE instead of stderr\n"
         "  --help             this text\n"
         "  --version          the version\n"
         "\n"
@@ -82,6 +91,10 @@ enum option_code {
         OPTION_DENY_GID,
         OPTION_LOG_LEVEL,
         OPTION_FOREGROUND,
+        OPTION_BACKGROUND,
+        OPTION_IDLE_EXIT,
+        OPTION_DIE_WITH_PARENT,
+        OPTION_LOG_FILE,
         OPTION_HELP,
         OPTION_VERSION
 };
@@ -106,6 +119,10 @@ static const struct option long_options[] = {
         { "deny-gid", required_argument, NULL, OPTION_DENY_GID },
         { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
         { "foreground", no_argument, NULL, OPTION_FOREGROUND },
+        { "background", no_argument, NULL, OPTION_BACKGROUND },
+        { "idle-exit", required_argument, NULL, OPTION_IDLE_EXIT },
+        { "die-with-parent", optional_argument, NULL, OPTION_DIE_WITH_PARENT },
+        { "log-file", required_argument, NULL, OPTION_LOG_FILE },
         { "help", no_argument, NULL, OPTION_HELP },
         { "version", no_argument, NULL, OPTION_VERSION },
         { NULL, 0, NULL, 0 },
@@ -212,13 +229,26 @@ static objd_status parse_option(int code, const char *value, struct options *opt
                 return parse_number("--max-per-uid", value, 1, MAX_CLIENTS_MAX, &options->max_per_uid);
         case OPTION_LOG_LEVEL:
                 return parse_level(value, options);
+        case OPTION_FOREGROUND:
+                options->background = false;
+                return OBJD_OK;
+        case OPTION_BACKGROUND:
+                options->background = true;
+                return OBJD_OK;
+        case OPTION_IDLE_EXIT:
+                return parse_number("--idle-exit", value, 1, IDLE_EXIT_MAX, &options->idle_exit);
+        case OPTION_DIE_WITH_PARENT:
+                options->die_with_parent = true;
+                return value ? parse_number("--die-with-parent", value, 1, INT32_MAX, &options->parent)
+                             : OBJD_OK;
+        case OPTION_LOG_FILE:
+                options->log_file = value;
+                return OBJD_OK;
         case OPTION_HELP:
                 options->answer = help;
                 return OBJD_OK;
         case OPTION_VERSION:
                 options->answer = version;
-                return OBJD_OK;
-        case OPTION_FOREGROUND:
                 return OBJD_OK;
         default:
                 return parse_rule(find_rule_option(code), value, &options->policy);
@@ -257,5 +287,8 @@ objd_status options_parse(int argc, char **argv, struct options *ret_options)
         }
         if (optind < argc)
                 return fail(OBJD_E_INVAL, "\"%s\" is no option; try --help", argv[optind]);
+        if (options->background && options->die_with_parent)
+                return fail(OBJD_E_INVAL, "--background and --die-with-parent do not go together: the parent "
+                                          "of a daemon in the background has left");
         return OBJD_OK;
 }

@@ -22,6 +22,11 @@ struct options {
         bool remove_on_exit;
         const char *load; /* a dump for a new store; NULL: none */
         const char *save; /* where to dump the store at the end; NULL: nowhere */
+        bool background;
+        bool die_with_parent;
+        uint32_t parent;      /* its pid, if it was told; else whoever is our parent */
+        uint32_t idle_exit;   /* seconds; 0: never */
+        const char *log_file; /* NULL: stderr */
         uint32_t max_clients;
         uint32_t max_per_uid; /* of users other than the daemon's own */
         enum log_level log_level;

@@ -9,7 +9,11 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/status.h"
+#include "base/sys.h"
 #include "log.h"
 
 /* Descriptors that are no client's: the loop's, the store's, the standard ones, those of libraries. */
@@ -21,17 +25,58 @@
  */
 #define TICKS_AFTER_LAST 10u
 
+static void look_whether_idle(struct server *server, bool is_busy)
+{
+        uint32_t limit = server->store.options->idle_exit;
+        int64_t now = now_ns();
+
+        if (is_busy)
+                server->idle_since_ns = now;
+        else if (limit && now - server->idle_since_ns >= (int64_t)limit * 1000000000)
+                loop_end(&server->loop, "nobody has used the store for %u s", limit);
+}
+
 static void on_tick(void *context)
 {
         struct server *server = context;
+        bool is_busy;
 
         control_tick(&server->control);
         reaper_run(&server->reaper);
-        if (control_is_busy(&server->control) || reaper_has_clients(&server->reaper))
+        is_busy = control_is_busy(&server->control) || reaper_has_clients(&server->reaper);
+        if (is_busy)
                 server->ticks_left = TICKS_AFTER_LAST;
         else if (server->ticks_left > 0)
                 server->ticks_left--;
-        loop_set_ticking(&server->loop, server->ticks_left > 0);
+        look_whether_idle(server, is_busy);
+        loop_set_ticking(&server->loop, server->ticks_left > 0 || server->store.options->idle_exit);
+}
+
+static void on_parent(void *context, uint32_t events)
+{
+        struct server *server = context;
+
+        (void)events;
+        loop_end(&server->loop, "the process that started it is gone");
+}
+
+/*
+ * Not PR_SET_PDEATHSIG, which tells of the death of the thread that started us. A parent that has died before we asked for
+ * its pid has left us to another one; we can only know if we have been told which it was.
+ */
+static objd_status watch_parent(struct server *server, const struct options *options)
+{
+        pid_t pid = getppid();
+
+        if (options->parent && pid != (pid_t)options->parent)
+                return fail(OBJD_E_SYS, "--die-with-parent: process %u is not the parent, or is gone",
+                            options->parent);
+        if (pid == 0)
+                return fail(OBJD_E_SYS, "--die-with-parent: the parent is in another pid namespace");
+        server->parent.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (server->parent.fd < 0 || getppid() != pid)
+                return fail_errno("--die-with-parent: cannot watch process %d", (int)pid);
+        return loop_add(&server->loop, &server->parent, EPOLLIN);
 }
 
 static void on_hang_up(void *context)
@@ -80,6 +125,12 @@ static void say_what_runs(const struct server *server)
                 log_info("the store keeps its size; --size is for a new one");
 }
 
+static void close_parent(const struct server *server)
+{
+        if (server->parent.fd >= 0)
+                (void)close(server->parent.fd); /* a pidfd */
+}
+
 static objd_status start_in_loop(struct server *server, const struct options *options)
 {
         objd_status r;
@@ -104,17 +155,23 @@ objd_status server_start(struct server *server, const struct options *options)
         objd_status r;
 
         memset(server, 0, sizeof(*server));
+        server->parent = (struct loop_source){ .fd = -1, .fn = on_parent, .context = server };
         r = loop_init(&server->loop);
         if (r)
                 return r;
-        r = start_in_loop(server, options);
+        if (options->die_with_parent)
+                r = watch_parent(server, options);
+        if (r == OBJD_OK)
+                r = start_in_loop(server, options);
         if (r) {
+                close_parent(server);
                 loop_deinit(&server->loop);
                 return r;
         }
         say_what_runs(server);
+        server->idle_since_ns = now_ns();
         /* Clients of an earlier daemon connect again with their next call, and may die before it. */
-        loop_set_ticking(&server->loop, reaper_has_clients(&server->reaper));
+        loop_set_ticking(&server->loop, reaper_has_clients(&server->reaper) || options->idle_exit);
         return OBJD_OK;
 }
 
@@ -123,8 +180,7 @@ objd_status server_run(struct server *server)
         objd_status r = loop_run(&server->loop);
 
         if (r == OBJD_OK)
-                log_info("ends: %s from pid %d", strsignal(server->loop.stopped_by),
-                         server->loop.stopped_by_pid);
+                log_info("ends: %s", server->loop.end);
         return r;
 }
 
@@ -137,6 +193,7 @@ objd_status server_stop(struct server *server)
         log_info("%" PRIu64 " clients were let in, %" PRIu64 " refused, %" PRIu64 " dropped",
                  stats->n_welcomed, stats->n_refused, stats->n_dropped);
         r = store_close(&server->store);
+        close_parent(server);
         loop_deinit(&server->loop);
         return r;
 }

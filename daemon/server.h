@@ -16,13 +16,15 @@ struct server {
         struct store store;
         struct control control;
         struct reaper reaper;
-        uint32_t ticks_left; /* once nobody is there any more: for news of a death that comes late */
+        uint32_t ticks_left;       /* once nobody is there any more: for news of a death that comes late */
+        int64_t idle_since_ns;     /* when somebody was last there */
+        struct loop_source parent; /* --die-with-parent: a pidfd, else -1 */
 };
 
 /* From here on clients can connect. After a failure nothing is left behind. */
 objd_status server_start(struct server *server, const struct options *options);
 
-/* Until SIGTERM or SIGINT. */
+/* Until SIGTERM or SIGINT, or until nobody needs it any more (--idle-exit, --die-with-parent). */
 objd_status server_run(struct server *server);
 
 /* @return OBJD_OK, or why the store could not be saved */

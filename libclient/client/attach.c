@@ -311,9 +311,10 @@ objd_status attach_to_daemon(const char *text, const struct url *url, enum contr
         return OBJD_OK;
 }
 
-objd_status attach_again(const char *text, const struct url *url, int *ret_control)
+objd_status attach_again(const char *text, const struct url *url, enum control_access access,
+                         int *ret_control)
 {
-        struct call call = { .text = text, .url = url, .access = CONTROL_HAS_IT, .directory = -1 };
+        struct call call = { .text = text, .url = url, .access = CONTROL_HAS_IT | access, .directory = -1 };
         objd_status r;
 
         call.socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -32,4 +32,5 @@ objd_status attach_to_daemon(const char *text, const struct url *url, enum contr
  * Tells the daemon that the url names that this process has its arena already, from an earlier one. Waits for nothing, not
  * even an answer. Gives the socket. @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_ACCESS, OBJD_E_SYS
  */
-objd_status attach_again(const char *text, const struct url *url, int *ret_control);
+objd_status attach_again(const char *text, const struct url *url, enum control_access access,
+                         int *ret_control);

@@ -36,7 +36,8 @@ static void connect_again(struct objd_conn *conn)
         uint64_t epoch = word_get(&conn->arena->header->daemon_epoch);
         int control;
 
-        if (attach_again(conn->name, conn->url, &control))
+        if (attach_again(conn->name, conn->url,
+                         conn->arena->read_only ? CONTROL_READ_ONLY : CONTROL_READ_WRITE, &control))
                 return;
         control = __atomic_exchange_n(&conn->control, control, __ATOMIC_ACQ_REL);
         if (control >= 0)

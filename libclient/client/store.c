@@ -23,6 +23,7 @@
 #include "client/leave.h"
 #include "client/memfd.h"
 #include "client/register.h"
+#include "client/starter.h"
 #include "client/url.h"
 #include "object/object.h"
 #include "txn/recover.h"
@@ -92,8 +93,8 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
         struct attachment attachment;
         objd_status r;
 
-        r = attach_to_daemon(conn->name, url, url->read_only ? CONTROL_READ_ONLY : CONTROL_READ_WRITE,
-                             &attachment);
+        r = (url->start ? starter_attach : attach_to_daemon)(
+                conn->name, url, url->read_only ? CONTROL_READ_ONLY : CONTROL_READ_WRITE, &attachment);
         if (r)
                 return r;
         conn->control = attachment.control;

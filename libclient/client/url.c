@@ -131,13 +131,16 @@ static objd_status parse_place_and_access(const char *text, const char *place, s
 
 objd_status url_parse(const char *text, struct url *ret_url)
 {
-        const char *place = behind(text, "shm:"), *size = behind(text, "embedded:");
+        const char *place = behind(text, "shm:"), *size = behind(text, "embedded:"),
+                   *start = behind(text, "start:");
 
         memset(ret_url, 0, sizeof(*ret_url));
-        if (place)
-                return parse_place_and_access(text, place, ret_url);
+        ret_url->start = start;
+        if (place || start)
+                return parse_place_and_access(text, place ? place : start, ret_url);
         if (!size)
-                return fail(OBJD_E_INVAL, "url \"%.80s\": begins with neither \"shm:\" nor \"embedded:\"",
+                return fail(OBJD_E_INVAL,
+                            "url \"%.80s\": begins with none of \"shm:\", \"start:\" and \"embedded:\"",
                             text);
 
         ret_url->embedded = true;

@@ -21,6 +21,7 @@
 
 struct url {
         bool embedded;
+        bool start;         /* if no daemon answers, one is to be started */
         bool own_directory; /* none was given: only the caller's own uid may run this daemon */
         bool read_only;     /* no more than that is asked for */
         uint64_t size;      /* embedded */

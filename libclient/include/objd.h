@@ -235,15 +235,23 @@ typedef struct objd_pin objd_pin;
  *     NULL             $OBJD_URL if set, else the caller's default daemon, "shm:default"
  *     "shm:NAME"       the daemon NAME of this user; NAME is [A-Za-z0-9._-], 1 to 64 bytes
  *     "shm:/DIR/NAME"  the daemon NAME that runs with --dir /DIR
- *     "shm:...?read-only"  either of them, for a connection that only reads, though more may be allowed
+ *     "start:NAME", "start:/DIR/NAME"
+ *                      the same, and if no daemon answers, one is started in the background ($OBJD_DAEMON, or
+ *                      objd where it has been installed). It ends 10 s after its last client; the store stays
+ *     "shm:...?read-only", "start:...?read-only"
+ *                      any of them, for a connection that only reads, though more may be allowed
  *     "embedded:"      a new private arena without a daemon, shared with the children this process forks;
  *                      it ends with the last of them
  *     "embedded:SIZE"  the same with a size: bytes, or with a suffix K, M, G or T (default 1G)
  *
  * The arena is mapped whole, so its size counts against the address space, never against memory.
  *
- * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON, OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM,
- *         OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS
+ * While there is no daemon, a connection that is there goes on: every call on it and on its objects does what it
+ * always does, also in children that are forked then. Only objd_connect() gives OBJD_E_NODAEMON. What a daemon does for
+ * its clients, they do for one another then: who waits, connects or makes an object cleans up after the dead.
+ *
+ * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),
+ *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS
  */
 OBJD_PUBLIC objd_status objd_connect(const char *url, objd_conn **ret_conn);
 

@@ -77,7 +77,7 @@ void recover_clients_inside(struct lane *lane)
 {
         const struct lane before = *lane;
 
-        if (!recover_is_our_turn(&lane->arena->header->clients_looked, CLIENTS_EVERY_NS))
+        if (lane->read_only || !recover_is_our_turn(&lane->arena->header->clients_looked, CLIENTS_EVERY_NS))
                 return;
         lane_leave(lane);
         (void)recover_clients(lane->arena);

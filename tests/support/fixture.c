@@ -30,7 +30,7 @@
 /* ---- The test's directory ---------------------------------------------------------------------------- */
 
 /* Where meson says, or else beside the test in the build folder, so that a test can be run by hand. */
-static const char *daemon_program(void)
+const char *fixture_program(void)
 {
         static char beside[512];
         const char *path = getenv("OBJD_TEST_BIN_DAEMON");
@@ -45,6 +45,16 @@ static const char *daemon_program(void)
                 n--;
         strcpy(beside + n, "../daemon/objd");
         return beside;
+}
+
+void fixture_use_program(struct fixture *f, const char *program)
+{
+        snprintf(f->program, sizeof(f->program), "%s", program ? program : "");
+}
+
+static const char *program_of(const struct fixture *f)
+{
+        return *f->program ? f->program : fixture_program();
 }
 
 static int make_notify_socket(const struct fixture *f)
@@ -227,7 +237,7 @@ static void drain_notices(const struct fixture *f)
 
 static void spawn(struct fixture *f, const char *const *options)
 {
-        const char *own[] = { daemon_program(), "--dir", f->directory, "--name", STORE_NAME, NULL };
+        const char *own[] = { program_of(f), "--dir", f->directory, "--name", STORE_NAME, NULL };
         const char *argv[FIXTURE_ARGS_MAX];
         int log;
 
@@ -288,6 +298,16 @@ int fixture_stop(struct fixture *f, int signal_number)
         fixture_check_runs(f);
         kill(f->pid, signal_number);
         status = child_wait(f->pid);
+        close(f->pidfd);
+        f->pid = 0;
+        f->pidfd = -1;
+        return status;
+}
+
+int fixture_wait(struct fixture *f)
+{
+        int status = child_wait(f->pid);
+
         close(f->pidfd);
         f->pid = 0;
         f->pidfd = -1;
@@ -383,7 +403,7 @@ static void run(struct fixture *f, const char **argv, struct fixture_output *ret
 
 void fixture_run(struct fixture *f, const char *const *args, struct fixture_output *ret_output)
 {
-        const char *own[] = { daemon_program(), NULL };
+        const char *own[] = { program_of(f), NULL };
         const char *argv[FIXTURE_ARGS_MAX];
 
         add_args(argv, add_args(argv, 0, own), args);
@@ -392,7 +412,7 @@ void fixture_run(struct fixture *f, const char *const *args, struct fixture_outp
 
 void fixture_run_here(struct fixture *f, const char *const *options, struct fixture_output *ret_output)
 {
-        const char *own[] = { daemon_program(), "--dir", f->directory, "--name", STORE_NAME, NULL };
+        const char *own[] = { program_of(f), "--dir", f->directory, "--name", STORE_NAME, NULL };
         const char *argv[FIXTURE_ARGS_MAX];
 
         add_args(argv, add_args(argv, 0, own), options);

@@ -35,6 +35,7 @@ struct fixture {
         char directory[96]; /* the daemon's --dir, within */
         char url[128];      /* "shm:DIRECTORY/test" */
         char log[96];       /* the file that the daemon's stderr goes to */
+        char program[128];  /* the daemon's, if it is not the one of this build */
         pid_t pid;          /* of the daemon; 0 while none runs */
         int pidfd;
         int notify;       /* the socket of the service manager that we play */
@@ -66,6 +67,13 @@ objd_conn *fixture_connect(const struct fixture *f);
 
 /* Ends it with this signal and gives its wait status. */
 int fixture_stop(struct fixture *f, int signal_number);
+
+/* Waits for the end that it comes to by itself, and gives its wait status. */
+int fixture_wait(struct fixture *f);
+
+/* The daemon of this build, and another one that is to be started from now on; NULL: this build's again. */
+const char *fixture_program(void);
+void fixture_use_program(struct fixture *f, const char *program);
 
 /* Fails the test, with the daemon's log, if it does not run. */
 void fixture_check_runs(struct fixture *f);
