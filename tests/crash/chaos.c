@@ -7,12 +7,14 @@
  * there. So an acknowledged write that is lost, or half of one that is left, shows by the next death of its writer.
  * At the end everything is counted, checked and deleted, and the stores must hold what they held when they were empty.
  *
- * How long calls wait is measured in the workers and, right after each death, by the parent, with the time left out in which the
- * system gave the waiter no processor.
+ * How long calls wait is measured in three ways. The workers and, right after each death, the parent measure their own calls,
+ * with the time left out in which the system gave them no processor; on a busy machine that is mostly waiting for a living
+ * holder who has none. So the parent also looks, every few milliseconds, who sleeps for a lock whose holder is
+ * dead: that is a wait that a death has caused, and it must not last for more than 100 ms.
  *
  * usage: test-chaos [--seconds N] [--rate N] [--no-wait-limit]     (OBJD_TEST_SEED=N repeats a run's choices)
  *
- * A run of over a minute fails on a wait of more than 100 ms; a short one, which may be on a busy machine, only reports it.
+ * A run of over a minute fails on such a wait; a short one, which may be one of many tests that run at once, reports it.
  */
 
 #include <setjmp.h>
@@ -35,6 +37,7 @@
 
 #include <objd.h>
 
+#include "object/object.h"
 #include "support/child.h"
 #include "support/fixture.h"
 #include "support/inside.h"
@@ -43,7 +46,6 @@
 
 #define N_STORES 2
 #define N_WORKERS 4 /* in each store, at any time */
-#define N_TOOLS 2
 #define N_KEYS 64
 #define WAIT_MAX_NS 100000000LL
 #define VALUE_MAX 9000u
@@ -98,6 +100,8 @@ struct side {
 static struct {
         uint64_t n_workers, n_daemons, n_tools, n_tools_done, n_checks;
         struct waits probes;
+        uint64_t n_dead_holders;
+        int64_t dead_max_ns;
 } total;
 
 /* ---- Time ---------------------------------------------------------------------------------------------- */
@@ -123,6 +127,44 @@ static int64_t run_delay_ns(void)
 struct watch {
         int64_t start_ns, delay_ns;
 };
+
+/* Since when somebody sleeps for a lock of this lane, whose thread is dead; 0: nobody does. */
+static int64_t dead_since_ns[N_STORES][N_LANES];
+
+static bool is_waited_for(struct arena *arena, bool ret_holders[N_LANES])
+{
+        bool any = false;
+
+        memset(ret_holders, 0, N_LANES);
+        for (uint32_t i = 1; i < arena_lanes_high(arena); i++) {
+                uint64_t off = word_get(&arena_lane(arena, i)->waits_for);
+                const struct line_shm *line = off == arena_off(arena, &arena->header->pool.line)
+                                                      ? &arena->header->pool.line
+                                                      : arena_at(arena, off, LINE_SIZE);
+                uint32_t holder = off && line ? lock_lane(word_get(&line->word)) : 0;
+
+                if (holder && lane_is_dead(arena, arena_lane(arena, holder)))
+                        any = ret_holders[holder] = true;
+        }
+        return any;
+}
+
+static void look_for_dead_holders(struct arena *arena, int store)
+{
+        static bool were_any[N_STORES];
+        bool holders[N_LANES], any = is_waited_for(arena, holders);
+        int64_t now = test_now_ns(), *since = dead_since_ns[store];
+
+        if (!any && !were_any[store])
+                return;
+        were_any[store] = any;
+        for (int i = 0; i < (int)N_LANES; i++) {
+                if (since[i] && now - since[i] > total.dead_max_ns)
+                        total.dead_max_ns = now - since[i];
+                total.n_dead_holders += holders[i] && !since[i];
+                since[i] = !holders[i] ? 0 : since[i] ? since[i] : now;
+        }
+}
 
 static struct watch watch_start(void)
 {
@@ -590,7 +632,17 @@ static void start_worker(struct side *side, int place, struct random *random)
                 work(side, place, seed);
 }
 
-static void kill_worker(struct side *side, int place)
+/* Instead of sleeping. */
+static void watch_until(struct side *sides, int64_t until_ns)
+{
+        while (test_now_ns() < until_ns) {
+                for (int i = 0; i < N_STORES; i++)
+                        look_for_dead_holders(sides[i].conn->arena, i);
+                usleep(2000);
+        }
+}
+
+static void kill_worker(struct side *sides, struct side *side, int place)
 {
         int status;
 
@@ -601,6 +653,9 @@ static void kill_worker(struct side *side, int place)
                          (unsigned)status);
         side->workers[place] = 0;
         total.n_workers++;
+        /* Every other one is left to the other workers, or to the daemon, to be found. */
+        if (sides && total.n_workers % 2)
+                watch_until(sides, test_now_ns() + 25000000);
         probe(side);
         settle(side, place);
 }
@@ -686,16 +741,15 @@ static void end_tool(struct tool *tool)
                         fail_msg("%s: objctl %s ended with status %d", tool->side->label,
                                  tool->is_check ? "check" : "", WEXITSTATUS(status));
         }
-        tool->pid = 0;
 }
 
 /* ---- The run ------------------------------------------------------------------------------------------- */
 
-static void one_death(struct side *sides, struct tool *tools, struct random *random)
+static void one_death(struct side *sides, struct random *random)
 {
         struct side *side = &sides[random_below(random, N_STORES)];
         int place = (int)random_below(random, N_WORKERS);
-        struct tool *tool = &tools[random_below(random, N_TOOLS)];
+        struct tool tool;
 
         switch (random_below(random, 10)) {
         case 0:
@@ -703,12 +757,12 @@ static void one_death(struct side *sides, struct tool *tools, struct random *ran
                 break;
         case 1:
         case 2:
-                if (tool->pid)
-                        end_tool(tool);
-                start_tool(tool, side, random);
+                start_tool(&tool, side, random);
+                usleep((useconds_t)random_below(random, 12000));
+                end_tool(&tool);
                 break;
         default:
-                kill_worker(side, place);
+                kill_worker(sides, side, place);
                 start_worker(side, place, random);
         }
 }
@@ -717,24 +771,20 @@ static void run(struct side *sides, struct random *random)
 {
         const int64_t interval_ns = 1000000000LL / options.rate;
         int64_t next_ns = test_now_ns(), end_ns = next_ns + options.seconds * 1000000000LL;
-        struct tool tools[N_TOOLS] = { 0 };
 
         while (test_now_ns() < end_ns) {
                 int64_t pause_ns = next_ns - test_now_ns();
 
                 if (pause_ns > 0)
-                        usleep((useconds_t)(pause_ns / 1000 + (int64_t)random_below(random, 3000)));
+                        watch_until(sides, next_ns + (int64_t)random_below(random, 3000000));
                 else if (pause_ns < -1000000000)
                         next_ns =
                                 test_now_ns(); /* the machine is too slow for the rate: what is late is left out */
                 next_ns += interval_ns;
                 for (int i = 0; i < N_STORES; i++)
                         start_daemon_if_due(&sides[i]);
-                one_death(sides, tools, random);
+                one_death(sides, random);
         }
-        for (int i = 0; i < N_TOOLS; i++)
-                if (tools[i].pid)
-                        end_tool(&tools[i]);
 }
 
 static void assert_between(const struct side *side, uint64_t least, uint64_t n, uint64_t most,
@@ -820,7 +870,7 @@ static void end_side(struct side *side)
         objd_stats stats;
 
         for (int i = 0; i < N_WORKERS; i++)
-                kill_worker(side, i);
+                kill_worker(NULL, side, i);
         side->restart_ns = side->restart_ns ? 1 : 0;
         start_daemon_if_due(side);
         wait_until(is_alone, side, "the dead are gone");
@@ -865,13 +915,15 @@ static void whoever_is_killed_the_stores_lose_nothing(void **state)
                "%" PRIu64 " over\n",
                (double)waits.max_ns / 1e6, waits.op, waits.n_over, (double)total.probes.max_ns / 1e6,
                total.probes.op ? total.probes.op : "-", total.probes.n_over);
+        printf("%" PRIu64 " times somebody slept for a lock of the dead, for %.1f ms at most\n",
+               total.n_dead_holders, (double)total.dead_max_ns / 1e6);
         fflush(stdout);
         for (int i = 0; i < N_STORES; i++)
                 end_side(&sides[i]);
         for (int i = N_STORES; i-- > 0;) /* each looks for descriptors that came after it */
                 fixture_free(sides[i].f);
         if (options.limit_waits)
-                assert_int_equal(waits.n_over + total.probes.n_over, 0);
+                assert_true(total.dead_max_ns <= WAIT_MAX_NS);
 }
 
 static void parse(int argc, char **argv)
