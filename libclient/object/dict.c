@@ -11,6 +11,7 @@
 
 #include "object/dict.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -26,6 +27,10 @@
 #define SPLIT_BYTES \
         (128u << 10) /* a segment with more bytes than this is split, however few entries they are */
 #define DEPTH_MAX 40u
+#define DICT_SAME_MAX \
+        8u /* keys with the same 27 bits of hash, in one segment: chance does not make as many */
+/* A directory with so many more words than there are entries has been split in vain: their hashes are all the same. */
+#define DIRECTORY_SLACK 256u
 
 static objd_status no_key_type(const objd_value *value, objd_type declared)
 {
@@ -51,9 +56,19 @@ objd_status key_make(const struct arena *arena, uint64_t config, const objd_valu
                 r = value_check(value);
         if (r)
                 return r;
-        *ret_key =
-                (struct key){ data, (uint32_t)size, value->type, key_hash(arena, value->type, data, size) };
+        *ret_key = (struct key){ data, (uint32_t)size, value->type, key_hash(arena, value->type, data, size),
+                                 false };
         return OBJD_OK;
+}
+
+uint64_t key_hash_keyed(const uint64_t key[2], uint32_t type, const void *data, size_t size)
+{
+        uint64_t typed[2] = { key[0] ^ type, key[1] }, hash;
+
+        static_assert(crypto_shorthash_KEYBYTES == sizeof(typed) && crypto_shorthash_BYTES == sizeof(hash),
+                      "SipHash has a key of 16 bytes and gives 8");
+        crypto_shorthash((unsigned char *)&hash, data, size, (const unsigned char *)typed);
+        return hash;
 }
 
 static uint64_t table_word(const struct arena *arena, const struct chunk_shm *chunk, uint32_t groups,
@@ -328,11 +343,8 @@ static uint64_t builder_end(struct builder *b)
         return table_word(b->lane->arena, b->chunk, b->n.groups, 0);
 }
 
-/* Calls fn for each entry of a segment, with its hash. */
-typedef objd_status (*entry_fn)(void *context, const struct entry_shm *entry, uint64_t hash);
-
-static objd_status each_entry(struct lane *lane, struct segment_shm *segment, uint32_t groups, entry_fn fn,
-                              void *context)
+objd_status dict_each_entry(struct lane *lane, const struct object_shm *object, struct segment_shm *segment,
+                            uint32_t groups, dict_entry_fn fn, void *context)
 {
         objd_status r = OBJD_OK;
 
@@ -345,14 +357,13 @@ static objd_status each_entry(struct lane *lane, struct segment_shm *segment, ui
                 if (!entry)
                         return damaged("an entry lies outside the arena");
                 r = fn(context, entry,
-                       key_hash(lane->arena, entry_key_type(entry->head), entry->data,
-                                entry_key_size(entry->head)));
+                       dict_hash(lane->arena, object, entry_key_type(entry->head), entry->data,
+                                 entry_key_size(entry->head)));
         }
         return r;
 }
 
-/* Frees a segment and its extents (not the chunks of big values) when the operation commits. */
-static objd_status free_segment(struct lane *lane, struct segment_shm *segment)
+objd_status dict_free_segment(struct lane *lane, struct segment_shm *segment)
 {
         struct chunk_shm *own = segment_chunk(segment);
         uint64_t extent = segment->extent;
@@ -388,16 +399,16 @@ static objd_status rebuild(struct lane *lane, struct object_shm *object, struct 
         if (r == OBJD_OK)
                 r = builder_begin(&b, n.live + 1, n.live_bytes + need, n.depth);
         if (r == OBJD_OK)
-                r = each_entry(lane, segment, n.groups, add_to_builder, &b);
+                r = dict_each_entry(lane, object, segment, n.groups, add_to_builder, &b);
         if (r) {
                 if (b.segment)
-                        (void)free_segment(lane, b.segment);
+                        (void)dict_free_segment(lane, b.segment);
                 return r;
         }
         word = builder_end(&b);
         for (uint64_t i = 0; i < count; i++)
                 txn_set(lane, &first[i], word);
-        return free_segment(lane, segment);
+        return dict_free_segment(lane, segment);
 }
 
 struct halves {
@@ -428,6 +439,14 @@ static objd_status count_half(void *context, const struct entry_shm *entry, uint
         return OBJD_OK;
 }
 
+/* Splitting does not help any more: a dict whose hash is known by now to somebody, or one beyond all size. */
+static objd_status too_deep(const struct object_shm *object)
+{
+        return object->line.config & OBJECT_KEYED
+                       ? fail(OBJD_E_NOMEM, "the dict has as many keys as one can have")
+                       : OP_REHASH;
+}
+
 /* Twice as many words, each standing twice: the directory of the next depth. A root that is a segment becomes one of two. */
 static objd_status double_directory(struct lane *lane, struct object_shm *object, struct line_shm *line)
 {
@@ -436,8 +455,9 @@ static objd_status double_directory(struct lane *lane, struct object_shm *object
         struct chunk_shm *chunk;
         objd_status r;
 
-        if (depth >= DEPTH_MAX)
-                return fail(OBJD_E_NOMEM, "too many keys of the dict have the same hash");
+        if (depth >= DEPTH_MAX ||
+            (1ULL << depth > line->root[1] + DIRECTORY_SLACK && !(object->line.config & OBJECT_KEYED)))
+                return too_deep(object);
         old = depth ? arena_at(lane->arena, table_off(root) + CHUNK_HEAD, 8ULL << depth) : &root;
         if (!old)
                 return damaged("its directory lies outside the arena");
@@ -465,7 +485,7 @@ static objd_status split(struct lane *lane, struct object_shm *object, struct se
         struct halves halves = { .depth = n.depth + 1 };
         struct count count = { .depth = n.depth + 1 };
         uint64_t words = 1ULL << (global_depth - n.depth);
-        objd_status r = each_entry(lane, segment, n.groups, count_half, &count);
+        objd_status r = dict_each_entry(lane, object, segment, n.groups, count_half, &count);
 
         for (int half = 0; half < 2 && r == OBJD_OK; half++) {
                 halves.b[half] = (struct builder){ .lane = lane, .object = object };
@@ -473,7 +493,7 @@ static objd_status split(struct lane *lane, struct object_shm *object, struct se
                                   n.depth + 1);
         }
         if (r == OBJD_OK)
-                r = each_entry(lane, segment, n.groups, add_to_half, &halves);
+                r = dict_each_entry(lane, object, segment, n.groups, add_to_half, &halves);
         if (r == OBJD_OK)
                 r = txn_reserve(lane, words * 8, words);
         if (r)
@@ -484,7 +504,7 @@ static objd_status split(struct lane *lane, struct object_shm *object, struct se
                 for (uint64_t i = 0; i < words / 2; i++)
                         txn_set(lane, &first[(uint64_t)half * words / 2 + i], word);
         }
-        return free_segment(lane, segment);
+        return dict_free_segment(lane, segment);
 }
 
 struct sharding {
@@ -520,7 +540,7 @@ static objd_status shard(struct lane *lane, struct object_shm *object, struct se
         struct segment_numbers n = segment_numbers(segment);
         struct sharding s = { .lane = lane, .object = object };
         struct line_shm *lines;
-        objd_status r = each_entry(lane, segment, n.groups, count_shard, &s);
+        objd_status r = dict_each_entry(lane, object, segment, n.groups, count_shard, &s);
 
         if (r == OBJD_OK)
                 r = txn_reserve(lane, 64, 8);
@@ -532,7 +552,7 @@ static objd_status shard(struct lane *lane, struct object_shm *object, struct se
                         r = builder_begin(&s.b[i], s.entries[i], s.bytes[i], 0);
         }
         if (r == OBJD_OK)
-                r = each_entry(lane, segment, n.groups, add_to_shard, &s);
+                r = dict_each_entry(lane, object, segment, n.groups, add_to_shard, &s);
         if (r)
                 return r;
         for (uint32_t i = 0; i < DICT_SHARDS; i++) {
@@ -543,7 +563,7 @@ static objd_status shard(struct lane *lane, struct object_shm *object, struct se
         }
         txn_set(lane, &object->line.root[0], DICT_SHARDED | arena_off(lane->arena, lines));
         txn_set(lane, &object->line.root[1], 0);
-        return free_segment(lane, segment);
+        return dict_free_segment(lane, segment);
 }
 
 /* Gives a segment that has no room for an entry of `size` bytes more room; the caller looks everything up again. */
@@ -581,6 +601,8 @@ struct stored {
         const objd_value *value;
         uint64_t size;
         uint64_t chunk; /* 0: inline */
+        bool again;     /* an entry that the dict has had before; it keeps its sequence */
+        uint64_t sequence;
 };
 
 static objd_status store_value(struct lane *lane, struct object_shm *object, const objd_value *value,
@@ -654,6 +676,26 @@ static bool replace_in_place(struct lane *lane, struct entry_shm *entry, const s
         return true;
 }
 
+/* Keys in the dict whose hash looks the same as the one of this key, which is not there; as far as a search for it gets. */
+static uint32_t count_same(const struct segment_shm *segment, uint32_t groups, uint64_t hash)
+{
+        uint32_t group = hash_group(hash, groups), n = 0;
+
+        for (uint32_t turn = 0; turn < groups; turn++) {
+                const uint64_t *slots = &segment->slots[(size_t)group * DICT_GROUP];
+                bool empty = false;
+
+                for (uint32_t i = 0; i < DICT_GROUP; i++) {
+                        empty |= !slots[i];
+                        n += slots[i] >> 37 == hash_tag(hash) && slots[i] > SLOT_GONE;
+                }
+                if (empty)
+                        break;
+                group = group + 1 == groups ? 0 : group + 1;
+        }
+        return n;
+}
+
 /* Writes a new entry where nobody looks yet; the caller stores the slot. */
 static void fill_entry(struct lane *lane, struct entry_shm *entry, const struct key *key,
                        const struct stored *stored, uint64_t sequence)
@@ -700,6 +742,8 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
         n = segment_numbers(segment);
         if (slot)
                 old = entry_at(lane->arena, *slot);
+        else if (!key->keyed && count_same(segment, n.groups, key->hash) > DICT_SAME_MAX)
+                return OP_REHASH;
         if ((!slot && n.used >= segment_slots_max(n.groups)) ||
             (n.tail_size - n.tail_used < size &&
              (n.dead_bytes > n.live_bytes / 4 + size || n.live_bytes > SPLIT_BYTES ||
@@ -723,7 +767,9 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
                 if (!slot)
                         return damaged("a segment has more entries than it says");
                 n.used += !*slot;
-                sequence = __atomic_fetch_add(&object->sequence, 1, __ATOMIC_RELAXED);
+                sequence = stored->sequence;
+                if (!stored->again)
+                        sequence = __atomic_fetch_add(&object->sequence, 1, __ATOMIC_RELAXED);
                 txn_set(lane, &line->root[1], line->root[1] + 1);
         }
         fill_entry(lane, entry, key, stored, sequence);
@@ -735,13 +781,29 @@ static objd_status append(struct lane *lane, struct object_shm *object, const st
         return OBJD_OK;
 }
 
+/* Each turn but the last makes room: a first segment, a directory, a split that may be uneven. */
+static objd_status append_somehow(struct lane *lane, struct object_shm *object, const struct key *key,
+                                  const struct stored *stored)
+{
+        bool done = false;
+        objd_status r = OBJD_OK;
+
+        for (uint32_t turn = 0; !done && r == OBJD_OK; turn++) {
+                if (turn > DEPTH_MAX + 8)
+                        return too_deep(object);
+                r = txn_reserve(lane, 256, 24);
+                if (r == OBJD_OK)
+                        r = append(lane, object, key, stored, &done);
+        }
+        return r;
+}
+
 objd_status dict_put(struct lane *lane, struct object_shm *object, const struct key *key,
                      const objd_value *value)
 {
         struct line_shm *line = dict_guard(lane->arena, object, key->hash);
         struct entry_shm *entry;
         struct stored stored;
-        bool done = false;
         objd_status r = txn_reserve(lane, VALUE_INLINE_MAX + 128, 24);
 
         if (r == OBJD_OK)
@@ -752,15 +814,30 @@ objd_status dict_put(struct lane *lane, struct object_shm *object, const struct 
                 return r;
         if (entry && replace_in_place(lane, entry, key, &stored))
                 return OBJD_OK;
-        /* Each turn but the last makes room: a first segment, a directory, a split that may be uneven. */
-        for (uint32_t turn = 0; !done && r == OBJD_OK; turn++) {
-                if (turn > DEPTH_MAX + 8)
-                        return fail(OBJD_E_NOMEM, "too many keys of the dict have the same hash");
-                r = txn_reserve(lane, 256, 24);
-                if (r == OBJD_OK)
-                        r = append(lane, object, key, &stored, &done);
-        }
-        return r;
+        return append_somehow(lane, object, key, &stored);
+}
+
+objd_status dict_put_again(struct lane *lane, struct object_shm *object, const struct entry_shm *entry)
+{
+        uint64_t head = entry->head, *value = entry_value((struct entry_shm *)entry, head);
+        struct key key = { .data = (const uint8_t *)entry->data,
+                           .size = entry_key_size(head),
+                           .type = entry_key_type(head) };
+        objd_value decoded = { .type = entry_value_type(head) };
+        struct stored stored = { .value = &decoded,
+                                 .size = entry_value_size(head),
+                                 .chunk = entry_is_big(head) ? *value : 0,
+                                 .again = true,
+                                 .sequence = entry->sequence };
+        objd_status r = OBJD_OK;
+
+        if (!stored.chunk)
+                r = value_decode(decoded.type, value, stored.size, &decoded);
+        if (r)
+                return r;
+        key.hash = key_hash(lane->arena, key.type, key.data, key.size);
+        dict_hash_key(lane->arena, object, &key);
+        return append_somehow(lane, object, &key, &stored);
 }
 
 /* Replaces an empty segment by none, or one that is mostly gaps by a smaller one. */
@@ -783,7 +860,7 @@ static objd_status shrink_segment(struct lane *lane, struct object_shm *object, 
                 return r;
         for (uint64_t i = 0; i < words; i++)
                 txn_set(lane, &first[i], 0);
-        return free_segment(lane, segment);
+        return dict_free_segment(lane, segment);
 }
 
 /* The last segment of a line is gone: its directory goes too. */

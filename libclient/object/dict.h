@@ -192,6 +192,16 @@ static inline struct segment_shm *segment_at(const struct arena *arena, uint64_t
  */
 objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line);
 
+/* The same for a key, which is hashed anew if the dict has got another hash since. */
+objd_status dict_line_of(struct lane *lane, struct objd_object *dict, struct key *key,
+                         struct line_shm **ret_line);
+
+/* With the key's line locked: whether the key still has the hash that the dict goes by. */
+static inline bool dict_goes_by(const struct objd_object *dict, const struct key *key)
+{
+        return !(word_get(&dict->shm->line.config) & OBJECT_KEYED) == !key->keyed;
+}
+
 /*
  * Whether a shard that was found before belongs to the dict now. A group that a clear has freed may be the same dict's
  * shards again a moment later, with nothing committed yet: serial and version alone would not tell. To be asked after the
@@ -225,6 +235,24 @@ objd_status dict_remove(struct lane *lane, struct object_shm *object, const stru
 objd_status dict_some(struct lane *lane, struct line_shm *line, struct entry_shm **ret_entry);
 objd_status dict_clear_all(struct lane *lane, struct object_shm *object);
 
+/*
+ * Gives a dict a hash of its own (dict_hash.h) and builds it again under it; the object's line and all shards are locked.
+ * Takes as long, and as much memory, as all entries need. @return OBJD_OK (also if it has one), OBJD_E_NOMEM,
+ * OBJD_E_CORRUPT, OBJD_E_SYS
+ */
+objd_status dict_rehash(struct lane *lane, struct object_shm *object);
+
+/* The parts of it: stores an entry of the dict anew, under the hash that the dict has now; its big value's chunk stays. */
+objd_status dict_put_again(struct lane *lane, struct object_shm *object, const struct entry_shm *entry);
+
+/* Calls fn for each entry of a segment, with its hash. */
+typedef objd_status (*dict_entry_fn)(void *context, const struct entry_shm *entry, uint64_t hash);
+objd_status dict_each_entry(struct lane *lane, const struct object_shm *object, struct segment_shm *segment,
+                            uint32_t groups, dict_entry_fn fn, void *context);
+
+/* Frees a segment and its extents (not the chunks of big values) when the operation commits. */
+objd_status dict_free_segment(struct lane *lane, struct segment_shm *segment);
+
 /* Copies an entry's value out; the entry's line is locked or frozen. */
 objd_status dict_value_out(struct lane *lane, struct entry_shm *entry, size_t at, objd_value *ret_value,
                            objd_buf *buf);
@@ -247,6 +275,8 @@ objd_status dict_pin(struct objd_object *dict, const objd_value *key, struct lan
 struct dict_position {
         uint64_t hash; /* everything below has been seen */
         bool end;
+        bool keyed;      /* that hash is the dict's own; */
+        uint64_t before; /* while it was not, all keys below this had been seen */
 };
 objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items);
 

@@ -99,13 +99,13 @@ static objd_status plan_key(struct lane *lane, struct op *op, struct plan *plan)
         objd_status r;
 
         if (op->line && lock_is_held(lane, op->line))
-                return plan_again(op, plan);
+                return dict_goes_by(op->object, &op->made) ? plan_again(op, plan) : OP_PLAN_AGAIN;
         r = check_op(op);
         if (r == OBJD_OK)
                 r = key_make(lane->arena, op->object->config, op->key, &op->made);
         if (r)
                 return r;
-        r = dict_line(lane, op->object, op->made.hash, &op->line);
+        r = dict_line_of(lane, op->object, &op->made, &op->line);
         return r ? r : plan_add(plan, op->line);
 }
 
@@ -149,6 +149,7 @@ static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
 {
         switch (op->code) {
         case OP_DICT_CLEAR:
+        case OP_DICT_REHASH:
                 return plan_all(lane, op, plan);
         case OP_DICT_POP_ANY:
                 return plan_any(lane, op, plan);
@@ -276,7 +277,8 @@ static objd_status apply_pop_any(struct lane *lane, struct op *op)
                 return r;
         words_out(op->buf->data, entry->data, key.size);
         key.data = op->buf->data;
-        key.hash = key_hash(lane->arena, key.type, key.data, key.size);
+        key.hash = dict_hash(lane->arena, op->object->shm, key.type, key.data, key.size);
+        key.keyed = word_get(&op->object->shm->line.config) & OBJECT_KEYED;
         r = value_decode((objd_type)key.type, op->buf->data, key.size, &op->result_key);
         return r ? r : dict_remove(lane, op->object->shm, &key);
 }
@@ -286,6 +288,8 @@ static objd_status apply(struct lane *lane, struct op *op)
         switch (op->code) {
         case OP_DICT_CLEAR:
                 return dict_clear_all(lane, op->object->shm);
+        case OP_DICT_REHASH:
+                return dict_rehash(lane, op->object->shm);
         case OP_DICT_POP_ANY:
                 return apply_pop_any(lane, op);
         default:
@@ -340,6 +344,7 @@ static objd_status walk(struct objd_object *dict, uint64_t limit, walk_fn fn, vo
 
 struct dict_check {
         struct check *check;
+        const struct object_shm *object;
         struct line_shm *line;
         uint32_t shard; /* DICT_SHARDS: the dict has none */
         uint64_t entries;
@@ -358,7 +363,8 @@ static void check_entry(struct dict_check *c, const struct segment_shm *segment,
                 check_fail(c->check, "an entry lies outside the arena");
                 return;
         }
-        hash = key_hash(arena, entry_key_type(entry->head), entry->data, entry_key_size(entry->head));
+        hash = dict_hash(arena, c->object, entry_key_type(entry->head), entry->data,
+                         entry_key_size(entry->head));
         if (slot >> 37 != hash_tag(hash))
                 check_fail(c->check, "an entry's hash is not that of its key");
         if (c->shard < DICT_SHARDS && hash_shard(hash) != c->shard)
@@ -439,9 +445,10 @@ static void check_directory(struct dict_check *c)
         }
 }
 
-static void check_line(struct check *check, struct line_shm *line, uint32_t shard)
+static void check_line(struct check *check, const struct object_shm *object, struct line_shm *line,
+                       uint32_t shard)
 {
-        struct dict_check c = { .check = check, .line = line, .shard = shard };
+        struct dict_check c = { .check = check, .object = object, .line = line, .shard = shard };
 
         if (table_depth(line->root[0]))
                 check_directory(&c);
@@ -457,7 +464,7 @@ static void check(struct check *check, struct object_shm *object)
         struct line_shm *shards = dict_shards(check->arena, object);
 
         if (!(object->line.root[0] & DICT_SHARDED)) {
-                check_line(check, &object->line, DICT_SHARDS);
+                check_line(check, object, &object->line, DICT_SHARDS);
                 return;
         }
         if (!shards) {
@@ -467,7 +474,7 @@ static void check(struct check *check, struct object_shm *object)
         for (uint32_t i = 0; i < DICT_SHARDS; i++) {
                 if (shards[i].serial != object->line.serial)
                         check_fail(check, "shard %u belongs to another object", i);
-                check_line(check, &shards[i], i);
+                check_line(check, object, &shards[i], i);
         }
 }
 

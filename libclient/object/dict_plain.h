@@ -56,6 +56,7 @@ PLAIN bool plain_key(const struct arena *arena, uint64_t config, const objd_valu
                 return false;
         }
         ret_key->type = type;
+        ret_key->keyed = false;
         ret_key->hash = key_hash(arena, type, ret_key->data, ret_key->size);
         return true;
 }

@@ -65,7 +65,9 @@ ALWAYS_INLINE struct segment_shm *view_segment(const struct view *view, uint64_t
                                             : NULL;
 }
 
-objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
+/* The line for the hash `hash`, or that of the key, which is hashed as the dict does at that moment. */
+static objd_status find_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct key *key,
+                             struct line_shm **ret_line)
 {
         struct line_shm *line = &dict->shm->line;
 
@@ -75,6 +77,10 @@ objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash
                 bool sharded = word_get(&line->root[0]) & DICT_SHARDED;
                 objd_status r;
 
+                if (key) {
+                        dict_hash_key(lane->arena, dict->shm, key);
+                        hash = key->hash;
+                }
                 if ((lock_version_is_stable(version) && lock_read_valid(line, version)) ||
                     lock_is_held(lane, line)) {
                         if (serial != dict->serial)
@@ -89,6 +95,17 @@ objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash
                 if (r)
                         return r;
         }
+}
+
+objd_status dict_line(struct lane *lane, struct objd_object *dict, uint64_t hash, struct line_shm **ret_line)
+{
+        return find_line(lane, dict, hash, NULL, ret_line);
+}
+
+objd_status dict_line_of(struct lane *lane, struct objd_object *dict, struct key *key,
+                         struct line_shm **ret_line)
+{
+        return find_line(lane, dict, 0, key, ret_line);
 }
 
 bool dict_has_shard(const struct objd_object *dict, const struct line_shm *shard)
@@ -240,7 +257,7 @@ static objd_status read_locked(struct view view, read_fn fn, void *context)
 }
 
 /* The line that guards the hash: the object's own, whose version the caller looks at, or a shard, with the object's version. */
-ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash,
+ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, uint64_t hash, struct key *key,
                                  struct view *view)
 {
         struct line_shm *line = &dict->shm->line, *shards;
@@ -251,6 +268,10 @@ ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, ui
         view->limit = arena_limit(lane->arena);
         root = word_get(&line->root[0]);
         view->line = line;
+        if (key) {
+                dict_hash_key(lane->arena, dict->shm, key);
+                hash = key->hash;
+        }
         if (!(root & DICT_SHARDED))
                 return OBJD_OK;
         shards = view_at(view, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE);
@@ -269,10 +290,10 @@ ALWAYS_INLINE objd_status locate(struct lane *lane, struct objd_object *dict, ui
 }
 
 ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict, uint64_t hash,
-                                    int collisions, read_fn fn, void *context)
+                                    struct key *key, int collisions, read_fn fn, void *context)
 {
         struct view view = { .lane = lane };
-        objd_status r = locate(lane, dict, hash, &view);
+        objd_status r = locate(lane, dict, hash, key, &view);
 
         if (r)
                 return r;
@@ -288,7 +309,9 @@ ALWAYS_INLINE objd_status read_once(struct lane *lane, struct objd_object *dict,
         return still_valid(&view) ? r : READ_AGAIN;
 }
 
-ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, read_fn fn, void *context)
+/* Of the line of the key, which is hashed as the dict does, or of the one that guards the hash. */
+ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, struct key *key, read_fn fn,
+                                    void *context)
 {
         struct lane *lane;
         objd_status r = lane_enter_to_read(dict->conn->arena, conn_timeout(dict->conn), &lane);
@@ -300,7 +323,7 @@ ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, rea
                 int collisions = 0;
 
                 do
-                        r = read_once(lane, dict, hash, collisions++, fn, context);
+                        r = read_once(lane, dict, hash, key, collisions++, fn, context);
                 while (r == READ_AGAIN && collisions < READ_ATTEMPTS);
                 if (r == READ_AGAIN)
                         r = fail(OBJD_E_CORRUPT, "%s is damaged: its lines do not fit together",
@@ -343,6 +366,8 @@ ALWAYS_INLINE objd_status get_step(const struct view *view, void *context)
         struct entry_shm *entry;
         objd_status r = check_owner(view, get->dict);
 
+        if (r == OBJD_OK && !dict_goes_by(get->dict, get->key))
+                r = READ_AGAIN;
         if (r == OBJD_OK)
                 r = find(view, get->key, &entry, &get->head);
         if (r == OBJD_OK && get->value)
@@ -370,7 +395,7 @@ objd_status dict_read(struct objd_object *dict, const objd_value *key_value, obj
         if (r)
                 return r;
         get.key = &key;
-        r = read_line(dict, key.hash, get_step, &get);
+        r = read_line(dict, 0, &key, get_step, &get);
         if (r == OBJD_E_NOTFOUND)
                 return ret_value ? no_key(dict, key_value) : r;
         if (r || !ret_value)
@@ -390,6 +415,8 @@ static objd_status pin_step(const struct view *view, void *context)
 
         get->pinned = NULL;
         word_set_release(&get->pin_lane->pins[get->pin], 0);
+        if (r == OBJD_OK && !dict_goes_by(get->dict, get->key))
+                r = READ_AGAIN;
         if (r == OBJD_OK)
                 r = find(view, get->key, &entry, &get->head);
         if (r)
@@ -415,7 +442,7 @@ objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, stru
         if (r)
                 return r;
         get.key = &key;
-        r = read_line(dict, key.hash, pin_step, &get);
+        r = read_line(dict, 0, &key, pin_step, &get);
         if (r == OBJD_E_NOTFOUND)
                 return no_key(dict, key_value);
         if (r)
@@ -426,9 +453,21 @@ objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, stru
 
 /* ---- Walking ------------------------------------------------------------------------------------------ */
 
-/* Adds a segment's entries from `from` on to the items. */
-static objd_status add_entries(const struct view *view, uint64_t word, uint64_t from,
-                               struct items_builder *items)
+/* Whether the position is behind the entry that has just been added, by the hash of its key, or by the one that the dict had. */
+static bool is_behind(const struct view *view, const struct objd_object *dict, const struct dict_position *at,
+                      const struct items_builder *items, uint64_t head)
+{
+        const uint8_t *key = items->bytes + (uintptr_t)items->item[items->len - 1].key.data;
+        uint32_t type = entry_key_type(head), size = entry_key_size(head);
+        const struct arena *arena = view->lane->arena;
+
+        return (at->hash && dict_hash(arena, dict->shm, type, key, size) < at->hash) ||
+               (at->before && key_hash(arena, type, key, size) < at->before);
+}
+
+/* Adds a segment's entries to the items, those from the position on, if one is given. */
+static objd_status add_entries(const struct view *view, const struct objd_object *dict, uint64_t word,
+                               const struct dict_position *position, struct items_builder *items)
 {
         const struct segment_shm *segment = segment_at(view->lane->arena, word);
 
@@ -452,20 +491,16 @@ static objd_status add_entries(const struct view *view, uint64_t word, uint64_t 
                                       entry_value_size(head));
                 if (r)
                         return r;
-                if (from) {
-                        const uint8_t *key = items->bytes + (uintptr_t)items->item[items->len - 1].key.data;
-
-                        if (key_hash(view->lane->arena, entry_key_type(head), key, entry_key_size(head)) <
-                            from)
-                                items_cut(items, items->len - 1);
-                }
+                if (position && is_behind(view, dict, position, items, head))
+                        items_cut(items, items->len - 1);
         }
         return OBJD_OK;
 }
 
 struct step_request {
         const struct objd_object *dict;
-        uint64_t from;
+        const struct dict_position *position;
+        bool keyed;     /* set: the dict has a hash of its own */
         uint64_t width; /* set: how many hashes the segment covers; 0 is all of them */
         uint64_t first; /* set: the first of them */
         struct items_builder *items;
@@ -476,14 +511,15 @@ static objd_status walk_step(const struct view *view, void *context)
 {
         struct step_request *step = context;
         uint32_t depth, bits = view->line == &step->dict->shm->line ? 0 : 6;
-        uint64_t word;
+        uint64_t from = step->position->hash, word;
         objd_status r = check_owner(view, step->dict);
 
         items_cut(step->items, step->len);
         if (r == OBJD_OK)
-                r = load_table_word(view, step->from, &word, &depth);
+                r = load_table_word(view, from, &word, &depth);
         if (r)
                 return r;
+        step->keyed = word_get(&step->dict->shm->line.config) & OBJECT_KEYED;
         if (word) {
                 const struct segment_shm *segment = segment_at(view->lane->arena, word);
 
@@ -494,8 +530,8 @@ static objd_status walk_step(const struct view *view, void *context)
                         return again_or(view, "a segment is too deep");
         }
         step->width = bits + depth ? 1ULL << (64 - bits - depth) : 0;
-        step->first = step->width ? step->from & ~(step->width - 1) : 0;
-        return word ? add_entries(view, word, step->from, step->items) : OBJD_OK;
+        step->first = step->width ? from & ~(step->width - 1) : 0;
+        return word ? add_entries(view, step->dict, word, step->position, step->items) : OBJD_OK;
 }
 
 objd_status dict_step(struct objd_object *dict, struct dict_position *position, struct items_builder *items)
@@ -504,13 +540,17 @@ objd_status dict_step(struct objd_object *dict, struct dict_position *position, 
         objd_status r = OBJD_OK;
 
         while (r == OBJD_OK && !position->end && items->len == len) {
-                struct step_request step = {
-                        .dict = dict, .from = position->hash, .items = items, .len = len
-                };
+                struct step_request step = { .dict = dict, .position = position, .items = items, .len = len };
 
-                r = read_line(dict, position->hash, walk_step, &step);
+                r = read_line(dict, position->hash, NULL, walk_step, &step);
                 if (r)
                         break;
+                if (step.keyed && !position->keyed) {
+                        /* From here on in another order: from its start, without what has been seen in the old one. */
+                        items_cut(items, len);
+                        *position = (struct dict_position){ .keyed = true, .before = position->hash };
+                        continue;
+                }
                 position->hash = step.first + step.width;
                 position->end = !position->hash;
         }
@@ -667,7 +707,7 @@ static objd_status collect_segment(struct view *view, uint64_t word, void *conte
         struct collector *c = context;
         const struct segment_shm *segment = segment_at(view->lane->arena, word);
         size_t n = c->items->len;
-        objd_status r = add_entries(view, word, 0, c->items);
+        objd_status r = add_entries(view, NULL, word, NULL, c->items);
 
         for (uint32_t i = 0; r == OBJD_OK && i < table_groups(word) * DICT_GROUP; i++) {
                 uint64_t slot = word_get(&segment->slots[i]), head;

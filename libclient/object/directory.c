@@ -113,7 +113,7 @@ static objd_status name_begin(struct objd_conn *conn, const char *text, struct n
 
 static objd_status name_plan(struct lane *lane, struct name *name, struct plan *plan)
 {
-        objd_status r = dict_line(lane, &name->names, name->key.hash, &name->line);
+        objd_status r = dict_line_of(lane, &name->names, &name->key, &name->line);
 
         return r ? r : plan_add(plan, name->line);
 }
@@ -121,7 +121,7 @@ static objd_status name_plan(struct lane *lane, struct name *name, struct plan *
 /* With the line locked: whether it is still the one. */
 static objd_status name_verify(struct lane *lane, struct name *name)
 {
-        if (name->line->serial != name->names.serial ||
+        if (name->line->serial != name->names.serial || !dict_goes_by(&name->names, &name->key) ||
             dict_guard(lane->arena, name->names.shm, name->key.hash) != name->line)
                 return OP_PLAN_AGAIN;
         return OBJD_OK;
@@ -283,7 +283,7 @@ objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind
         retired = word_get_acquire(&conn->arena->header->retire_count);
         do
                 r = create_attempt(lane, text, kind, config, &name, &ref);
-        while (r == OP_PLAN_AGAIN);
+        while (op_once_more(lane, &name.names, &r));
         lane_leave(lane);
         if (r)
                 return r;
@@ -487,7 +487,7 @@ static objd_status target_run(struct target *target, const char *new)
         if (r == OBJD_OK)
                 do
                         r = target_attempt(lane, target, new);
-                while (r == OP_PLAN_AGAIN);
+                while (op_once_more(lane, &target->old_name.names, &r));
         lane_leave(lane);
         return r;
 }
@@ -561,6 +561,8 @@ static objd_status replace_run(struct objd_object *object, struct objd_object *v
                 r = object_touch(victim);
         if (r == OBJD_OK)
                 r = replace_attempt(lane, &target, object, text);
+        if (r == OP_REHASH && op_once_more(lane, &target.old_name.names, &r))
+                r = OP_PLAN_AGAIN;
         lane_leave(lane);
         return r;
 }

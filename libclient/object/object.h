@@ -40,6 +40,8 @@ struct objd_object {
 #define OBJECT_STATE_SHIFT 40
 #define OBJECT_POISONED (1ULL << OBJECT_STATE_SHIFT) /* damaged; every call gives OBJD_E_POISONED */
 
+#define OBJECT_KEYED (2ULL << OBJECT_STATE_SHIFT) /* of a dict: it has a hash of its own; dict_hash.h */
+
 static inline objd_kind object_kind(uint64_t config)
 {
         return (objd_kind)(config & 0xff);

@@ -27,6 +27,7 @@ const char *const op_name[N_OPS] = {
         [OP_DICT_POP] = "dict pop",
         [OP_DICT_POP_ANY] = "dict pop-any",
         [OP_DICT_CLEAR] = "dict clear",
+        [OP_DICT_REHASH] = "dict rehash",
         [OP_LIST_APPEND] = "list append",
         [OP_LIST_PREPEND] = "list prepend",
         [OP_LIST_EXTEND] = "list extend",
@@ -55,7 +56,7 @@ const char *const op_name[N_OPS] = {
 
 static objd_kind kind_for(enum op_code code)
 {
-        if (code >= OP_DICT_SET && code <= OP_DICT_CLEAR)
+        if (code >= OP_DICT_SET && code <= OP_DICT_REHASH)
                 return OBJD_DICT;
         if (code >= OP_LIST_APPEND && code <= OP_LIST_SORT)
                 return OBJD_LIST;
@@ -217,28 +218,6 @@ static objd_status check_ops(struct objd_conn *conn, const struct op *ops, size_
         return OBJD_OK;
 }
 
-objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed)
-{
-        struct lane *lane;
-        size_t failed = 0;
-        objd_status r;
-
-        if (!n)
-                return OBJD_OK;
-        r = lane_enter(conn->arena, conn_timeout(conn), &lane);
-        if (r)
-                return r;
-        r = check_ops(conn, ops, n, &failed);
-        if (r == OBJD_OK)
-                do
-                        r = attempt(lane, ops, n, &failed);
-                while (r == OP_PLAN_AGAIN);
-        lane_leave(lane);
-        if (r && ret_failed)
-                *ret_failed = failed;
-        return r;
-}
-
 /*
  * One operation: without sorting for the single line that most need.
  */
@@ -269,6 +248,27 @@ static objd_status attempt_one(struct lane *lane, struct op *op)
         return r;
 }
 
+static objd_status rehash(struct lane *lane, struct objd_object *dict)
+{
+        struct op op;
+        objd_status r;
+
+        op_init(&op, OP_DICT_REHASH, dict);
+        do
+                r = attempt_one(lane, &op);
+        while (r == OP_PLAN_AGAIN);
+        return r;
+}
+
+bool op_once_more(struct lane *lane, struct objd_object *object, objd_status *r)
+{
+        if (*r == OP_REHASH) {
+                *r = rehash(lane, object);
+                return *r == OBJD_OK;
+        }
+        return *r == OP_PLAN_AGAIN;
+}
+
 objd_status op_run_one(struct op *op)
 {
         struct objd_conn *conn = op->object->conn;
@@ -281,7 +281,29 @@ objd_status op_run_one(struct op *op)
         if (r == OBJD_OK)
                 do
                         r = attempt_one(lane, op);
-                while (r == OP_PLAN_AGAIN);
+                while (op_once_more(lane, op->object, &r));
         lane_leave(lane);
+        return r;
+}
+
+objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed)
+{
+        struct lane *lane;
+        size_t failed = 0;
+        objd_status r;
+
+        if (!n)
+                return OBJD_OK;
+        r = lane_enter(conn->arena, conn_timeout(conn), &lane);
+        if (r)
+                return r;
+        r = check_ops(conn, ops, n, &failed);
+        if (r == OBJD_OK)
+                do
+                        r = attempt(lane, ops, n, &failed);
+                while (op_once_more(lane, ops[failed < n ? failed : 0].object, &r));
+        lane_leave(lane);
+        if (r && ret_failed)
+                *ret_failed = failed;
         return r;
 }

@@ -32,6 +32,7 @@ enum op_code {
         OP_DICT_POP,
         OP_DICT_POP_ANY,
         OP_DICT_CLEAR,
+        OP_DICT_REHASH,
         OP_LIST_APPEND,
         OP_LIST_PREPEND,
         OP_LIST_EXTEND,
@@ -67,6 +68,7 @@ struct key {
         uint32_t size;
         uint32_t type;
         uint64_t hash;
+        bool keyed; /* the hash is that of a dict with a hash of its own */
 };
 
 struct op {
@@ -114,6 +116,12 @@ static inline void op_init(struct op *op, enum op_code code, struct objd_object 
  */
 #define OP_PLAN_AGAIN ((objd_status)-1)
 
+/*
+ * What a dict may answer when it is to store a key: too many of its keys have the same hash. Nothing has been changed; the
+ * dict is given a hash of its own (op_once_more()), and all is planned anew.
+ */
+#define OP_REHASH ((objd_status)-4)
+
 #define PLAN_LINES (LANE_LOCKS - 2)
 
 /* The lines that a list of operations needs. Sorted and without doubles when they are locked. */
@@ -136,6 +144,12 @@ bool plan_is_held(const struct lane *lane, const struct plan *plan);
  * NULL) is the operation that said no.
  */
 objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed);
+
+/*
+ * Inside a call: whether what an attempt has answered means that there is to be another one. If a dict asks for a hash of
+ * its own, it is given one first, in an operation by itself, which may fail: then *r says how.
+ */
+bool op_once_more(struct lane *lane, struct objd_object *dict, objd_status *r);
 
 /* The same for a single one on its own object's connection; the common case is a single line. */
 objd_status op_run_one(struct op *op);
