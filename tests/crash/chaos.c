@@ -716,6 +716,7 @@ static void start_tool(struct tool *tool, struct side *side, struct random *rand
 
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 dup2(null, STDOUT_FILENO);
+                dup2(null, STDERR_FILENO);
                 setenv("OBJD_URL", side->f->url, 1);
                 execl(tool_program(), "objctl", verb, (char *)NULL);
                 _exit(127);
