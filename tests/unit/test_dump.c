@@ -10,10 +10,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "dumpload/dump.h"
 #include "dumpload/load.h"
 #include "object/object.h"
+#include "support/child.h"
 #include "support/inside.h"
 #include "support/random.h"
 #include "support/test.h"
@@ -955,6 +958,107 @@ static void any_store_comes_back(void **state)
         }
 }
 
+/* ---- Damage ------------------------------------------------------------------------------------------- */
+
+/* Changes some words of what is in use, but for the tables before the blocks. */
+static void damage(struct random *random, objd_conn *conn)
+{
+        const struct arena *arena = conn->arena;
+        uint64_t n_words = arena_limit(arena) / 8, n = 1 + random_below(random, 40);
+
+        for (uint64_t i = 0; i < n; i++) {
+                uint64_t *word = (uint64_t *)(arena->base + arena->data_off) + random_below(random, n_words);
+
+                /* Mostly where there is something. */
+                for (int k = 0; k < 200 && !*word; k++)
+                        word = (uint64_t *)(arena->base + arena->data_off) + random_below(random, n_words);
+                switch (random_below(random, 3)) {
+                case 0:
+                        *word ^= 1ULL << random_below(random, 64);
+                        break;
+                case 1:
+                        *word += random_below(random, 64) * 8 - 256;
+                        break;
+                default:
+                        *word = random_next(random);
+                }
+        }
+}
+
+static int dump_damaged(void *context)
+{
+        struct dump_options options = { .atomic = false };
+        struct maker m = { .random = *(struct random *)context };
+        struct dump_report report;
+        FILE *f = tmpfile();
+
+        child_check(f != NULL);
+        child_ok(objd_connect("embedded:64M", &m.conn));
+        make_anything(&m);
+        damage(&m.random, m.conn);
+        (void)alarm(30); /* a loop without an end is killed, and fails the test */
+        (void)objd_set_timeout(m.conn, 20000000);
+        (void)dump_write(m.conn, f, &options, &report);
+        options.atomic = true;
+        (void)dump_write(m.conn, f, &options, &report);
+        return 0;
+}
+
+/* Whatever it says: it says something, and does no harm. Under the address sanitizer it must not touch what is not its own. */
+static void a_damaged_store_does_the_dumper_no_harm(void **state)
+{
+        struct random random = random_begin("test-dump");
+        const char *rounds = getenv("OBJD_TEST_ROUNDS");
+        int n = rounds ? 10 * atoi(rounds) : 40;
+
+        (void)state;
+        for (int i = 0; i < n; i++) {
+                struct random seed = { random_next(&random) };
+                int status = child_wait(child_start(dump_damaged, &seed));
+
+                if (!WIFEXITED(status) || WEXITSTATUS(status))
+                        fail_msg("round %d: wait status %#x; its seed is %" PRIu64, i, (unsigned)status,
+                                 seed.state);
+        }
+}
+
+/* ---- From one object on ------------------------------------------------------------------------------- */
+
+static void a_dump_of_one_object_has_what_can_be_reached_from_it(void **state)
+{
+        objd_conn *conn = *state, *copy = other_store();
+        objd_object *a = make(conn, "a", OBJD_LIST, NULL), *b = make(conn, "b", OBJD_LIST, NULL);
+        objd_object *c = make(conn, "c", OBJD_LIST, NULL), *inner = make(conn, NULL, OBJD_LIST, NULL);
+        objd_ref root = objd_ref_of(b);
+        struct dump_options options = { .root = &root };
+        struct dump_report report;
+        struct text text;
+        objd_info *infos;
+        size_t len;
+        FILE *f;
+
+        append(a, objd_refer(root));
+        append(b, objd_refer(objd_ref_of(inner)));
+        append(inner, objd_refer(objd_ref_of(c)));
+        f = open_memstream(&text.bytes, &text.size);
+        assert_non_null(f);
+        assert_ok(dump_write(conn, f, &options, &report));
+        assert_int_equal(report.n_objects, 3);
+        (void)fclose(f);
+        assert_ok(load(copy, text.bytes, text.size));
+        assert_ok(objd_list(copy, NULL, &infos, &len));
+        assert_int_equal(len, 2);
+        assert_string_equal(infos[0].name, "b");
+        assert_string_equal(infos[1].name, "c");
+        objd_infos_free(infos);
+        free(text.bytes);
+        objd_release(a);
+        objd_release(b);
+        objd_release(c);
+        objd_release(inner);
+        end_store(copy);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -971,7 +1075,9 @@ int main(void)
                 INSIDE_TEST(what_is_wrong_is_said_with_its_line),
                 INSIDE_TEST(a_file_cut_anywhere_loads_nothing),
                 INSIDE_TEST(a_full_arena_is_an_error_and_nothing_stays),
+                INSIDE_TEST(a_dump_of_one_object_has_what_can_be_reached_from_it),
                 cmocka_unit_test(any_store_comes_back),
+                cmocka_unit_test(a_damaged_store_does_the_dumper_no_harm),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
