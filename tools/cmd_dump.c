@@ -106,6 +106,16 @@ static int dump_object(struct dump *dump, objd_object *object)
         return dump_text(dump, object, &info);
 }
 
+/* One whose holder does not let go has been waited for; were it the same for all, it would take hours. */
+#define PATIENCE_LEFT_NS 50000000
+
+static int answer_held(objd_conn *conn, objd_status r)
+{
+        if (r == OBJD_E_BUSY)
+                (void)objd_set_timeout(conn, PATIENCE_LEFT_NS); /* it is a good time-out */
+        return answer(r);
+}
+
 /* An object that has gone since it was listed is no reason to complain. */
 static int dump_ref(struct dump *dump, objd_conn *conn, objd_ref ref, bool anonymous_only)
 {
@@ -120,7 +130,7 @@ static int dump_ref(struct dump *dump, objd_conn *conn, objd_ref ref, bool anony
         }
         if (r == OBJD_E_GONE || r == OBJD_E_NOTFOUND)
                 return EXIT_OK;
-        return r ? answer(r) : dump_object(dump, object);
+        return r ? answer_held(conn, r) : dump_object(dump, object);
 }
 
 static int dump_named(struct dump *dump, objd_conn *conn)

@@ -59,6 +59,9 @@ void check_fail(struct check *check, const char *format, ...)
         va_end(args);
 }
 
+/* What is left for each further object, after one whose holder did not let go in time. */
+#define PATIENCE_LEFT_NS 50000000
+
 static void report_faults(struct check *check)
 {
         uint32_t n = check->n_faults < CHECK_FAULTS ? check->n_faults : CHECK_FAULTS;
@@ -75,7 +78,7 @@ static void report_faults(struct check *check)
 
 objd_status check_enter(struct check *check)
 {
-        return lane_enter(check->arena, conn_timeout(check->conn), &check->lane);
+        return lane_enter(check->arena, check->patience_ns, &check->lane);
 }
 
 void check_leave(struct check *check)
@@ -349,10 +352,13 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
                 if (r == OBJD_OK && !check->object->line.serial)
                         r = check_unnamed_slot(check, place);
         }
-        if (r == OBJD_E_BUSY)
+        if (r == OBJD_E_BUSY) {
                 *held = r;
-        else if (r == OBJD_E_CORRUPT)
+                if (check->patience_ns < 0 || check->patience_ns > PATIENCE_LEFT_NS)
+                        check->patience_ns = PATIENCE_LEFT_NS;
+        } else if (r == OBJD_E_CORRUPT) {
                 check_fail(check, "%s", objd_last_error());
+        }
         check_leave(check);
         return r == OBJD_E_BUSY || r == OBJD_E_CORRUPT ? OBJD_OK : r;
 }
@@ -522,7 +528,11 @@ static objd_status check_all(struct check *check)
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors)
 {
         struct arena *arena = conn->arena;
-        struct check check = { .conn = conn, .arena = arena, .report = report, .context = context };
+        struct check check = { .conn = conn,
+                               .arena = arena,
+                               .patience_ns = conn_timeout(conn),
+                               .report = report,
+                               .context = context };
         objd_status r;
 
         check.seen = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));

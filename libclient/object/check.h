@@ -27,6 +27,7 @@ struct check {
         struct objd_conn *conn;
         struct lane *lane;
         struct arena *arena;
+        int64_t patience_ns; /* for living holders; little, once one has been waited for in vain */
         struct object_shm *object;
         char label[OBJD_NAME_MAX + 1];
         uint64_t n_chunks; /* of this object: met while walking its structure */

@@ -66,6 +66,12 @@ static void drop(struct lane **p)
         free(lane);
 }
 
+void lane_abandon(struct lane *lane)
+{
+        lane->fork_generation = UINT64_MAX; /* so that it is dropped as a parent's would be */
+        word_set_release(&lane->shm->client, 0);
+}
+
 static void end_of_thread(void *unused)
 {
         (void)unused;

@@ -97,6 +97,12 @@ static inline void lane_unpin(struct arena *arena, struct lane_shm *shm, uint32_
         __atomic_fetch_sub(&arena->header->n_pins, 1, __ATOMIC_RELEASE);
 }
 
+/*
+ * The lane of a by_process client is nobody's from now on: as that of a dead client, it is recovered by whoever looks. This thread
+ * claims another one with its next call.
+ */
+void lane_abandon(struct lane *lane);
+
 /* Gives all lanes of this thread in this arena back; for the end of a connection. */
 void lane_release_own(struct arena *arena);
 

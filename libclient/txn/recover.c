@@ -61,7 +61,7 @@ static void clear(struct arena *arena, struct lane_shm *shm)
         __atomic_store_n(&shm->claimed, 0, __ATOMIC_RELEASE);
 }
 
-bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
+static bool recover_within(struct arena *arena, uint32_t number, uint64_t by_lane_id, int64_t patience_ns)
 {
         struct lane_shm *shm = arena_lane(arena, number), *by = arena_lane(arena, id_number(by_lane_id));
         struct lane dead;
@@ -75,7 +75,7 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
         }
         CRASH_POINT("recover.won"); /* nothing is done yet; the next one takes the right over */
         lane_impersonate(&dead, arena, number, by_lane_id);
-        dead.timeout_ns = PATIENCE_NS;
+        dead.timeout_ns = patience_ns;
         r = settle(&dead);
         CRASH_POINT(
                 "recover.settled"); /* all is done, but the lane still counts as dead: it is settled once more */
@@ -85,6 +85,11 @@ bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
         }
         lose(shm, by_lane_id);
         return r == OBJD_OK;
+}
+
+bool recover_lane(struct arena *arena, uint32_t number, uint64_t by_lane_id)
+{
+        return recover_within(arena, number, by_lane_id, PATIENCE_NS);
 }
 
 void recover_forget(struct arena *arena, uint64_t by_lane_id)
@@ -98,13 +103,19 @@ void recover_forget(struct arena *arena, uint64_t by_lane_id)
 uint32_t recover_all(struct arena *arena, struct lane *lane)
 {
         uint32_t high = arena_lanes_high(arena);
+        int64_t patience_ns = PATIENCE_NS;
         uint32_t n = 0;
 
         for (uint32_t i = 1; i <= high; i++) {
                 uint32_t number = i < high ? i : RESERVE_LANE;
 
-                if (lane_is_dead(arena, arena_lane(arena, number)))
-                        n += recover_lane(arena, number, lane->self);
+                if (!lane_is_dead(arena, arena_lane(arena, number)))
+                        continue;
+                if (recover_within(arena, number, lane->self, patience_ns))
+                        n++;
+                else
+                        patience_ns =
+                                0; /* whoever sits on the pool is waited for once, not for every dead lane */
         }
         return n;
 }

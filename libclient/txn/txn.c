@@ -10,6 +10,7 @@
 
 #include "base/crash.h"
 #include "base/status.h"
+#include "base/sys.h"
 #include "mem/pool.h"
 #include "sync/wait.h"
 #include "txn/log.h"
@@ -332,16 +333,21 @@ objd_status txn_complete(struct lane *lane)
         return r ? r : end(lane);
 }
 
+/* How long the daemon and the tools wait for the pool's holder before they leave the rest of an operation to others. */
+#define PATIENCE_NS 100000000LL
+
 /*
  * The decision has been made; what is left cannot be refused any more, so it waits for the pool however long the pool's
- * holder takes (a few microseconds, unless somebody has stopped it).
+ * holder takes (a few microseconds, unless somebody has stopped it). Only who must not be stopped by anybody hands the lane
+ * over as that of a dead client, and goes on with another one.
  */
 static void finish(struct lane *lane, objd_status (*how)(struct lane *lane))
 {
         int64_t timeout_ns = lane->timeout_ns, deadline_ns = lane->deadline_ns;
 
-        lane->deadline_ns = INT64_MAX;
-        (void)how(lane); /* fails only where memory is damaged; the checker reports what was left */
+        lane->deadline_ns = lane->arena->by_process ? deadline_after(PATIENCE_NS) : INT64_MAX;
+        if (how(lane) && lane->arena->by_process)
+                lane_abandon(lane);
         lane->timeout_ns = timeout_ns;
         lane->deadline_ns = deadline_ns;
 }
