@@ -132,8 +132,7 @@ PLAIN struct segment_shm *plain_segment(const struct plain_view *view, uint64_t 
 struct plain_place {
         uint64_t *slot; /* of the key; of the group, if it is absent */
         struct entry_shm *entry;
-        uint64_t *
-                value; /* by the size of the key, so that the processor need not wait for the head to fetch it */
+        uint64_t *value; /* by the key's size: the processor need not wait for the head to fetch it */
         uint64_t head;
         bool absent; /* the key is not there */
 };
@@ -312,7 +311,7 @@ PLAIN bool plain_insert(struct lane *lane, struct objd_object *dict, struct plai
         struct entry_shm *entry = (struct entry_shm *)(void *)(lane->arena->base + off);
 
         if ((uint16_t)(shape >> 32) >= segment_slots_max((uint16_t)shape) ||
-            (uint32_t)fill + size > fill >> 32 || !plain_inside(lane->arena, off))
+            (uint32_t)fill + size > fill >> 32 || !arena_at(lane->arena, off, size))
                 return false;
         slot = plain_free_slot(slots, key->hash);
         word_set(&entry->head, head);

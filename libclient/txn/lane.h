@@ -139,14 +139,20 @@ static inline void lane_begin_call(struct lane *lane, int64_t timeout_ns, const 
         lane_resume(lane);
 }
 
+/* Whether the lane is this process's own, in that arena, and not in a call; read-only arenas' lanes are never in the list. */
+static inline bool lane_is_ready(const struct lane *lane, const struct arena *arena)
+{
+        return __builtin_expect(lane && lane->arena == arena && lane->fork_generation == fork_generation() &&
+                                        !lane->depth,
+                                1);
+}
+
 static inline __attribute__((always_inline)) objd_status lane_enter(struct arena *arena, int64_t timeout_ns,
                                                                     struct lane **ret_lane)
 {
         struct lane *lane = lane_own;
 
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
-                                     lane->depth,
-                             0))
+        if (!lane_is_ready(lane, arena))
                 return lane_enter_slowly(arena, timeout_ns, __builtin_frame_address(0),
                                          __builtin_return_address(0), ret_lane);
         lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
@@ -160,10 +166,7 @@ static inline __attribute__((always_inline)) objd_status lane_enter_to_read(stru
 {
         struct lane *lane = lane_own;
 
-        /* A read-only arena's lane is never in this list. */
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
-                                     lane->depth,
-                             0))
+        if (!lane_is_ready(lane, arena))
                 return lane_enter_to_read_slowly(arena, timeout_ns, __builtin_frame_address(0),
                                                  __builtin_return_address(0), ret_lane);
         lane_begin_call(lane, timeout_ns, __builtin_frame_address(0), __builtin_return_address(0));
@@ -179,9 +182,7 @@ static inline __attribute__((always_inline)) struct lane *lane_enter_plain(struc
 {
         struct lane *lane = lane_own;
 
-        if (__builtin_expect(!lane || lane->arena != arena || lane->fork_generation != fork_generation() ||
-                                     lane->depth,
-                             0))
+        if (!lane_is_ready(lane, arena))
                 return NULL;
         lane->depth = 1;
         lane->frame = __builtin_frame_address(0);
