@@ -50,6 +50,7 @@ static const char help[] =
         "  --die-with-parent[=PID]\n"
         "                     end when the process that started it does. PID is the parent's, in case it\n"
         "                     dies before objd has looked\n"
+        "  --recover          mend the header of a store that nobody uses, and say what was wrong\n"
         "  --log-file FILE    append log lines to FILE instead of stderr\n"
         "  --help             this text\n"
         "  --version          the version\n"
@@ -91,6 +92,7 @@ enum option_code {
         OPTION_DENY_GID,
         OPTION_LOG_LEVEL,
         OPTION_FOREGROUND,
+        OPTION_RECOVER,
         OPTION_BACKGROUND,
         OPTION_IDLE_EXIT,
         OPTION_DIE_WITH_PARENT,
@@ -119,6 +121,7 @@ static const struct option long_options[] = {
         { "deny-gid", required_argument, NULL, OPTION_DENY_GID },
         { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
         { "foreground", no_argument, NULL, OPTION_FOREGROUND },
+        { "recover", no_argument, NULL, OPTION_RECOVER },
         { "background", no_argument, NULL, OPTION_BACKGROUND },
         { "idle-exit", required_argument, NULL, OPTION_IDLE_EXIT },
         { "die-with-parent", optional_argument, NULL, OPTION_DIE_WITH_PARENT },
@@ -231,6 +234,9 @@ static objd_status parse_option(int code, const char *value, struct options *opt
                 return parse_level(value, options);
         case OPTION_FOREGROUND:
                 options->background = false;
+                return OBJD_OK;
+        case OPTION_RECOVER:
+                options->recover = true;
                 return OBJD_OK;
         case OPTION_BACKGROUND:
                 options->background = true;

@@ -22,6 +22,7 @@ struct options {
         bool remove_on_exit;
         const char *load; /* a dump for a new store; NULL: none */
         const char *save; /* where to dump the store at the end; NULL: nowhere */
+        bool recover;     /* mend the header of a store that nobody uses */
         bool background;
         bool die_with_parent;
         uint32_t parent;      /* its pid, if it was told; else whoever is our parent */

@@ -27,9 +27,12 @@
 #include "client/leave.h"
 #include "client/memfd.h"
 #include "log.h"
+#include "object/check.h"
 #include "object/directory.h"
+#include "object/header.h"
 #include "saved.h"
 
+#define CHECK_TIMEOUT_NS 5000000000LL
 #define STORE_ARENA_NEW STORE_ARENA ".new"
 
 void store_file_name(const struct store *store, const char *suffix, char ret_name[STORE_FILE_NAME_MAX])
@@ -194,6 +197,31 @@ static objd_status check_file(const struct store *store, const char *name, int f
 }
 
 /* Takes up what a file that is there holds. On failure it is as it was. */
+static void say_mended(void *context, const char *sentence)
+{
+        (void)context;
+        log_warning("--recover: %s", sentence);
+}
+
+static void say_fault(void *context, const char *object, const char *sentence)
+{
+        (void)context;
+        log_warning("--recover: still damaged: %s: %s", object, sentence);
+}
+
+/* What the header says of the rest is counted again; whether the rest is sound is asked as well. */
+static void recover_rest(struct store *store)
+{
+        struct objd_conn conn = { .arena = store->arena, .timeout_ns = CHECK_TIMEOUT_NS, .control = -1 };
+        uint64_t n = 0;
+
+        header_recount(store->arena, say_mended, NULL);
+        if (check_arena(&conn, say_fault, NULL, &n))
+                log_warning("--recover: cannot check the store: %s", objd_last_error());
+        else if (!n)
+                log_info("--recover: the store has no faults");
+}
+
 static objd_status adopt_file(struct store *store, const char *name, int fd)
 {
         char why[512];
@@ -204,6 +232,14 @@ static objd_status adopt_file(struct store *store, const char *name, int fd)
                 (void)close(fd); /* nothing was written */
                 return r;
         }
+        if (store->options->recover) {
+                r = header_restore(fd, say_mended, NULL);
+                if (r) {
+                        (void)close(fd); /* nothing was written */
+                        snprintf(why, sizeof(why), "%s", objd_last_error());
+                        return fail(r, "cannot mend %s/%s: %s", store->options->directory, name, why);
+                }
+        }
         r = arena_attach(fd, &store->arena);
         if (r) {
                 snprintf(why, sizeof(why), "%s", objd_last_error());
@@ -211,6 +247,8 @@ static objd_status adopt_file(struct store *store, const char *name, int fd)
         }
         store->arena->by_process = true;
         store->has_file = true;
+        if (store->options->recover)
+                recover_rest(store);
         if (store->options->load)
                 log_info("--load: the store is there already, and keeps what is in it");
         return OBJD_OK;

@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "mem/pool.h"
 #include "object/dict.h"
+#include "object/header.h"
 #include "object/kind.h"
 #include "object/queue.h"
 #include "object/value.h"
@@ -740,6 +741,7 @@ static objd_status make_names(struct arena *arena)
         if (r)
                 return r;
         arena->header->names = ref.place;
+        header_seal(arena->header);
         __atomic_store_n(&arena->header->state, ARENA_READY, __ATOMIC_RELEASE);
         return OBJD_OK;
 }
