@@ -96,11 +96,21 @@ static void remember(const char *format, va_list args, const char *tail)
                 trim_character();
 }
 
+_Thread_local struct next_timeout next_timeout;
+
+/* A call that fails before it has come to waiting was the next call all the same. */
+static void end_next_timeout(void)
+{
+        if (!next_timeout.holder)
+                next_timeout.set = false;
+}
+
 objd_status fail(objd_status status, const char *format, ...)
 {
         va_list args;
         int saved = errno;
 
+        end_next_timeout();
         va_start(args, format);
         remember(format, args, NULL);
         va_end(args);
@@ -128,6 +138,7 @@ objd_status fail_errno(const char *format, ...)
         int error = errno;
         char buffer[128];
 
+        end_next_timeout();
         va_start(args, format);
         remember(format, args, strerror_r(error, buffer, sizeof(buffer)));
         va_end(args);

@@ -221,6 +221,7 @@ objd_status objd_dict_clear(objd_object *dict)
 
 objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const objd_value *values, size_t n)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r = check(dict, n ? keys : (const void *)dict, n ? values : (const void *)dict,
                               "objd_dict_set_many");
         struct op *ops;
@@ -241,6 +242,7 @@ objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const 
 
 objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n, objd_items **ret_items)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r = check(dict, n ? keys : (const void *)dict, ret_items, "objd_dict_get_many");
         struct items_builder items = { 0 };
         objd_buf buf = OBJD_BUF_INIT;
@@ -264,6 +266,7 @@ objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t
 
 objd_status objd_dict_copy(objd_object *dict, objd_items **ret_items)
 {
+        HOLD_NEXT_TIMEOUT;
         struct items_builder items = { 0 };
         objd_status r = check(dict, ret_items, ret_items, "objd_dict_copy");
 

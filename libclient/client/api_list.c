@@ -117,11 +117,13 @@ objd_status objd_list_pop(objd_object *list, int64_t index, objd_value *ret_valu
 
 objd_status objd_list_remove(objd_object *list, const objd_value *value)
 {
+        HOLD_NEXT_TIMEOUT;
         return run_value(OP_LIST_REMOVE, list, 0, value);
 }
 
 objd_status objd_list_slice(objd_object *list, int64_t start, int64_t stop, objd_items **ret_items)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r = check_pointer(list, ret_items, "ret_items");
 
         return r ? r : list_slice(list, start, stop, ret_items);
@@ -147,6 +149,7 @@ objd_status objd_list_clear(objd_object *list)
 objd_status objd_list_index(objd_object *list, const objd_value *value, int64_t start, int64_t stop,
                             uint64_t *ret_index)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r = check_value(list, value);
 
         if (r == OBJD_OK)
@@ -156,6 +159,7 @@ objd_status objd_list_index(objd_object *list, const objd_value *value, int64_t 
 
 objd_status objd_list_count(objd_object *list, const objd_value *value, uint64_t *ret_count)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r = check_value(list, value);
 
         if (r == OBJD_OK)

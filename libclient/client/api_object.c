@@ -37,9 +37,10 @@ static objd_status check_kind(const objd_object *object, objd_kind kind)
         return fail(OBJD_E_KIND, "%s is a %s", object_label(object), kind_of(is)->name);
 }
 
-objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
-                        objd_object **ret_object)
+static objd_status create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
+                          objd_object **ret_object)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_config standard = OBJD_CONFIG_INIT;
         objd_object *object;
         objd_status r;
@@ -55,13 +56,23 @@ objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const
                 return r;
         }
         *ret_object = object;
-        /* Where there is no daemon to do it, whoever makes objects sees to it that those of the dead go. */
-        recover_on_arrival(conn->arena);
         return OBJD_OK;
+}
+
+objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
+                        objd_object **ret_object)
+{
+        objd_status r = create(conn, name, kind, config, ret_object);
+
+        /* Where there is no daemon to do it, whoever makes objects sees to it that those of the dead go. */
+        if (r == OBJD_OK)
+                recover_on_arrival(conn->arena);
+        return r;
 }
 
 objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_object **ret_object)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_object *object = NULL;
         objd_status r;
 
@@ -81,6 +92,7 @@ objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_ob
 
 objd_status objd_open(objd_conn *conn, const char *name, objd_kind kind, objd_object **ret_object)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_ref ref;
         objd_status r;
 
@@ -112,6 +124,7 @@ static objd_status check_config(objd_object *object, const objd_config *wanted)
 objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
                                 objd_object **ret_object)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_object *object;
         objd_status r;
 
@@ -145,11 +158,13 @@ objd_ref objd_ref_of(const objd_object *object)
 
 objd_status objd_destroy(objd_object *object)
 {
+        HOLD_NEXT_TIMEOUT;
         return object ? directory_destroy(object) : fail(OBJD_E_INVAL, "objd_destroy: object must be given");
 }
 
 objd_status objd_delete(objd_conn *conn, const char *name)
 {
+        HOLD_NEXT_TIMEOUT;
         struct objd_object handle;
         objd_ref ref;
         objd_status r;
@@ -168,6 +183,7 @@ objd_status objd_delete(objd_conn *conn, const char *name)
 
 objd_status objd_set_name(objd_object *object, const char *name)
 {
+        HOLD_NEXT_TIMEOUT;
         if (!object || !name)
                 return fail(OBJD_E_INVAL, "objd_set_name: object and name must be given");
         return directory_rename(object, name);
@@ -175,6 +191,7 @@ objd_status objd_set_name(objd_object *object, const char *name)
 
 objd_status objd_info_get(objd_object *object, objd_info *ret_info)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_info info = { 0 };
         const struct kind *kind;
         struct lane *lane;
@@ -258,6 +275,7 @@ static int compare_names(const void *a, const void *b)
 
 objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos, size_t *ret_len)
 {
+        HOLD_NEXT_TIMEOUT;
         struct listing listing = { .conn = conn, .prefix = prefix ? prefix : "" };
         struct objd_object names;
         objd_status r;

@@ -25,6 +25,7 @@ struct objd_cursor {
 
 objd_status objd_cursor_new(objd_object *object, objd_cursor **ret_cursor)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_cursor *cursor;
 
         if (!object || !ret_cursor)
@@ -78,6 +79,7 @@ static objd_status fetch(objd_cursor *cursor)
 
 objd_status objd_cursor_next(objd_cursor *cursor, objd_value *ret_key, objd_value *ret_value)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_status r;
 
         if (!cursor || !ret_value)

@@ -107,6 +107,7 @@ static objd_status hand_out(objd_status r, objd_pin *pin, objd_pin **ret_pin)
 static objd_status take_pin(objd_object *object, const void *where, pin_fn fn, objd_value *ret_value,
                             objd_pin **ret_pin)
 {
+        HOLD_NEXT_TIMEOUT;
         struct arena *arena = object->conn->arena;
         objd_pin *pin = sys.alloc(sizeof(*pin));
         struct lane_shm *shm;

@@ -223,6 +223,7 @@ static uint64_t limit_of(const struct arena *arena)
 
 objd_status objd_stats_get(objd_conn *conn, objd_stats *ret_stats)
 {
+        HOLD_NEXT_TIMEOUT;
         objd_stats stats = { 0 };
         struct arena *arena;
 

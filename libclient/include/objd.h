@@ -269,7 +269,8 @@ OBJD_PUBLIC bool objd_is_read_only(const objd_conn *conn);
  * How long a call waits for a living process that is in the middle of a change of the same object, before
  * it gives OBJD_E_BUSY. The default is 5 s; OBJD_FOREVER and OBJD_NOWAIT are taken.
  * objd_set_timeout() is for all calls of the connection, objd_next_timeout() for the next call of this
- * thread only.
+ * thread only, whatever comes of it; what only prepares or ends something (objd_batch_*() but for the commit,
+ * objd_release() and its like) does not count as a call.
  */
 OBJD_PUBLIC objd_status objd_set_timeout(objd_conn *conn, int64_t timeout_ns);
 OBJD_PUBLIC void objd_next_timeout(int64_t timeout_ns);
@@ -595,7 +596,8 @@ OBJD_PUBLIC objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int6
  * operations see what the earlier ones do. Nothing in a batch waits for an item, room or an owner.
  *
  * objd_batch_commit() runs it. If an operation fails, its status is returned, ret_failed (may be NULL) is its
- * place in the batch, and nothing has changed; the batch can be committed again. After a success results can
+ * place in the batch, and nothing has changed; if it is no single operation's fault (a living process holds what one of
+ * them needs, there is no memory for all of them) ret_failed stays as it was; the batch can be committed again. After a success results can
  * be fetched, and objd_batch_clear() makes it ready for new operations.
  */
 OBJD_PUBLIC objd_status objd_batch_new(objd_conn *conn, objd_batch **ret_batch);

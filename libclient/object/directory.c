@@ -705,12 +705,15 @@ objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t 
         struct objd_conn conn = { .arena = arena, .timeout_ns = timeout_ns, .control = -1 };
         struct reap reap = { &conn, client };
         const struct client_shm *shm = arena_client(arena, id_number(client));
+        const struct next_timeout next = next_timeout; /* of a call that we are not */
         objd_status r = OBJD_OK;
 
+        next_timeout.set = false;
         if (word_get(&shm->n_anonymous))
                 r = directory_each(&conn, reap_object, &reap);
         if (r == OBJD_OK && (word_get(&shm->flags) & CLIENT_HAS_LEASED))
                 r = directory_each(&conn, reap_leases, &reap);
+        next_timeout = next;
         return r;
 }
 

@@ -13,12 +13,47 @@
 #include "base/status.h"
 #include "mem/pool.h"
 
-_Thread_local struct next_timeout next_timeout;
-
 void objd_next_timeout(int64_t timeout_ns)
 {
-        next_timeout.set = true;
-        next_timeout.timeout_ns = timeout_ns;
+        next_timeout = (struct next_timeout){ .set = true, .timeout_ns = timeout_ns };
+}
+
+/* A holder whose frame lies below ours has been left by longjmp(): stacks grow downwards, and its steps are called from it. */
+static bool is_left(const void *frame)
+{
+        return (uintptr_t)next_timeout.holder < (uintptr_t)frame;
+}
+
+int64_t next_timeout_use(int64_t otherwise_ns)
+{
+        int64_t timeout_ns = next_timeout.timeout_ns;
+
+        if (!next_timeout.holder) {
+                next_timeout.set = false;
+                return timeout_ns;
+        }
+        if (!is_left(__builtin_frame_address(0)))
+                return timeout_ns;
+        next_timeout.set = false;
+        return otherwise_ns;
+}
+
+const void *next_timeout_hold(const void *frame)
+{
+        if (!next_timeout.set)
+                return NULL;
+        if (next_timeout.holder) {
+                next_timeout.set = !is_left(frame);
+                return NULL;
+        }
+        next_timeout.holder = frame;
+        return frame;
+}
+
+void next_timeout_end(const void **held)
+{
+        if (*held && next_timeout.holder == *held)
+                next_timeout = (struct next_timeout){ .set = false };
 }
 
 /* Whether the place is a slot of a block of objects, now. */

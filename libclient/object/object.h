@@ -8,6 +8,7 @@
 #include <objd.h>
 
 #include "arena/arena.h"
+#include "base/status.h"
 #include "sync/lock.h"
 #include "txn/lane.h"
 
@@ -70,20 +71,23 @@ static inline uint32_t object_lock_flags(uint64_t config)
 /* The chunk that holds the object's name if it is too long for the slot, 0 if it is not. */
 uint64_t object_name_chunk(const struct object_shm *object);
 
-/* What objd_next_timeout() has said to this thread, and nobody has used yet. */
-struct next_timeout {
-        bool set;
-        int64_t timeout_ns;
-};
-extern _Thread_local struct next_timeout next_timeout;
+/*
+ * For a call with several steps that may wait: at its beginning, before all else. What objd_next_timeout() has said is for each of
+ * the steps, and ends with the call.
+ */
+#define HOLD_NEXT_TIMEOUT                                                                  \
+        const void *held_next_timeout __attribute__((cleanup(next_timeout_end), unused)) = \
+                next_timeout_hold(__builtin_frame_address(0))
+const void *next_timeout_hold(const void *frame);
+void next_timeout_end(const void **held);
+
+int64_t next_timeout_use(int64_t otherwise_ns);
 
 /* What a call on this connection may wait for living holders; objd_next_timeout() once, else the connection's. */
 static inline int64_t conn_timeout(const struct objd_conn *conn)
 {
-        if (__builtin_expect(next_timeout.set, 0)) {
-                next_timeout.set = false;
-                return next_timeout.timeout_ns;
-        }
+        if (__builtin_expect(next_timeout.set, 0))
+                return next_timeout_use((int64_t)word_get((const uint64_t *)&conn->timeout_ns));
         return (int64_t)word_get((const uint64_t *)&conn->timeout_ns);
 }
 

@@ -303,7 +303,8 @@ objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret
                         r = attempt(lane, ops, n, &failed);
                 while (op_once_more(lane, ops[failed < n ? failed : 0].object, &r));
         lane_leave(lane);
-        if (r && ret_failed)
+        /* Somebody else is at fault, or (past the last one) it is the batch as a whole that could not be committed. */
+        if (r && r != OBJD_E_BUSY && ret_failed && failed < n)
                 *ret_failed = failed;
         return r;
 }

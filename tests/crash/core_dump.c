@@ -44,6 +44,8 @@ struct shared {
         uint64_t arena_start, arena_end; /* in the worker */
         int64_t taken_ns;                /* when the waiter had the lock */
         uint32_t status;                 /* what it got */
+        uint32_t taken;                  /* status and taken_ns are there */
+        uint32_t works;                  /* the worker has its memory and the lock */
 };
 
 struct scene {
@@ -80,7 +82,7 @@ static int work(void *context)
         scene->shared->arena_start = (uintptr_t)conn->arena->base;
         scene->shared->arena_end = scene->shared->arena_start + conn->arena->mapped;
         child_ok(objd_lock_take(lock, OBJD_NOWAIT, NULL));
-        gate_open(&scene->ready, 1);
+        __atomic_store_n(&scene->shared->works, 1, __ATOMIC_RELEASE);
         for (;;)
                 pause();
 }
@@ -93,7 +95,8 @@ static int wait_for_lock(void *context)
 
         gate_open(&scene->ready, 1);
         scene->shared->status = objd_lock_take(lock, OBJD_FOREVER, NULL);
-        __atomic_store_n(&scene->shared->taken_ns, test_now_ns(), __ATOMIC_RELEASE);
+        scene->shared->taken_ns = test_now_ns();
+        __atomic_store_n(&scene->shared->taken, 1, __ATOMIC_RELEASE);
         child_ok(objd_lock_give(lock));
         objd_release(lock);
         objd_close(conn);
@@ -200,6 +203,18 @@ static void fill_arena(objd_conn *conn)
         objd_release(dict);
 }
 
+/* Gigabytes take their time: a minute for each is more than any disk needs. */
+static void wait_patiently(const uint32_t *word)
+{
+        int64_t end_ns = test_now_ns() + PATIENCE_NS + (int64_t)(private_mib >> 10) * 60000000000LL;
+
+        while (!__atomic_load_n(word, __ATOMIC_ACQUIRE)) {
+                if (test_now_ns() > end_ns)
+                        fail_msg("it never happened");
+                usleep(200);
+        }
+}
+
 static void end_worker(struct scene *scene, int signal_number, bool look)
 {
         objd_conn *conn = fixture_connect(scene->f);
@@ -208,10 +223,11 @@ static void end_worker(struct scene *scene, int signal_number, bool look)
         pid_t worker, waiter;
         int status;
 
-        scene->shared->taken_ns = 0;
+        scene->shared->taken = 0;
         gate_init(&scene->ready);
+        scene->shared->works = 0;
         worker = child_start(work, scene);
-        gate_wait(&scene->ready);
+        wait_patiently(&scene->shared->works);
         lane = lane_of(conn->arena, worker);
         waiter = child_start(wait_for_lock, scene);
         gate_wait(&scene->ready);
@@ -219,11 +235,12 @@ static void end_worker(struct scene *scene, int signal_number, bool look)
         sent_ns = test_now_ns();
         kill(worker, signal_number);
         while (half_get(&lane->life.word) != 0 && !(half_get(&lane->life.word) & FUTEX_OWNER_DIED) &&
-               !__atomic_load_n(&scene->shared->taken_ns, __ATOMIC_ACQUIRE))
+               !__atomic_load_n(&scene->shared->taken, __ATOMIC_ACQUIRE))
                 usleep(50);
         marked_ns = test_now_ns();
+        wait_patiently(&scene->shared->taken);
         child_expect_success(waiter);
-        status = child_wait(worker);
+        assert_int_equal(waitpid(worker, &status, 0), worker); /* takes as long as its memory takes */
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal_number);
         assert_int_equal(scene->shared->status, OBJD_E_OWNER_DIED);
         late_ns = scene->shared->taken_ns - marked_ns;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "object/object.h"
+#include "support/hold.h"
 #include "support/inside.h"
 #include "support/test.h"
 
@@ -213,6 +214,145 @@ static void the_operation_that_failed_is_named(void **state)
         objd_batch_free(batch);
         for (int i = 0; i < 3; i++)
                 objd_release(dicts[i]);
+}
+
+/* Somebody lives and holds what the batch needs: that is nobody's fault in it. */
+static void a_batch_that_waits_in_vain_names_no_operation(void **state)
+{
+        objd_object *a = inside_dict(*state, "a"), *b = inside_dict(*state, "b");
+        objd_batch *batch = batch_of(*state);
+        struct arena *arena = a->conn->arena;
+        size_t failed = 77;
+        struct hold hold = { .arena = arena, .line = &b->shm->line };
+
+        add_set(batch, a, 1, objd_int(10));
+        add_set(batch, b, 1, objd_int(10));
+        hold_begin(&hold);
+        objd_next_timeout(OBJD_NOWAIT);
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_BUSY);
+        assert_int_equal(failed, 77);
+        hold_end(&hold);
+        assert_ok(objd_batch_commit(batch, &failed));
+        assert_int_equal(failed, 77);
+        objd_batch_free(batch);
+        objd_release(a);
+        objd_release(b);
+}
+
+/* Puts, gets, appends and pops of several objects see one another's work, and all happen or none. */
+static void lists_and_queues_take_part(void **state)
+{
+        objd_object *list, *fifo, *lifo;
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_batch *batch = batch_of(*state);
+        objd_value value[5] = { objd_int(0), objd_int(1), objd_int(2), objd_int(3), objd_int(4) };
+        uint64_t n;
+
+        config.order = OBJD_LIFO;
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        assert_ok(objd_create(*state, "fifo", OBJD_QUEUE, NULL, &fifo));
+        assert_ok(objd_create(*state, "lifo", OBJD_QUEUE, &config, &lifo));
+        assert_ok(objd_batch_list_append(batch, list, &value[1]));    /* 0: 1 */
+        assert_ok(objd_batch_list_prepend(batch, list, &value[0]));   /* 1: 0 1 */
+        assert_ok(objd_batch_list_insert(batch, list, 1, &value[2])); /* 2: 0 2 1 */
+        assert_ok(objd_batch_list_set(batch, list, -1, &value[3]));   /* 3: 0 2 3 */
+        assert_ok(objd_batch_list_get(batch, list, 1));               /* 4 */
+        assert_ok(objd_batch_list_pop(batch, list, 0));               /* 5: 2 3 */
+        assert_ok(objd_batch_list_del(batch, list, 0));               /* 6: 3 */
+        for (int i = 0; i < 3; i++) {
+                assert_ok(objd_batch_queue_put(batch, fifo, &value[i], 0)); /* 7, 9, 11 */
+                assert_ok(objd_batch_queue_put(batch, lifo, &value[i], 0)); /* 8, 10, 12 */
+        }
+        assert_ok(objd_batch_queue_get(batch, fifo));       /* 13 */
+        assert_ok(objd_batch_queue_get(batch, lifo));       /* 14 */
+        assert_ok(objd_batch_queue_task_done(batch, fifo)); /* 15 */
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_result(batch, 4, value[2]);
+        assert_result(batch, 5, value[0]);
+        assert_result(batch, 13, value[0]);
+        assert_result(batch, 14, value[2]);
+        assert_ok(objd_list_len(list, &n));
+        assert_int_equal(n, 1);
+        assert_ok(objd_queue_len(fifo, &n));
+        assert_int_equal(n, 2);
+        assert_ok(objd_queue_len(lifo, &n));
+        assert_int_equal(n, 2);
+        objd_batch_free(batch);
+        objd_release(list);
+        objd_release(fifo);
+        objd_release(lifo);
+}
+
+/* A getter's usual step: what came under a lease is acknowledged together with what it led to. */
+static void an_ack_is_part_of_a_batch(void **state)
+{
+        objd_object *queue, *list;
+        objd_batch *batch = batch_of(*state);
+        objd_value item = objd_int(5), value;
+        objd_buf buf = OBJD_BUF_INIT;
+        uint64_t lease, n;
+        size_t failed = 77;
+
+        assert_ok(objd_create(*state, "queue", OBJD_QUEUE, NULL, &queue));
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        assert_ok(objd_queue_put(queue, &item, OBJD_NOWAIT));
+        assert_ok(objd_queue_get_lease(queue, OBJD_FOREVER, &value, &buf, &lease, OBJD_NOWAIT));
+
+        assert_ok(objd_batch_list_append(batch, list, &item));
+        assert_ok(objd_batch_queue_ack(batch, queue, lease + 1));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_NOTOWNER);
+        assert_int_equal(failed, 1);
+        assert_ok(objd_list_len(list, &n));
+        assert_int_equal(n, 0);
+        objd_batch_clear(batch);
+
+        assert_ok(objd_batch_list_append(batch, list, &item));
+        assert_ok(objd_batch_queue_ack(batch, queue, lease));
+        assert_ok(objd_batch_commit(batch, NULL));
+        assert_ok(objd_list_len(list, &n));
+        assert_int_equal(n, 1);
+        assert_status(objd_queue_ack(queue, lease), OBJD_E_NOTOWNER);
+        assert_ok(objd_queue_join(queue, OBJD_NOWAIT));
+        objd_batch_free(batch);
+        objd_buf_free(&buf);
+        objd_release(queue);
+        objd_release(list);
+}
+
+/* Nothing in a batch waits: an empty queue, a full one, an index outside. */
+static void what_would_wait_fails_the_batch(void **state)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_batch *batch = batch_of(*state);
+        objd_value item = objd_int(5);
+        objd_object *queue, *list;
+        size_t failed = 77;
+        uint64_t n;
+
+        config.bound = 1;
+        assert_ok(objd_create(*state, "queue", OBJD_QUEUE, &config, &queue));
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        assert_ok(objd_batch_list_append(batch, list, &item));
+        assert_ok(objd_batch_queue_get(batch, queue));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_EMPTY);
+        assert_int_equal(failed, 1);
+        objd_batch_clear(batch);
+        assert_ok(objd_batch_queue_put(batch, queue, &item, 0));
+        assert_ok(objd_batch_queue_put(batch, queue, &item, 0));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_FULL);
+        assert_int_equal(failed, 1);
+        objd_batch_clear(batch);
+        assert_ok(objd_batch_list_append(batch, list, &item));
+        assert_ok(objd_batch_list_set(batch, list, 1, &item));
+        assert_status(objd_batch_commit(batch, &failed), OBJD_E_RANGE);
+        assert_int_equal(failed, 1);
+        assert_ok(objd_list_len(list, &n));
+        assert_int_equal(n, 0);
+        assert_ok(objd_queue_len(queue, &n));
+        assert_int_equal(n, 0);
+        objd_batch_free(batch);
+        objd_release(queue);
+        objd_release(list);
 }
 
 static void a_batch_that_failed_can_be_committed_again(void **state)
@@ -422,6 +562,10 @@ int main(void)
                 INSIDE_TEST(arguments_are_copied),
                 INSIDE_TEST(a_bad_argument_adds_nothing),
                 INSIDE_TEST(the_operation_that_failed_is_named),
+                INSIDE_TEST(a_batch_that_waits_in_vain_names_no_operation),
+                INSIDE_TEST(lists_and_queues_take_part),
+                INSIDE_TEST(an_ack_is_part_of_a_batch),
+                INSIDE_TEST(what_would_wait_fails_the_batch),
                 INSIDE_TEST(a_batch_that_failed_can_be_committed_again),
                 INSIDE_TEST(a_deleted_object_or_a_wrong_type_fails_the_batch),
                 INSIDE_TEST(a_large_batch_grows_its_log),

@@ -199,11 +199,65 @@ static void entries_that_stay_are_seen_once(void **state)
         munmap(stop, 4096);
 }
 
+/* Many leaves, in order, each once; and positions that shift when the list is changed before the cursor. */
+static void a_cursor_goes_through_a_list_by_position(void **state)
+{
+        enum { N = 5000 };
+        objd_object *list;
+        objd_cursor *cursor;
+        objd_value value, key;
+
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        for (int64_t i = 0; i < N; i++) {
+                value = objd_int(i);
+                assert_ok(objd_list_append(list, &value));
+        }
+        assert_ok(objd_cursor_new(list, &cursor));
+        for (int64_t i = 0; i < N; i++) {
+                assert_ok(objd_cursor_next(cursor, &key, &value));
+                assert_int_equal(value.u.integer, i);
+        }
+        assert_status(objd_cursor_next(cursor, &key, &value), OBJD_E_NOTFOUND);
+        assert_status(objd_cursor_next(cursor, NULL, &value), OBJD_E_NOTFOUND);
+        value = objd_int(N);
+        assert_ok(objd_list_append(list, &value)); /* an end may be followed by more */
+        assert_ok(objd_cursor_next(cursor, NULL, &value));
+        assert_int_equal(value.u.integer, N);
+        objd_cursor_free(cursor);
+
+        assert_ok(objd_cursor_new(list, &cursor));
+        assert_ok(objd_cursor_next(cursor, NULL, &value));
+        assert_ok(objd_list_clear(list));
+        while (objd_cursor_next(cursor, NULL, &value) == OBJD_OK)
+                ; /* what it has fetched already */
+        assert_ok(objd_destroy(list));
+        assert_status(objd_cursor_next(cursor, NULL, &value), OBJD_E_GONE);
+        objd_cursor_free(cursor);
+        objd_release(list);
+}
+
+static void only_dicts_and_lists_have_cursors(void **state)
+{
+        objd_object *queue;
+        objd_cursor *cursor;
+
+        assert_ok(objd_create(*state, "queue", OBJD_QUEUE, NULL, &queue));
+        assert_status(objd_cursor_new(queue, &cursor), OBJD_E_KIND);
+        assert_status(objd_cursor_new(NULL, &cursor), OBJD_E_INVAL);
+        assert_status(objd_cursor_next(NULL, NULL, NULL), OBJD_E_INVAL);
+        objd_cursor_free(NULL);
+        objd_release(queue);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                INSIDE_TEST(a_quiet_dict_is_seen_whole),         INSIDE_TEST(a_deleted_dict_ends_its_cursors),
-                INSIDE_TEST(a_dict_that_is_cleared_has_no_more), INSIDE_TEST(bad_arguments_are_refused),
+                INSIDE_TEST(a_cursor_goes_through_a_list_by_position),
+                INSIDE_TEST(only_dicts_and_lists_have_cursors),
+                INSIDE_TEST(a_quiet_dict_is_seen_whole),
+                INSIDE_TEST(a_deleted_dict_ends_its_cursors),
+                INSIDE_TEST(a_dict_that_is_cleared_has_no_more),
+                INSIDE_TEST(bad_arguments_are_refused),
                 INSIDE_TEST(entries_that_stay_are_seen_once),
         };
 

@@ -336,9 +336,49 @@ static void what_is_pinned_while_it_changes_is_one_value(void **state)
         objd_release(race.dict);
 }
 
+/* Items of a list, by index from both ends; what is pinned stays though the item is replaced, popped, and the list sorted. */
+static void items_of_a_list_are_pinned(void **state)
+{
+        static uint8_t big[50000];
+        objd_value value = objd_bytes(big, sizeof(big)), small = objd_int(5), pinned[3], found;
+        objd_pin *pin[3] = { NULL };
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_object *list;
+
+        memset(big, 7, sizeof(big));
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        assert_ok(objd_list_append(list, &value));
+        assert_ok(objd_list_append(list, &small));
+        assert_ok(objd_list_append(list, &value));
+        assert_ok(objd_list_pin(list, 0, &pinned[0], &pin[0]));
+        assert_ok(objd_list_pin(list, 1, &pinned[1], &pin[1]));
+        assert_ok(objd_list_pin(list, -1, &pinned[2], &pin[2]));
+        assert_status(objd_list_pin(list, 3, &found, &pin[0]), OBJD_E_RANGE);
+        assert_status(objd_list_pin(list, -4, &found, &pin[0]), OBJD_E_RANGE);
+
+        assert_ok(objd_list_set(list, 0, &small));
+        assert_ok(objd_list_pop(list, 2, &found, &buf));
+        memset(big, 9, sizeof(big));
+        for (int i = 0; i < 20; i++)
+                assert_ok(objd_list_append(list, &value));
+        assert_ok(objd_list_sort(list, true));
+        assert_ok(objd_list_clear(list));
+        memset(big, 7, sizeof(big));
+        for (int i = 0; i < 3; i += 2) {
+                assert_int_equal(pinned[i].size, sizeof(big));
+                assert_memory_equal(pinned[i].data, big, sizeof(big));
+        }
+        assert_int_equal(pinned[1].u.integer, 5);
+        for (int i = 0; i < 3; i++)
+                objd_unpin(pin[i]);
+        objd_buf_free(&buf);
+        objd_release(list);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                INSIDE_TEST(items_of_a_list_are_pinned),
                 INSIDE_TEST(big_values_are_not_copied_and_small_ones_are),
                 INSIDE_TEST(what_is_pinned_survives_all_that_happens_to_its_entry),
                 INSIDE_TEST(two_pins_of_one_value_are_two),
