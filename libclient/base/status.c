@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/next_timeout.h"
+
 #define SENTENCE_SIZE 400u
 
 static __thread char sentence[SENTENCE_SIZE];

@@ -8,7 +8,7 @@
 #include <objd.h>
 
 #include "arena/arena.h"
-#include "base/status.h"
+#include "base/next_timeout.h"
 #include "sync/lock.h"
 #include "txn/lane.h"
 
