@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fork.h"
+#include "base/plant.h"
 #include "base/forklock.h"
 #include "base/status.h"
 #include "base/sys.h"
@@ -271,6 +272,8 @@ bool lane_is_dead(struct arena *arena, const struct lane_shm *lane)
 
         if (!half_get_acquire(&lane->claimed))
                 return false;
+        if (PLANTED(LIVING_ROBBED) && half_get(&lane->n_locks) && lane->pid != getpid())
+                return true;
         generation = word_get(&lane->generation);
         if (lane->by_process ? client_is_alive(arena, word_get(&lane->client))
                              : !word_is_dead(half_get_acquire(&lane->life.word)))

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/plant.h"
 #include "base/sys.h"
 #include "mem/pool.h"
 #include "object/directory.h"
@@ -36,7 +37,8 @@ static void free_client(struct arena *arena, uint32_t number, uint64_t id)
 
         if (gate_enter(arena, now_ns()))
                 return;
-        if (id == id_make(number, word_get(&client->generation)) && !client_is_alive(arena, id))
+        if (!PLANTED(CLIENT_KEPT) && id == id_make(number, word_get(&client->generation)) &&
+            !client_is_alive(arena, id))
                 half_set(&client->claimed, 0);
         gate_leave(arena);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "arena/arena.h"
+#include "base/plant.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "sync/wait.h"
@@ -168,10 +169,13 @@ static objd_status take(struct lane *lane, struct line_shm *line, uint64_t bits)
                 return take_no_more(lane, line);
         shm->locks[n] = arena_off(lane->arena, line);
         order_for_death();
-        half_set(&shm->n_locks, n + 1);
+        if (!PLANTED(INTENT_AFTER_LOCK))
+                half_set(&shm->n_locks, n + 1);
         order_for_death();
         if (!try_take(line, word_get(&line->word) & LOCK_VERSION_MASK, bits))
                 r = take_slowly(lane, line, bits);
+        if (PLANTED(INTENT_AFTER_LOCK))
+                half_set(&shm->n_locks, n + 1);
         if (r)
                 half_set(&shm->n_locks, n);
         else

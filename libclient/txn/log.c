@@ -26,6 +26,8 @@ void log_roll_back(struct arena *arena, struct log_shm *log)
 
         if (used > log->capacity || used & 7 || !is_ours(arena, start, used))
                 used = 0; /* damaged: there is nothing that could be trusted */
+        if (PLANTED(COUNT_CLEARED_FIRST))
+                log->used = 0;
         while (used >= 8) {
                 const uint64_t *end = (const uint64_t *)(arena->base + start + used);
                 uint64_t off = end[-1] >> 16, n = end[-1] & 0xffff;
@@ -36,7 +38,8 @@ void log_roll_back(struct arena *arena, struct log_shm *log)
                         word_set((uint64_t *)(arena->base + off) + i, *(end - 1 - n + i));
                 used -= (n + 1) * 8;
                 order_for_death();
-                log->used = used;
+                if (!PLANTED(COUNT_CLEARED_FIRST))
+                        log->used = used;
                 order_for_death();
         }
         log->used = 0;

@@ -6,6 +6,7 @@
  */
 
 #include "arena/arena.h"
+#include "base/plant.h"
 
 static inline bool log_has_room(const struct log_shm *log, size_t size, size_t n)
 {
@@ -18,13 +19,18 @@ static inline void log_note(struct arena *arena, struct log_shm *log, const void
         uint64_t *to = (uint64_t *)(arena->base + log->off + log->used);
         size_t n = round8(size) / 8;
 
+        if (PLANTED(PUBLISH_BEFORE_FILL)) {
+                log->used += (n + 1) * 8;
+                order_for_death();
+        }
         if (n == 1)
                 to[0] = word_get(p);
         else
                 words_out(to, p, size);
         to[n] = arena_off(arena, p) << 16 | n;
         order_for_death();
-        log->used += (n + 1) * 8;
+        if (!PLANTED(PUBLISH_BEFORE_FILL))
+                log->used += (n + 1) * 8;
         order_for_death();
 }
 

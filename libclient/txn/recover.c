@@ -9,6 +9,7 @@
 #include "txn/recover.h"
 
 #include "base/crash.h"
+#include "base/plant.h"
 #include "base/sys.h"
 #include "mem/pool.h"
 #include "txn/log.h"
@@ -40,6 +41,8 @@ static void lose(struct lane_shm *shm, uint64_t by)
 static objd_status settle(struct lane *dead)
 {
         pool_recover(dead);
+        if (PLANTED(LANE_NOT_ROLLED_BACK))
+                dead->shm->log.state = TXN_IDLE;
         switch (dead->shm->log.state) {
         case TXN_ACTIVE:
                 return txn_undo(dead);
@@ -54,7 +57,7 @@ static objd_status settle(struct lane *dead)
 static void clear(struct arena *arena, struct lane_shm *shm)
 {
         for (uint32_t i = 0; i < LANE_PINS; i++)
-                if (word_get(&shm->pins[i]))
+                if (word_get(&shm->pins[i]) && !PLANTED(PIN_KEPT))
                         lane_unpin(arena, shm, i);
         word_set(&shm->waits_for, 0);
         word_set_release(&shm->epoch, (word_get(&shm->epoch) + 1) & ~1ULL);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/crash.h"
+#include "base/plant.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "mem/pool.h"
@@ -189,8 +190,7 @@ static void thaw_block(const struct lane *lane, uint64_t number)
 {
         struct arena *arena = lane->arena;
         uint8_t state = __atomic_load_n(&arena->blocks[number].state, __ATOMIC_ACQUIRE);
-        struct line_shm *lines =
-                (struct line_shm *)(arena->base + arena->data_off + (number << BLOCK_SHIFT));
+        struct line_shm *lines = (struct line_shm *)(arena->base + arena->data_off + (number << BLOCK_SHIFT));
         uint32_t step = state == BLOCK_SLOTS ? SLOT_SIZE / LINE_SIZE : 1;
 
         if (state != BLOCK_SLOTS && state != BLOCK_GROUPS)
@@ -205,7 +205,8 @@ static void thaw_anything(struct lane *lane)
 {
         for (uint64_t number = 0; number < arena_limit(lane->arena) >> BLOCK_SHIFT; number++)
                 thaw_block(lane, number);
-        CRASH_POINT("txn.thawed"); /* all is given back, though the lane still says that it may hold anything */
+        CRASH_POINT(
+                "txn.thawed"); /* all is given back, though the lane still says that it may hold anything */
         order_for_death();
         half_set(&lane->shm->anywhere, 0);
 }
@@ -242,6 +243,8 @@ static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chun
                 if (!chunk)
                         return damaged(lane, "a list of chunks leads astray");
                 r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
+                if (PLANTED(DOOMED_GIVEN_TWICE) && from == CHUNK_DOOMED)
+                        (void)pool_give(lane, chunk);
         }
         return r;
 }
@@ -296,6 +299,10 @@ objd_status txn_undo(struct lane *lane)
         struct lane_shm *shm = lane->shm;
         objd_status r;
 
+        if (PLANTED(LOCKS_BEFORE_WORDS))
+                txn_unlock(lane);
+        if (PLANTED(SLOT_KEPT))
+                half_set(&shm->n_new_slots, 0);
         log_roll_back(lane->arena, &shm->log);
         CRASH_POINT("undo.words"); /* all words are old again; the next one finds an empty log */
         half_set(&shm->n_dead_slots, 0);
@@ -326,7 +333,7 @@ objd_status txn_complete(struct lane *lane)
         CRASH_POINT("complete.chunks"); /* memory is settled; the locks are still held */
         txn_unlock(lane);
         CRASH_POINT("complete.unlocked"); /* wakes and slots are still owed */
-        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES); i++)
+        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES) && !PLANTED(WAKE_FORGOTTEN); i++)
                 wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + (shm->wakes[i] & ~WAKE_ONE)),
                           shm->wakes[i] & WAKE_ONE ? 1 : INT_MAX);
         r = give_slots(lane, shm->dead_slots, &shm->n_dead_slots);
@@ -363,8 +370,10 @@ objd_status txn_commit(struct lane *lane)
         word_set(&shm->n_writes, shm->n_writes + 1);
         CRASH_POINT("commit.before"); /* everything is changed and noted: all of it is undone */
         order_for_death();
-        if (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots && !shm->n_dead_slots &&
-            !shm->log_chunk) {
+        if (PLANTED(UNLOCK_BEFORE_COMMIT))
+                txn_unlock(lane);
+        if (PLANTED(DEBTS_FORGOTTEN) || (!shm->taken && !shm->doomed && !shm->n_wakes && !shm->n_new_slots &&
+                                         !shm->n_dead_slots && !shm->log_chunk)) {
                 /* Nothing is owed but the locks, and they are given by anyone who finds them: IDLE is the commit. */
                 word_set(&shm->log.state, TXN_IDLE);
                 order_for_death();

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "support/child.h"
+#include "txn/lane.h"
 
 /* What victim and tracer share beside the arena. */
 enum phase { PHASE_BEFORE, PHASE_INSIDE, PHASE_DONE };
@@ -45,13 +46,26 @@ static void die(const char *what)
         exit(1);
 }
 
-static void be_victim(const struct step_plan *plan, struct shared *shared, int fd, bool traced)
+/* What the victim knows of the arena when it begins. */
+static void give_connection(const struct step_plan *plan, const struct objd_conn *parents, int fd,
+                            struct objd_conn *ret_conn)
+{
+        if (plan->victim == STEP_FORKED)
+                *ret_conn = *parents;
+        else if (plan->victim == STEP_BARE)
+                *ret_conn = (struct objd_conn){ .control = fd };
+        else
+                bare_attach(ret_conn, fd);
+}
+
+static void be_victim(const struct step_plan *plan, struct shared *shared, const struct objd_conn *parents,
+                      int fd, bool traced)
 {
         struct objd_conn conn;
         objd_status r;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        bare_attach(&conn, fd);
+        give_connection(plan, parents, fd, &conn);
         r = plan->prepare ? plan->prepare(&conn, plan->context) : OBJD_OK;
         if (r) {
                 fprintf(stderr, "the victim's preparations: %s\n", objd_last_error());
@@ -71,12 +85,26 @@ static void be_victim(const struct step_plan *plan, struct shared *shared, int f
         _exit(0);
 }
 
+static cpu_set_t all_processors;
+static bool on_one_processor;
+
+/* Who is to be killed at a random moment has to run while we do. */
+static void go_to_any_processor(void)
+{
+        if (on_one_processor)
+                (void)sched_setaffinity(0, sizeof(all_processors), &all_processors);
+        on_one_processor = false;
+}
+
 /* Tracer and victim run in turn, which is fastest if they do so on the same processor. */
 static void stay_on_one_processor(void)
 {
         cpu_set_t set;
         int cpu = sched_getcpu();
 
+        if (on_one_processor || sched_getaffinity(0, sizeof(all_processors), &all_processors) < 0)
+                return;
+        on_one_processor = true;
         CPU_ZERO(&set);
         CPU_SET((size_t)(cpu < 0 ? 0 : cpu), &set);
         (void)sched_setaffinity(0, sizeof(set), &set);
@@ -102,21 +130,39 @@ static bool step(struct victim *victim)
         return WIFSTOPPED(status);
 }
 
+/* The tracer itself is the parent of a victim that is one by its fork. */
+static void be_parent(struct objd_conn *conn)
+{
+        struct lane *lane;
+
+        if (lane_enter(conn->arena, OBJD_FOREVER, &lane))
+                die("a lane for the parent");
+        lane_leave(lane);
+}
+
 static void start(const struct step_plan *plan, struct victim *ret_victim, bool traced)
 {
-        int fd = image_make_file(plan->start), own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        int fd = plan->beside ? image_make_living(plan->start) : image_make_file(plan->start);
+        int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         struct victim *v = ret_victim;
 
         v->steps = 0;
         v->shared = mmap(NULL, sizeof(*v->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (own < 0 || v->shared == MAP_FAILED)
                 die("shared memory");
+        if (plan->victim == STEP_FORKED) {
+                close(fd); /* later, it would drop the parent's record locks */
+                bare_attach(&v->conn, own);
+                be_parent(&v->conn);
+        }
         fflush(NULL);
         v->pid = fork();
         if (v->pid < 0)
                 die("fork");
         if (v->pid == 0)
-                be_victim(plan, v->shared, fd, traced);
+                be_victim(plan, v->shared, &v->conn, fd, traced);
+        if (plan->victim == STEP_FORKED)
+                return;
         close(fd);
         bare_attach(&v->conn, own);
 }
@@ -167,7 +213,7 @@ static void kill_now(struct victim *victim)
 
 uint64_t step_through(const struct step_plan *plan, step_state_fn on_state, void *context)
 {
-        uint64_t next = plan->first, steps;
+        uint64_t n = 0, steps;
         struct image last;
         struct victim v;
         bool go_on = true;
@@ -175,13 +221,11 @@ uint64_t step_through(const struct step_plan *plan, step_state_fn on_state, void
         start_stepping(plan, &v);
         image_take(v.conn.arena, &last);
         while (v.shared->phase == PHASE_INSIDE && go_on) {
-                if (v.steps >= next) {
-                        next += plan->stride;
-                        if (!image_is_same(v.conn.arena, &last)) {
-                                image_free(&last);
-                                image_take(v.conn.arena, &last);
+                if (v.steps >= plan->first && !image_is_same(v.conn.arena, &last)) {
+                        image_free(&last);
+                        image_take(v.conn.arena, &last);
+                        if (++n == 1 || n % plan->stride == plan->stride / 2)
                                 go_on = on_state(context, v.steps, &last);
-                        }
                 }
                 if (!step(&v))
                         break;
@@ -218,11 +262,24 @@ int step_and_kill(const struct step_plan *plan, uint64_t steps)
         return done ? -1 : fd;
 }
 
+int run_to_end(const struct step_plan *plan)
+{
+        struct victim v;
+        int fd;
+
+        start(plan, &v, false);
+        run_to_its_end(&v);
+        fd = fcntl(v.conn.arena->fd, F_DUPFD_CLOEXEC, 3);
+        end(&v);
+        return fd;
+}
+
 int run_and_kill(const struct step_plan *plan, uint64_t entropy, int64_t *duration_ns)
 {
         struct victim v;
         int fd = -1;
 
+        go_to_any_processor();
         start(plan, &v, false);
         if (!*duration_ns) {
                 run_to_its_end(&v);

@@ -17,16 +17,24 @@
 
 typedef objd_status (*step_fn)(struct objd_conn *conn, void *context);
 
+enum step_victim {
+        STEP_ATTACHED, /* a process of its own that has mapped the arena, as most are */
+        STEP_FORKED,   /* a child of one that has a lane: it finds its parent's connection in its memory */
+        STEP_BARE /* one that knows nothing but the file: conn->control is its descriptor, and nothing else is set */
+};
+
 struct step_plan {
         const struct image *start;
+        enum step_victim victim;
+        bool beside; /* those in the image who are alive stay so: the victim works beside them */
         step_fn prepare; /* what the victim does before instructions are counted: it opens handles. NULL: nothing, not even a lane */
         step_fn fn;
         void *context;
-        uint64_t first,
-                stride; /* the arena is looked at before instruction `first`, and then every `stride` of them */
+        uint64_t first;  /* the arena is looked at from this instruction on, */
+        uint64_t stride; /* at every so many of the places where it has changed; 1: all */
 };
 
-/* Gets the arena as it was before instruction `step`, if it has changed since the last time. False ends the run. */
+/* Gets the arena as it was before instruction `step`. False ends the run. */
 typedef bool (*step_state_fn)(void *context, uint64_t step, const struct image *state);
 
 /*
@@ -40,8 +48,11 @@ uint64_t step_through(const struct step_plan *plan, step_state_fn on_state, void
  */
 int step_and_kill(const struct step_plan *plan, uint64_t steps);
 
+/* Runs it to its end at full speed, which is one more death. Gives a descriptor of its arena. */
+int run_to_end(const struct step_plan *plan);
+
 /*
- * The same for a victim that runs at full speed and is killed at a random moment of the operation, of which `entropy` decides.
+ * Kills a victim that runs at full speed at a random moment of the operation, of which `entropy` decides.
  * What a victim takes for it on its way to the end is learnt in *duration_ns, which begins as 0. -1: it was not hit inside.
  */
 int run_and_kill(const struct step_plan *plan, uint64_t entropy, int64_t *duration_ns);

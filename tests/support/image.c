@@ -14,6 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "base/fork.h"
 #include "client/leave.h"
 #include "client/memfd.h"
@@ -144,14 +147,35 @@ bool image_is_same(const struct arena *arena, const struct image *image)
         return true;
 }
 
-/* What the kernel does to the robust mutex of a thread that ends. */
-static void mark_dead(struct lane_shm *lane)
+/* Whether this is the piece of lanes, or of the reserve. */
+static bool has_lanes(size_t piece)
 {
-        if (lane->claimed && !lane->by_process)
-                lane->life.word = (lane->life.word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+        return piece == 2 || piece == 3;
 }
 
-int image_make_file(const struct image *image)
+/*
+ * What the kernel does to the robust mutex of a thread that ends. A lane may not be claimed yet, or not any more, when its
+ * owner dies with the mutex locked.
+ */
+static bool mark_of_death(const struct lane_shm *lane, uint32_t *ret_word)
+{
+        if (!(lane->life.word & FUTEX_TID_MASK))
+                return false;
+        *ret_word = (lane->life.word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+        return true;
+}
+
+static void mark_dead(const struct image_piece *piece, int fd)
+{
+        uint32_t word;
+
+        for (uint64_t done = 0; done < piece->size; done += LANE_SIZE)
+                if (mark_of_death((const struct lane_shm *)(piece->bytes + done), &word) &&
+                    pwrite(fd, &word, sizeof(word), (off_t)(piece->off + done)) != sizeof(word))
+                        die("writing a memfd");
+}
+
+int image_make_living(const struct image *image)
 {
         int fd = memfd_create("objd-image", MFD_CLOEXEC);
 
@@ -159,12 +183,107 @@ int image_make_file(const struct image *image)
                 die("a memfd");
         for (size_t i = 0; i < image->n; i++) {
                 const struct image_piece *piece = &image->pieces[i];
-                bool lanes = i == 2 || i == 3;
 
-                for (uint64_t done = 0; lanes && done < piece->size; done += LANE_SIZE)
-                        mark_dead((struct lane_shm *)(piece->bytes + done));
                 if (pwrite(fd, piece->bytes, piece->size, (off_t)piece->off) != (ssize_t)piece->size)
                         die("writing a memfd");
         }
         return fd;
+}
+
+int image_make_file(const struct image *image)
+{
+        int fd = image_make_living(image);
+
+        for (size_t i = 0; i < image->n; i++)
+                if (has_lanes(i))
+                        mark_dead(&image->pieces[i], fd);
+        return fd;
+}
+
+/* ---- Digests ------------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t digest, const void *bytes, size_t size)
+{
+        return XXH3_64bits_withSeed(bytes, size, digest);
+}
+
+/* What says nothing: who and when it was, how often, and what lies behind the end of a list or log. */
+static void forget_in_lane(struct lane_shm *lane)
+{
+        uint64_t own = lane->log.off && lane->log.capacity == LANE_LOG ? lane->log.used : 0;
+
+        lane->life.word = lane->life.word & FUTEX_TID_MASK ? FUTEX_OWNER_DIED : lane->life.word;
+        memset(lane->life.pad + 4, 0, sizeof(lane->life.pad) - 4);
+        lane->pid = lane->tid = 0;
+        lane->n_reads = lane->n_writes = lane->n_recoveries = 0;
+        lane->epoch &= 1;
+        lane->recoverer = lane->recoverer != 0;
+        if (lane->n_locks < LANE_LOCKS)
+                memset(lane->locks + lane->n_locks, 0, (LANE_LOCKS - lane->n_locks) * 8);
+        if (lane->n_wakes < LANE_WAKES)
+                memset(lane->wakes + lane->n_wakes, 0, (LANE_WAKES - lane->n_wakes) * 8);
+        if (lane->n_new_slots < LANE_SLOTS)
+                memset(lane->new_slots + lane->n_new_slots, 0, (LANE_SLOTS - lane->n_new_slots) * 8);
+        if (lane->n_dead_slots < LANE_SLOTS)
+                memset(lane->dead_slots + lane->n_dead_slots, 0, (LANE_SLOTS - lane->n_dead_slots) * 8);
+        if (lane->pool_log.used < LANE_POOL_LOG)
+                memset(lane->pool_log_bytes + lane->pool_log.used, 0, LANE_POOL_LOG - lane->pool_log.used);
+        if (own < LANE_LOG)
+                memset(lane->log_bytes + own, 0, LANE_LOG - own);
+}
+
+uint64_t image_digest(const struct image *image)
+{
+        uint64_t digest = 0;
+
+        for (size_t i = 0; i < image->n; i++) {
+                const struct image_piece *piece = &image->pieces[i];
+
+                if (i == 0) {
+                        struct header_shm header;
+
+                        memcpy(&header, piece->bytes, sizeof(header));
+                        header.lanes_looked = header.clients_looked = 0;
+                        digest = mix(digest, &header, sizeof(header));
+                } else if (i == 1) {
+                        for (uint64_t done = 0; done < piece->size; done += CLIENT_SIZE)
+                                digest = mix(digest,
+                                             &((const struct client_shm *)(piece->bytes + done))->claimed, 4);
+                } else if (has_lanes(i)) {
+                        for (uint64_t done = 0; done < piece->size; done += LANE_SIZE) {
+                                struct lane_shm lane;
+
+                                memcpy(&lane, piece->bytes + done, sizeof(lane));
+                                forget_in_lane(&lane);
+                                digest = mix(digest, &lane, sizeof(lane));
+                        }
+                } else {
+                        digest = mix(digest, piece->bytes, piece->size);
+                }
+        }
+        return digest;
+}
+
+uint64_t image_log_digest(const struct image *image)
+{
+        const struct image_piece *lanes = &image->pieces[2];
+        uint64_t digest = 0;
+
+        for (uint64_t done = 0; done < lanes->size; done += LANE_SIZE) {
+                const struct lane_shm *lane = (const struct lane_shm *)(lanes->bytes + done);
+                uint64_t words[] = {
+                        lane->log.state, lane->log.used,    lane->pool_log.state, lane->pool_log.used,
+                        lane->taken,     lane->doomed,      lane->log_chunk,      lane->n_locks,
+                        lane->n_wakes,   lane->n_new_slots, lane->n_dead_slots,
+                };
+                uint64_t any = 0;
+
+                words[1] = lane->log.state == TXN_ACTIVE ? words[1] : 0;
+                words[3] = lane->pool_log.state == TXN_ACTIVE ? words[3] : 0;
+                for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+                        any |= words[i];
+                if (any)
+                        digest = mix(digest, words, sizeof(words));
+        }
+        return digest;
 }

@@ -51,3 +51,15 @@ bool image_is_same(const struct arena *arena, const struct image *image);
 
 /* A new file with this content, in which every lane that is claimed is marked as the kernel marks those of the dead. */
 int image_make_file(const struct image *image);
+
+/* The same with nobody marked: those in it who are alive in the first arena are taken for living. */
+int image_make_living(const struct image *image);
+
+/*
+ * The same for two images between which nobody's way goes on differently: without pids, times, counters, and what lies behind
+ * the end of a log or of a lane's list.
+ */
+uint64_t image_digest(const struct image *image);
+
+/* What stands in the lanes of those who have begun something: their logs' states and lengths, and what they owe. */
+uint64_t image_log_digest(const struct image *image);
