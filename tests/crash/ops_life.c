@@ -41,7 +41,7 @@ static objd_status prepare_dead(struct objd_conn *conn, struct victim *v)
         if (pid == 0) {
                 must(objd_create(conn, NULL, OBJD_LIST, NULL, &object), "an anonymous object");
                 v->value = value_of(9000);
-                _exit(objd_list_append(object, &v->value));
+                _exit((int)objd_list_append(object, &v->value));
         }
         (void)waitpid(pid, NULL, 0);
         return OBJD_OK;

@@ -34,7 +34,7 @@ static void build_dead(struct objd_conn *conn, const struct op_test *test)
         build(conn, test);
         pid = fork();
         if (pid == 0)
-                _exit(take(open_it(conn, "it", OBJD_LOCK, NULL)));
+                _exit((int)take(open_it(conn, "it", OBJD_LOCK, NULL)));
         if (waitpid(pid, &status, 0) != pid || status)
                 must(OBJD_E_SYS, "somebody who dies with the lock");
 }
