@@ -42,6 +42,7 @@ static void set_pointers(struct arena *arena)
 {
         struct header_shm *header = arena->header;
 
+        arena->clients = (struct client_shm *)(arena->base + header->clients_off);
         arena->lanes = (struct lane_shm *)(arena->base + header->lanes_off);
         arena->blocks = (struct block_shm *)(arena->base + header->table_off);
         arena->data = arena->base + header->blocks_off;

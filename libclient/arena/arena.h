@@ -29,6 +29,7 @@ struct arena {
         uint64_t dev, ino;  /* which file; two connections to one file share this struct */
         struct arena *next; /* in the list of the process's arenas */
         struct header_shm *header;
+        struct client_shm *clients;
         struct lane_shm *lanes; /* indexed through arena_lane(): their size is LANE_SIZE */
         struct block_shm *blocks;
         uint8_t *data;     /* block 0 */
@@ -86,12 +87,18 @@ static inline uint64_t arena_off(const struct arena *arena, const void *p)
         return (uint64_t)((const uint8_t *)p - arena->base);
 }
 
-/* Bytes of blocks that have been in use; what lies beyond has no memory. The frontier may be damaged. */
-static inline uint64_t arena_limit(const struct arena *arena)
+/* Blocks that have been in use. The header may be damaged. */
+static inline uint64_t arena_frontier(const struct arena *arena)
 {
         uint64_t n = word_get(&arena->header->pool.frontier);
 
-        return (n < arena->n_blocks ? n : arena->n_blocks) << BLOCK_SHIFT;
+        return n < arena->n_blocks ? n : arena->n_blocks;
+}
+
+/* Bytes of blocks that have been in use; what lies beyond has no memory. */
+static inline uint64_t arena_limit(const struct arena *arena)
+{
+        return arena_frontier(arena) << BLOCK_SHIFT;
 }
 
 /* Whether [off, off + size) lies in the first `limit` bytes of the blocks. */
@@ -136,5 +143,5 @@ static inline bool arena_has_lane(const struct arena *arena, uint32_t number)
 
 static inline struct client_shm *arena_client(const struct arena *arena, uint32_t number)
 {
-        return (struct client_shm *)(arena->base + arena->header->clients_off) + number % N_CLIENTS;
+        return arena->clients + number % N_CLIENTS;
 }

@@ -73,6 +73,9 @@ struct object_shm {
         char name[24]; /* line: the name if it fits, else its first 8 bytes are a chunk_off to it */
 };
 
+/* In config: the object is damaged beyond repair, and can only be deleted. */
+#define LINE_POISONED (1ULL << 40)
+
 #define SLOT_SIZE 128u
 #define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
 #define GROUP_SLOTS 32u /* 64 lines: the shards of a large dict */
@@ -143,9 +146,9 @@ struct pool_shm {
         uint64_t pad3[5];
 
         uint64_t n_used_blocks; /* blocks that are no free run */
-        uint64_t n_kept; /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
-        uint64_t used;   /* bytes in chunks and slots that are given out */
-        uint64_t n_objects;     /* slots that are objects */
+        uint64_t n_kept;    /* blocks in free runs that are not MEMORY_NONE; a death may leave it too low */
+        uint64_t used;      /* bytes in chunks and slots that are given out */
+        uint64_t n_objects; /* slots that are objects */
         uint64_t version_floor; /* what lines of a new slot block start from */
         uint64_t next_serial;   /* anybody, by atomic add: of the next object; never 0, never used twice */
         uint64_t limbo;         /* list of chunks that are free but for somebody's pin */

@@ -37,6 +37,9 @@ static objd_status wait_and_try(struct lane *lane, objd_object *lock, int64_t ti
                         gone = object_touch(lock);
                         if (gone)
                                 return gone;
+                        /* Also where it is not the lock that is held for so long, but its line. */
+                        if (now_ns() >= deadline_ns)
+                                return OBJD_E_TIMEOUT;
                 }
         } while (r == OBJD_E_BUSY);
         return r;

@@ -121,10 +121,14 @@ static objd_status check_config(objd_object *object, const objd_config *wanted)
         return OBJD_OK;
 }
 
+/* How often others can make or delete the object at just the wrong moment, before it is the name that is wrong. */
+#define OPEN_TRIES 1000u
+
 objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
                                 objd_object **ret_object)
 {
         HOLD_NEXT_TIMEOUT;
+        uint32_t n_tries = 0;
         objd_object *object;
         objd_status r;
 
@@ -135,7 +139,9 @@ objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kin
                 if (r == OBJD_E_NOTFOUND)
                         r = objd_create(conn, name, kind, config, &object);
                 /* Made, or deleted, by somebody else between the two: look again. */
-        } while (r == OBJD_E_EXISTS || r == OBJD_E_GONE);
+        } while ((r == OBJD_E_EXISTS || r == OBJD_E_GONE) && ++n_tries < OPEN_TRIES);
+        if (r == OBJD_E_EXISTS || r == OBJD_E_GONE)
+                r = fail(OBJD_E_CORRUPT, "the name \"%s\" is damaged: it stands for no object", name);
         if (r == OBJD_OK && config) {
                 r = check_config(object, config);
                 if (r)
@@ -165,17 +171,11 @@ objd_status objd_destroy(objd_object *object)
 objd_status objd_delete(objd_conn *conn, const char *name)
 {
         HOLD_NEXT_TIMEOUT;
-        struct objd_object handle;
-        objd_ref ref;
         objd_status r;
 
         if (!conn || !name)
                 return fail(OBJD_E_INVAL, "objd_delete: conn and name must be given");
-        r = directory_lookup(conn, name, &ref);
-        if (r == OBJD_OK)
-                r = directory_handle(conn, ref, &handle);
-        if (r == OBJD_OK)
-                r = directory_destroy(&handle);
+        r = directory_delete(conn, name);
         if (r == OBJD_E_GONE)
                 return fail(OBJD_E_NOTFOUND, "there is no object named \"%s\"", name);
         return r;

@@ -230,7 +230,7 @@ objd_status objd_stats_get(objd_conn *conn, objd_stats *ret_stats)
         if (!conn || !ret_stats)
                 return fail(OBJD_E_INVAL, "objd_stats_get: the connection or ret_stats is NULL");
         arena = conn->arena;
-        stats.arena_size = arena->header->file_size;
+        stats.arena_size = arena->data_off + (arena->n_blocks << BLOCK_SHIFT);
         stats.arena_used = word_get(&arena->header->pool.used);
         stats.arena_resident = arena_resident(arena);
         stats.arena_limit = limit_of(arena);

@@ -92,14 +92,14 @@ typedef enum objd_status {
         OBJD_E_EMPTY = 10,      /* nothing there, and the call was not to wait */
         OBJD_E_FULL = 11,       /* no room in a bounded queue, and the call was not to wait */
         OBJD_E_CLOSED = 12,     /* the queue is closed (and, for a get, drained) */
-        OBJD_E_POISONED = 13,   /* the queue is poisoned, or the object is damaged beyond repair */
+        OBJD_E_POISONED = 13,   /* the queue has been poisoned with objd_queue_poison() */
         OBJD_E_RANGE = 14,      /* an index outside the list; an integer sum outside 64 bits */
         OBJD_E_TOOBIG = 15,     /* a name, key or value over the limits above */
         OBJD_E_LIMIT = 16,      /* a fixed table is full: lanes, clients, pins */
         OBJD_E_NOTOWNER = 17,   /* the caller does not hold this lock or lease */
         OBJD_E_OWNER_DIED = 18, /* the lock is now the caller's; its last owner died holding it */
         OBJD_E_MISMATCH = 19,   /* compare-and-set found another value */
-        OBJD_E_CORRUPT = 20,    /* damaged bytes in the arena; the sentence names the object */
+        OBJD_E_CORRUPT = 20,    /* the object is damaged, and named in the sentence; it can be deleted */
         OBJD_E_FORMAT = 21,     /* the file is no arena, or one of another format or machine */
         OBJD_E_NODAEMON = 22,   /* no daemon answers at this address */
         OBJD_E_ACCESS = 23,     /* the daemon or the kernel refuses this user, or this change by a reader */

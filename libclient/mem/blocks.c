@@ -24,28 +24,48 @@
 /* How long a puncher waits for readers: a read takes well under a microsecond, unless its thread is not running. */
 #define GRACE_TURNS 2000
 
-void block_link(struct lane *lane, uint32_t *head, uint32_t number)
+objd_status block_damaged(uint32_t number)
 {
-        struct block_shm *block = block_at(lane, number);
+        return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u", number);
+}
 
+/* The block that a link (its number + 1) leads to; NULL if it leads beyond those that have been used. */
+static struct block_shm *linked(struct lane *lane, uint32_t link)
+{
+        return link && link <= arena_frontier(lane->arena) ? block_at(lane, link - 1) : NULL;
+}
+
+objd_status block_link(struct lane *lane, uint32_t *head, uint32_t number)
+{
+        struct block_shm *block = block_at(lane, number), *first = linked(lane, *head);
+
+        if (*head && !first)
+                return block_damaged(number);
         pool_note(lane, &block->next);
         half_set(&block->next, *head);
         pool_set32(lane, &block->prev, 0);
-        if (*head)
-                pool_set32(lane, &block_at(lane, *head - 1)->prev, number + 1);
+        if (first)
+                pool_set32(lane, &first->prev, number + 1);
         pool_set32(lane, head, number + 1);
+        return OBJD_OK;
 }
 
-void block_unlink(struct lane *lane, uint32_t *head, uint32_t number)
+/* Only if its neighbours, or the head of the list, agree that it stands there. */
+objd_status block_unlink(struct lane *lane, uint32_t *head, uint32_t number)
 {
-        struct block_shm *block = block_at(lane, number);
+        struct block_shm *block = block_at(lane, number), *next = linked(lane, block->next),
+                         *prev = linked(lane, block->prev);
 
-        if (block->prev)
-                pool_set32(lane, &block_at(lane, block->prev - 1)->next, block->next);
+        if ((block->next && (!next || next->prev != number + 1)) || (block->prev && !prev) ||
+            (prev ? prev->next : *head) != number + 1)
+                return block_damaged(number);
+        if (prev)
+                pool_set32(lane, &prev->next, block->next);
         else
                 pool_set32(lane, head, block->next);
-        if (block->next)
-                pool_set32(lane, &block_at(lane, block->next - 1)->prev, block->prev);
+        if (next)
+                pool_set32(lane, &next->prev, block->prev);
+        return OBJD_OK;
 }
 
 static uint32_t bin_of(uint32_t n)
@@ -54,7 +74,7 @@ static uint32_t bin_of(uint32_t n)
 }
 
 /* Makes [number, number + n) a free run in its bin. */
-static void insert_run(struct lane *lane, uint32_t number, uint32_t n)
+static objd_status insert_run(struct lane *lane, uint32_t number, uint32_t n)
 {
         struct block_shm *first = block_at(lane, number), *last = block_at(lane, number + n - 1);
 
@@ -64,15 +84,31 @@ static void insert_run(struct lane *lane, uint32_t number, uint32_t n)
                 pool_set8(lane, &last->state, BLOCK_FREE_IN);
                 pool_set32(lane, &last->run, n);
         }
-        block_link(lane, &pool_of(lane)->bins[bin_of(n)], number);
+        return block_link(lane, &pool_of(lane)->bins[bin_of(n)], number);
 }
 
-static void remove_run(struct lane *lane, uint32_t number)
+/* Whether a free run begins here, as far as its first and last block tell. */
+static bool is_free_run(struct lane *lane, uint32_t number)
+{
+        uint64_t end = arena_frontier(lane->arena);
+        const struct block_shm *first = block_at(lane, number), *last;
+
+        if (number >= end || first->state != BLOCK_FREE || !first->run || first->run > end - number)
+                return false;
+        last = block_at(lane, number + first->run - 1);
+        return last == first || (last->state == BLOCK_FREE_IN && last->run == first->run);
+}
+
+static objd_status remove_run(struct lane *lane, uint32_t number)
 {
         struct block_shm *first = block_at(lane, number);
+        objd_status r;
 
-        block_unlink(lane, &pool_of(lane)->bins[bin_of(first->run)], number);
+        if (!is_free_run(lane, number))
+                return block_damaged(number);
+        r = block_unlink(lane, &pool_of(lane)->bins[bin_of(first->run)], number);
         pool_set8(lane, &first->state, BLOCK_FREE_IN);
+        return r;
 }
 
 /* A free run of at least n blocks; of its own bin, in which runs may be too short, only so many are tried. */
@@ -98,23 +134,29 @@ static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number)
         uint64_t entries;
         objd_status r;
 
+        if (pool->frontier > lane->arena->n_blocks || pool->table_ready < frontier ||
+            pool->table_ready > lane->arena->n_blocks)
+                return fail(OBJD_E_CORRUPT, "the pool's books are damaged");
         if (frontier) {
                 struct block_shm *last = block_at(lane, frontier - 1);
 
-                if (last->state == BLOCK_FREE || (last->state == BLOCK_FREE_IN && last->run <= frontier))
+                if ((last->state == BLOCK_FREE || last->state == BLOCK_FREE_IN) && last->run <= frontier)
                         start = frontier - last->run;
         }
+        if (n <= frontier - start) /* it would have been found, if it were in its bin */
+                return block_damaged(start);
         need = n - (frontier - start);
-        if (need > pool->n_blocks - frontier)
+        if (need > lane->arena->n_blocks - frontier)
                 return fail(OBJD_E_NOMEM,
                             "the arena is full: %llu MiB in all, none of it free in one piece of %u KiB",
-                            (unsigned long long)(pool->n_blocks * BLOCK_SIZE >> 20), n * (BLOCK_SIZE >> 10));
+                            (unsigned long long)(lane->arena->n_blocks * BLOCK_SIZE >> 20),
+                            n * (BLOCK_SIZE >> 10));
         entries = frontier + need;
         if (entries > pool->table_ready) {
                 uint64_t ready = (entries + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
 
-                if (ready > pool->n_blocks)
-                        ready = pool->n_blocks;
+                if (ready > lane->arena->n_blocks)
+                        ready = lane->arena->n_blocks;
                 r = arena_commit(lane->arena,
                                  arena_off(lane->arena, block_at(lane, (uint32_t)pool->table_ready)),
                                  (ready - pool->table_ready) * sizeof(struct block_shm));
@@ -122,12 +164,12 @@ static objd_status extend(struct lane *lane, uint32_t n, uint32_t *ret_number)
                         return r;
                 pool_set(lane, &pool->table_ready, ready);
         }
-        if (start < frontier)
-                remove_run(lane, start);
+        r = start < frontier ? remove_run(lane, start) : OBJD_OK;
+        if (r)
+                return r;
         pool_set(lane, &pool->frontier, entries);
-        insert_run(lane, start, n);
         *ret_number = start;
-        return OBJD_OK;
+        return insert_run(lane, start, n);
 }
 
 static uint32_t count_kept(struct lane *lane, uint32_t number, uint32_t n)
@@ -167,7 +209,7 @@ static objd_status have_run(struct lane *lane, uint32_t n, uint32_t *ret_number)
                         pool_checkpoint(lane);
                 if (r != OBJD_E_NOMEM)
                         return r;
-                found = find_run(lane, n, (uint32_t)pool_of(lane)->frontier); /* all there can be */
+                found = find_run(lane, n, (uint32_t)arena_frontier(lane->arena)); /* all there can be */
                 if (!found)
                         return r;
         }
@@ -190,13 +232,17 @@ objd_status run_take(struct lane *lane, uint32_t n, uint32_t *ret_number)
 
         if (r)
                 return r;
+        run = block_at(lane, number)->run;
+        if (!is_free_run(lane, number) || run < n)
+                return block_damaged(number);
         kept = count_kept(lane, number, n);
         doubt_memory(lane, number);
         doubt_memory(lane, number + n - 1);
-        run = block_at(lane, number)->run;
-        remove_run(lane, number);
-        if (run > n)
-                insert_run(lane, number + n, run - n);
+        r = remove_run(lane, number);
+        if (r == OBJD_OK && run > n)
+                r = insert_run(lane, number + n, run - n);
+        if (r)
+                return r;
         sub_kept(lane, kept);
         pool_set8(lane, &block_at(lane, number)->state, BLOCK_RUN);
         pool_set32(lane, &block_at(lane, number)->run, n);
@@ -211,7 +257,10 @@ objd_status run_give(struct lane *lane, uint32_t number, uint32_t n)
 {
         struct pool_shm *pool = pool_of(lane);
         uint32_t start = number, end = number + n;
+        objd_status r;
 
+        if (!n || number >= arena_frontier(lane->arena) || n > arena_frontier(lane->arena) - number)
+                return block_damaged(number);
         add_kept(lane, count_kept(lane, number, n));
         pool_add(lane, &pool->n_used_blocks, (uint64_t)0 - n);
         if (number) {
@@ -219,21 +268,25 @@ objd_status run_give(struct lane *lane, uint32_t number, uint32_t n)
 
                 if (before->state == BLOCK_FREE || before->state == BLOCK_FREE_IN) {
                         if (!before->run || before->run > number)
-                                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u",
-                                            number - 1);
+                                return block_damaged(number - 1);
                         start = number - before->run;
-                        remove_run(lane, start);
+                        r = remove_run(lane, start);
+                        if (r)
+                                return r;
+                        if (block_at(lane, start)->run != number - start)
+                                return block_damaged(start);
                 }
         }
         if (end < pool->frontier && block_at(lane, end)->state == BLOCK_FREE) {
                 uint32_t run = block_at(lane, end)->run;
 
-                remove_run(lane, end);
+                r = remove_run(lane, end);
+                if (r)
+                        return r;
                 end += run;
         }
         pool_set8(lane, &block_at(lane, number)->state, BLOCK_FREE_IN);
-        insert_run(lane, start, end - start);
-        return OBJD_OK;
+        return insert_run(lane, start, end - start);
 }
 
 objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n)

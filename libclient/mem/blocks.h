@@ -77,9 +77,12 @@ static inline void pool_add(struct lane *lane, uint64_t *p, uint64_t delta)
         pool_set(lane, p, *p + delta);
 }
 
-/* Doubly linked lists through block_shm.next and .prev; the heads and links are block number + 1. */
-void block_link(struct lane *lane, uint32_t *head, uint32_t number);
-void block_unlink(struct lane *lane, uint32_t *head, uint32_t number);
+/* Doubly linked lists through block_shm.next and .prev; the heads and links are block number + 1. @return OBJD_OK, OBJD_E_CORRUPT */
+objd_status block_link(struct lane *lane, uint32_t *head, uint32_t number);
+objd_status block_unlink(struct lane *lane, uint32_t *head, uint32_t number);
+
+/* The sentence for an entry of the block table that cannot be. */
+objd_status block_damaged(uint32_t number);
 
 /*
  * A run of n blocks, its first in state RUN; before anything else in a pool transaction, since extending the frontier is

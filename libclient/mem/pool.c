@@ -98,6 +98,9 @@ objd_status pool_begin(struct lane *lane)
 
         if (r)
                 return r;
+        /* Said anew each time: whoever scribbles in the arena must not lead our notes out of it. */
+        log->off = arena_off(lane->arena, lane->shm->pool_log_bytes);
+        log->capacity = LANE_POOL_LOG;
         log->used = 0;
         order_for_death();
         word_set(&log->state, TXN_ACTIVE);
@@ -207,6 +210,8 @@ static objd_status list_remove(struct lane *lane, struct chunk_shm *chunk)
 
         if (!head || !size || (chunk->next && !next) || (chunk->prev && !prev))
                 return damaged(lane, chunk);
+        if (next && next->prev != arena_off(lane->arena, chunk))
+                return damaged(lane, chunk);
         if (prev ? prev->next != arena_off(lane->arena, chunk) : *head != arena_off(lane->arena, chunk))
                 return damaged(lane, chunk);
         if (prev)
@@ -277,9 +282,8 @@ static objd_status make_slab(struct lane *lane, uint32_t size_class, uint32_t *r
         pool_set32(lane, &block->n_used, 0);
         pool_set32(lane, &block->carved, 0);
         pool_set32(lane, &block->free, 0);
-        block_link(lane, &pool_of(lane)->slabs[size_class], number);
         *ret_number = number;
-        return OBJD_OK;
+        return block_link(lane, &pool_of(lane)->slabs[size_class], number);
 }
 
 static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chunk_shm **ret_chunk)
@@ -287,19 +291,19 @@ static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chun
         uint32_t *head = &pool_of(lane)->slabs[size_class], number = *head - 1;
         struct block_shm *block;
         struct chunk_shm *chunk;
+        objd_status r = *head ? OBJD_OK : make_slab(lane, size_class, &number);
 
-        if (!*head) {
-                objd_status r = make_slab(lane, size_class, &number);
-
-                if (r)
-                        return r;
-        }
+        if (r)
+                return r;
         block = block_at(lane, number);
-        if (block->state != BLOCK_SLAB || block->size_class != size_class ||
-            block->free > slab_room(size_class) || (!block->free && block->carved >= slab_room(size_class)))
-                return fail(OBJD_E_CORRUPT, "the block table is damaged at block %u", number);
+        if (number >= arena_frontier(lane->arena) || block->state != BLOCK_SLAB ||
+            block->size_class != size_class || block->free > slab_room(size_class) ||
+            (!block->free && block->carved >= slab_room(size_class)))
+                return block_damaged(number);
         if (block->free) {
                 chunk = slab_chunk(lane, number, block->free - 1);
+                if (chunk->info != chunk_info(CHUNK_FREE, size_class, 0)) /* somebody has it */
+                        return block_damaged(number);
                 pool_set32(lane, &block->free, (uint32_t)chunk->next);
         } else {
                 chunk = slab_chunk(lane, number, block->carved);
@@ -307,10 +311,10 @@ static objd_status slab_take(struct lane *lane, uint32_t size_class, struct chun
         }
         pool_set32(lane, &block->n_used, block->n_used + 1);
         if (block->n_used == slab_room(size_class))
-                block_unlink(lane, head, number);
+                r = block_unlink(lane, head, number);
         pool_set(lane, &chunk->info, chunk_info(CHUNK_FREE, size_class, 0));
         *ret_chunk = chunk;
-        return OBJD_OK;
+        return r;
 }
 
 static objd_status slab_give(struct lane *lane, struct chunk_shm *chunk, uint32_t size_class)
@@ -318,20 +322,23 @@ static objd_status slab_give(struct lane *lane, struct chunk_shm *chunk, uint32_
         uint32_t *head = &pool_of(lane)->slabs[size_class], number = block_of(lane->arena, chunk);
         struct block_shm *block = block_at(lane, number);
         uint32_t i = (uint32_t)((uint8_t *)chunk - block_data(lane, number)) / pool_class_size[size_class];
+        objd_status r = OBJD_OK;
 
         if (block->state != BLOCK_SLAB || block->size_class != size_class || !block->n_used ||
             slab_chunk(lane, number, i) != chunk)
                 return damaged(lane, chunk);
         if (block->n_used == slab_room(size_class))
-                block_link(lane, head, number);
+                r = block_link(lane, head, number);
+        if (r)
+                return r;
         pool_set(lane, &chunk->next, block->free);
         pool_set(lane, &chunk->info, chunk_info(CHUNK_FREE, size_class, 0));
         pool_set32(lane, &block->free, i + 1);
         pool_set32(lane, &block->n_used, block->n_used - 1);
         if (block->n_used)
                 return OBJD_OK;
-        block_unlink(lane, head, number);
-        return run_give(lane, number, 1);
+        r = block_unlink(lane, head, number);
+        return r ? r : run_give(lane, number, 1);
 }
 
 /* ---- Taking ------------------------------------------------------------------------------------------- */
@@ -343,7 +350,7 @@ static objd_status take_any(struct lane *lane, uint64_t size, struct chunk_shm *
 
         if (size_class < N_CLASSES)
                 return slab_take(lane, size_class, ret_chunk);
-        if (run_for(size + CHUNK_HEAD) > pool_of(lane)->n_blocks)
+        if (run_for(size + CHUNK_HEAD) > lane->arena->n_blocks)
                 return fail(OBJD_E_NOMEM, "%llu bytes are more than the whole arena has",
                             (unsigned long long)size);
         n = (uint32_t)run_for(size + CHUNK_HEAD);

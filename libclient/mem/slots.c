@@ -62,9 +62,14 @@ static objd_status make_block(struct lane *lane, uint64_t flags, uint32_t *ret_n
         word_set(&lines[0].word, flags & SLOT_IS_GROUP ? 0xffffffffULL : 1); /* used[0]: the head itself */
         word_set(&lines[1].word, 0); /* n_used: it stands where another block has a lock word */
         pool_set8(lane, &block_at(lane, number)->state, flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS);
-        block_link(lane, list_of(lane, flags), number);
         *ret_number = number;
-        return OBJD_OK;
+        return block_link(lane, list_of(lane, flags), number);
+}
+
+static bool is_block_of(struct lane *lane, uint64_t flags, uint32_t number)
+{
+        return number < arena_frontier(lane->arena) &&
+               block_at(lane, number)->state == (flags & SLOT_IS_GROUP ? BLOCK_GROUPS : BLOCK_SLOTS);
 }
 
 static uint32_t find_slot(const struct slot_block_shm *head, uint64_t flags)
@@ -83,13 +88,12 @@ static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_o
         uint32_t number = *list_of(lane, flags) - 1, slot;
         struct slot_block_shm *head;
         struct object_shm *object;
+        objd_status r = *list_of(lane, flags) ? OBJD_OK : make_block(lane, flags, &number);
 
-        if (!*list_of(lane, flags)) {
-                objd_status r = make_block(lane, flags, &number);
-
-                if (r)
-                        return r;
-        }
+        if (r)
+                return r;
+        if (!is_block_of(lane, flags, number))
+                return block_damaged(number);
         head = (struct slot_block_shm *)block_data(lane, number);
         slot = find_slot(head, flags);
         if (!slot)
@@ -97,7 +101,9 @@ static objd_status take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_o
         pool_set(lane, &head->used[slot / 64], head->used[slot / 64] | mask_of(flags, slot));
         pool_set(lane, &head->n_used, head->n_used + 1);
         if (head->n_used == room_of(flags))
-                block_unlink(lane, list_of(lane, flags), number);
+                r = block_unlink(lane, list_of(lane, flags), number);
+        if (r)
+                return r;
         object = (struct object_shm *)head + slot;
         if (!(flags & SLOT_IS_GROUP)) {
                 pool_set(lane, &object->chunks, 0);
@@ -127,15 +133,15 @@ objd_status pool_take_slots(struct lane *lane, uint64_t flags, uint64_t *ret_off
 }
 
 /* From now on nobody finds the block; who has found it before is waited for later. */
-static void retire(struct lane *lane, uint32_t number)
+static objd_status retire(struct lane *lane, uint32_t number)
 {
         pool_set8(lane, &block_at(lane, number)->state, BLOCK_RETIRED);
-        block_link(lane, &pool_of(lane)->retired, number);
         /*
          * Not noted, and so never undone: a handle that has looked at this count must see another one at the next
          * retirement. After a death it is too high, which costs each handle one look.
          */
         (void)__atomic_fetch_add(&lane->arena->header->retire_count, 1, __ATOMIC_RELEASE);
+        return block_link(lane, &pool_of(lane)->retired, number);
 }
 
 static uint64_t highest_version(struct lane *lane, uint32_t number)
@@ -156,13 +162,17 @@ static uint64_t highest_version(struct lane *lane, uint32_t number)
 static objd_status reclaim(struct lane *lane, uint32_t number)
 {
         struct pool_shm *pool = pool_of(lane);
-        uint64_t highest = highest_version(lane, number);
+        uint64_t highest;
         objd_status r;
 
+        if (number >= arena_frontier(lane->arena) || block_at(lane, number)->state != BLOCK_RETIRED)
+                return block_damaged(number);
+        highest = highest_version(lane, number);
         if (highest >= pool->version_floor)
                 pool_set(lane, &pool->version_floor, highest + 1);
-        block_unlink(lane, &pool->retired, number);
-        r = run_give(lane, number, 1);
+        r = block_unlink(lane, &pool->retired, number);
+        if (r == OBJD_OK)
+                r = run_give(lane, number, 1);
         if (r == OBJD_OK && pool->n_kept > KEEP_BLOCKS) {
                 pool_checkpoint(lane);
                 (void)blocks_punch(lane, number, 1);
@@ -176,6 +186,7 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
         struct object_shm *object = arena_at(lane->arena, off, SLOT_SIZE);
         uint32_t number, slot;
         struct slot_block_shm *head;
+        objd_status r = OBJD_OK;
 
         if (!object)
                 return fail(OBJD_E_CORRUPT, "there is no object at %#llx", (unsigned long long)off);
@@ -188,7 +199,9 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
                 return fail(OBJD_E_CORRUPT, "the block of objects %u is damaged", number);
         pool_set32(lane, n_slots, *n_slots - 1);
         if (head->n_used == room_of(flags))
-                block_link(lane, list_of(lane, flags), number);
+                r = block_link(lane, list_of(lane, flags), number);
+        if (r)
+                return r;
         pool_set(lane, &head->used[slot / 64], head->used[slot / 64] & ~mask_of(flags, slot));
         pool_set(lane, &head->n_used, head->n_used - 1);
         if (!(flags & SLOT_IS_GROUP))
@@ -196,8 +209,11 @@ static objd_status give_slots(struct lane *lane, uint64_t entry, uint32_t *n_slo
         pool_add(lane, &pool_of(lane)->used, (uint64_t)0 - (uint64_t)width_of(flags) * SLOT_SIZE);
         if (head->n_used)
                 return OBJD_OK;
-        block_unlink(lane, list_of(lane, flags), number);
-        retire(lane, number);
+        r = block_unlink(lane, list_of(lane, flags), number);
+        if (r == OBJD_OK)
+                r = retire(lane, number);
+        if (r)
+                return r;
         pool_checkpoint(lane);
         return blocks_grace(lane) ? reclaim(lane, number) : OBJD_OK;
 }
@@ -227,23 +243,32 @@ static void reclaim_retired(struct lane *lane)
         (void)pool_end(lane, r); /* fails only where the table is damaged */
 }
 
-/* Up to PUNCH_BLOCKS blocks in a row of one free run that have memory. */
+/* Up to PUNCH_BLOCKS blocks in a row of the run that begins at this block that have memory. */
+static bool find_kept_in(struct lane *lane, uint64_t number, uint32_t *ret_first, uint32_t *ret_n)
+{
+        uint64_t limit = arena_frontier(lane->arena), end = number + block_at(lane, (uint32_t)number)->run;
+        uint32_t first = (uint32_t)number, n = 0;
+
+        if (number >= limit || end > limit || block_at(lane, first)->state != BLOCK_FREE)
+                return false;
+        while (first < end && block_at(lane, first)->memory == MEMORY_NONE)
+                first++;
+        while (first + n < end && n < PUNCH_BLOCKS && block_at(lane, first + n)->memory != MEMORY_NONE)
+                n++;
+        *ret_first = first;
+        *ret_n = n;
+        return n;
+}
+
 static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n)
 {
-        for (uint32_t bin = 0; bin < N_BINS; bin++)
-                for (uint32_t next = pool_of(lane)->bins[bin]; next; next = block_at(lane, next - 1)->next) {
-                        uint32_t end = next - 1 + block_at(lane, next - 1)->run, first = next - 1, n = 0;
+        uint64_t n_left = arena_frontier(lane->arena); /* no list is longer, unless it goes round */
 
-                        while (first < end && block_at(lane, first)->memory == MEMORY_NONE)
-                                first++;
-                        while (first + n < end && n < PUNCH_BLOCKS &&
-                               block_at(lane, first + n)->memory != MEMORY_NONE)
-                                n++;
-                        *ret_first = first;
-                        *ret_n = n;
-                        if (n)
+        for (uint32_t bin = 0; bin < N_BINS; bin++)
+                for (uint32_t next = pool_of(lane)->bins[bin]; next && n_left;
+                     next = block_at(lane, next - 1)->next, n_left--)
+                        if (find_kept_in(lane, next - 1, ret_first, ret_n))
                                 return true;
-                }
         return false;
 }
 
@@ -283,6 +308,7 @@ void pool_trim(struct lane *lane)
                 return;
         empty_limbo(lane);
         reclaim_retired(lane);
-        while (punch_next(lane))
+        /* Each turn frees some, so it ends; unless somebody writes that they have memory, again and again. */
+        for (uint64_t i = 0; i < arena_frontier(lane->arena) && punch_next(lane); i++)
                 ;
 }

@@ -130,6 +130,16 @@ struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object
         return shards ? &shards[hash_shard(hash)] : &object->line;
 }
 
+bool dict_owns_shards(const struct arena *arena, const struct object_shm *object)
+{
+        const struct line_shm *shards = dict_shards(arena, object);
+
+        for (uint32_t i = 0; shards && i < DICT_SHARDS; i++)
+                if (word_get(&shards[i].serial) != word_get(&object->line.serial))
+                        return false;
+        return shards || !(word_get(&object->line.root[0]) & DICT_SHARDED);
+}
+
 static objd_status damaged(const char *what)
 {
         return fail(OBJD_E_CORRUPT, "the dict is damaged: %s", what);
@@ -152,9 +162,13 @@ static uint64_t *table_place(const struct arena *arena, struct line_shm *line, u
 static struct entry_shm *entry_at(const struct arena *arena, uint64_t slot)
 {
         struct entry_shm *entry = arena_at(arena, slot_off_of(slot), sizeof(*entry));
+        uint64_t head = entry ? word_get(&entry->head) : 0;
 
-        return entry && arena_has(arena, slot_off_of(slot), entry_size(word_get(&entry->head))) ? entry
-                                                                                                : NULL;
+        return entry && entry_key_size(head) <= OBJD_KEY_MAX &&
+                               (entry_is_big(head) || entry_value_size(head) <= VALUE_INLINE_MAX) &&
+                               arena_has(arena, slot_off_of(slot), entry_size(head))
+                       ? entry
+                       : NULL;
 }
 
 /* The slot with this key; NULL if there is none, or if something on the way is damaged. */
@@ -216,6 +230,8 @@ static objd_status find(struct lane *lane, struct line_shm *line, const struct k
         *ret_segment = segment_at(lane->arena, *place);
         if (!*ret_segment)
                 return damaged("a segment lies outside the arena");
+        if (segment_numbers(*ret_segment).groups != table_groups(*place))
+                return damaged("a segment is of another size than its directory says");
         *ret_slot = find_slot(lane->arena, *ret_segment, table_groups(*place), key);
         return OBJD_OK;
 }
@@ -294,7 +310,9 @@ static objd_status append_place(struct lane *lane, struct object_shm *object, st
 {
         struct chunk_shm *chunk = arena_at(lane->arena, extent, CHUNK_HEAD);
 
-        if (!chunk || n->tail_used > n->tail_size)
+        if (!chunk || n->tail_used > n->tail_size || (n->tail_used & 7) || n->tail_used < EXTENT_START ||
+            n->tail_size > chunk_size(chunk) + CHUNK_HEAD || chunk->owner != arena_off(lane->arena, object) ||
+            !arena_has(lane->arena, extent, n->tail_size))
                 return damaged("an extent lies outside the arena");
         if (n->tail_size - n->tail_used < size) {
                 uint64_t want = size + EXTENT_START > EXTENT_SIZE ? size + 8 : EXTENT_SIZE - CHUNK_HEAD;
@@ -853,6 +871,8 @@ static objd_status shrink_segment(struct lane *lane, struct object_shm *object, 
                 return damaged("a segment is deeper than its directory");
         words = 1ULL << (global_depth - n.depth);
         first = table_place(lane->arena, line, key->hash & ~(UINT64_MAX >> 6 >> n.depth));
+        if (!first)
+                return damaged("its directory lies outside the arena");
         if (n.live)
                 return rebuild(lane, object, segment, 0, global_depth, first);
         r = txn_reserve(lane, words * 8, words);
@@ -933,14 +953,14 @@ objd_status dict_remove(struct lane *lane, struct object_shm *object, const stru
 /* Frees the chunks of a list that are the object's, but for its name. */
 static objd_status free_list(struct lane *lane, const struct object_shm *object, uint64_t off)
 {
-        uint64_t name = object_name_chunk(object);
+        uint64_t name = object_name_chunk(object), n_left = arena_limit(lane->arena) / pool_class_size[0];
         objd_status r = OBJD_OK;
 
-        while (off && r == OBJD_OK) {
+        for (; off && r == OBJD_OK; n_left--) {
                 struct chunk_shm *chunk = arena_at(lane->arena, off, CHUNK_HEAD);
 
-                if (!chunk)
-                        return damaged("its list of chunks leads outside the arena");
+                if (!chunk || !n_left)
+                        return damaged("its list of chunks leads astray");
                 off = chunk->next;
                 if (chunk->owner == arena_off(lane->arena, object) && arena_off(lane->arena, chunk) != name)
                         r = txn_free(lane, chunk);
@@ -954,6 +974,8 @@ objd_status dict_clear_all(struct lane *lane, struct object_shm *object)
         struct line_shm *shards = dict_shards(lane->arena, object);
         objd_status r = txn_reserve(lane, (2 + DICT_SHARDS) * 8, 2 + DICT_SHARDS);
 
+        if (r == OBJD_OK && !dict_owns_shards(lane->arena, object))
+                r = damaged("its shards are not where it says");
         if (r == OBJD_OK)
                 r = free_list(lane, object, object->chunks);
         if (r == OBJD_OK)

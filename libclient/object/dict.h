@@ -209,13 +209,18 @@ static inline bool dict_goes_by(const struct objd_object *dict, const struct key
  */
 bool dict_has_shard(const struct objd_object *dict, const struct line_shm *shard);
 
-/* The shards of an object whose line is locked or frozen; NULL if it has none. */
+/* The shards of an object whose line is locked or frozen; NULL if it has none, or if they cannot be where it says. */
 static inline struct line_shm *dict_shards(const struct arena *arena, const struct object_shm *object)
 {
-        uint64_t root = word_get(&object->line.root[0]);
+        uint64_t root = word_get(&object->line.root[0]), off = root & ~DICT_SHARDED;
 
-        return root & DICT_SHARDED ? arena_at(arena, root & ~DICT_SHARDED, DICT_SHARDS * LINE_SIZE) : NULL;
+        return root & DICT_SHARDED && !(off % (DICT_SHARDS * LINE_SIZE))
+                       ? arena_at(arena, off, DICT_SHARDS * LINE_SIZE)
+                       : NULL;
 }
+
+/* Whether a sharded dict's shards, when all is locked, are its own; what is not must be left alone. */
+bool dict_owns_shards(const struct arena *arena, const struct object_shm *object);
 
 /* The line that guards a hash, when that is locked already. */
 struct line_shm *dict_guard(const struct arena *arena, struct object_shm *object, uint64_t hash);

@@ -36,6 +36,8 @@ static objd_status add_shards(const struct arena *arena, struct object_shm *obje
         struct line_shm *shards = dict_shards(arena, object);
         objd_status r = OBJD_OK;
 
+        if (!dict_owns_shards(arena, object))
+                return fail(OBJD_E_CORRUPT, "a dict is damaged: its shards are not where it says");
         for (uint32_t i = 0; shards && i < DICT_SHARDS && r == OBJD_OK; i++)
                 r = plan_add(plan, &shards[i]);
         return r;
@@ -52,6 +54,8 @@ static objd_status destroy(struct lane *lane, struct object_shm *object)
         struct line_shm *shards = dict_shards(lane->arena, object);
         objd_status r = txn_reserve(lane, DICT_SHARDS * 8, DICT_SHARDS);
 
+        if (r == OBJD_OK && !dict_owns_shards(lane->arena, object))
+                r = fail(OBJD_E_CORRUPT, "a dict is damaged: its shards are not where it says");
         if (r || !shards)
                 return r;
         for (uint32_t i = 0; i < DICT_SHARDS; i++)
@@ -129,7 +133,7 @@ static objd_status plan_any(struct lane *lane, struct op *op, struct plan *plan)
 
         if (op->line && lock_is_held(lane, op->line))
                 return op->line->root[1] ? plan_again(op, plan) : OP_PLAN_AGAIN;
-        for (;;) {
+        for (uint32_t turn = 0; turn < OP_PLANS_MAX; turn++) {
                 uint64_t start = (uint64_t)lane->number + lane->shm->n_writes, len;
 
                 for (uint64_t i = 0; i < DICT_SHARDS; i++) {
@@ -143,6 +147,7 @@ static objd_status plan_any(struct lane *lane, struct op *op, struct plan *plan)
                 if (r || !len)
                         return r ? r : fail(OBJD_E_EMPTY, "%s is empty", object_label(op->object));
         }
+        return OP_PLAN_AGAIN;
 }
 
 static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)

@@ -75,6 +75,7 @@ static objd_status find_line(struct lane *lane, struct objd_object *dict, uint64
                 uint64_t version = lock_read_begin(line), serial = word_get(&line->serial);
                 struct line_shm *shards = dict_shards(lane->arena, dict->shm);
                 bool sharded = word_get(&line->root[0]) & DICT_SHARDED;
+                bool own = !shards || word_get(&shards[hash_shard(hash)].serial) == serial;
                 objd_status r;
 
                 if (key) {
@@ -85,8 +86,8 @@ static objd_status find_line(struct lane *lane, struct objd_object *dict, uint64
                     lock_is_held(lane, line)) {
                         if (serial != dict->serial)
                                 return object_gone(dict);
-                        if (sharded && !shards)
-                                return fail(OBJD_E_CORRUPT, "%s is damaged: its shards lie outside the arena",
+                        if (sharded && (!shards || !own))
+                                return fail(OBJD_E_CORRUPT, "%s is damaged: its shards are not where it says",
                                             object_label(dict));
                         *ret_line = shards ? &shards[hash_shard(hash)] : line;
                         return OBJD_OK;
@@ -230,6 +231,11 @@ ALWAYS_INLINE objd_status copy_value(const struct view *view, struct entry_shm *
  */
 #define READ_ATTEMPTS 1000
 
+static __attribute__((noinline)) objd_status lines_do_not_fit(const struct objd_object *dict)
+{
+        return fail(OBJD_E_CORRUPT, "%s is damaged: its lines do not fit together", object_label(dict));
+}
+
 /*
  * A read under one version of the line that guards the hash, however often it takes; after some collisions with
  * writers, under the lock. fn may be called many times, and its result counts when the version was still the same.
@@ -326,8 +332,7 @@ ALWAYS_INLINE objd_status read_line(struct objd_object *dict, uint64_t hash, str
                         r = read_once(lane, dict, hash, key, collisions++, fn, context);
                 while (r == READ_AGAIN && collisions < READ_ATTEMPTS);
                 if (r == READ_AGAIN)
-                        r = fail(OBJD_E_CORRUPT, "%s is damaged: its lines do not fit together",
-                                 object_label(dict));
+                        r = lines_do_not_fit(dict);
                 word_set(&lane->shm->n_reads, lane->shm->n_reads + 1);
         }
         lane_leave(lane);
@@ -648,13 +653,11 @@ static objd_status freeze_once(struct lane *lane, struct objd_object *dict, int 
 
 static objd_status with_frozen(struct lane *lane, struct objd_object *dict, frozen_fn fn, void *context)
 {
-        objd_status r;
-        int tries = 0;
+        objd_status r = READ_AGAIN;
 
-        do
-                r = freeze_once(lane, dict, tries++, fn, context);
-        while (r == READ_AGAIN);
-        return r;
+        for (int tries = 0; tries < READ_ATTEMPTS && r == READ_AGAIN; tries++)
+                r = freeze_once(lane, dict, tries, fn, context);
+        return r == READ_AGAIN ? lines_do_not_fit(dict) : r;
 }
 
 static uint64_t count_frozen(struct lane *lane, const struct object_shm *object)
@@ -799,6 +802,9 @@ static objd_status collect(struct lane *lane, struct objd_object *dict, void *co
         objd_status r;
 
         items_cut(items, 0);
+        if (c.room > lane->arena->mapped / sizeof(struct entry_shm))
+                return fail(OBJD_E_CORRUPT,
+                            "the dict is damaged: it counts more entries than the arena can hold");
         c.sequences = calloc(c.room + 1, sizeof(*c.sequences));
         if (!c.sequences)
                 return fail(OBJD_E_NOMEM, "no memory for the copy of a dict");

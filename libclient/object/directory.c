@@ -57,7 +57,8 @@ static objd_status check_config(objd_kind number, const objd_config *config)
         return kind->check_config(config);
 }
 
-objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle)
+/* A handle to whatever is there, also if it is poisoned or of no kind. */
+static objd_status find_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle)
 {
         struct object_shm *object;
         struct lane *lane;
@@ -74,14 +75,22 @@ objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_o
 
                 ret_handle->shm = object;
                 ret_handle->config = word_get(&object->line.config) & ~(0xffULL << OBJECT_STATE_SHIFT);
-                r = object_verify(ret_handle);
+                if (word_get(&object->line.serial) != ref.serial)
+                        r = object_gone(ret_handle);
                 if (lock_version_is_stable(version) && lock_read_valid(&object->line, version))
                         break;
                 r = lock_wait_stable(lane, &object->line);
         }
-        if (r == OBJD_OK && !kind_of(object_kind(ret_handle->config)))
-                r = fail(OBJD_E_CORRUPT, "%s is damaged: it is of no kind", object_label(ret_handle));
         lane_leave(lane);
+        return r;
+}
+
+objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle)
+{
+        objd_status r = find_handle(conn, ref, ret_handle);
+
+        if (r == OBJD_OK && !kind_of(object_kind(ret_handle->config)))
+                return fail(OBJD_E_CORRUPT, "%s is damaged: it is of no kind", object_label(ret_handle));
         return r;
 }
 
@@ -267,6 +276,7 @@ static struct objd_object handle_of_new(struct objd_conn *conn, objd_ref ref, ob
 objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind kind,
                              const objd_config *config, struct objd_object *ret_handle)
 {
+        uint32_t n_plans = 0;
         struct name name;
         struct lane *lane;
         uint64_t retired;
@@ -284,7 +294,7 @@ objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind
         retired = word_get_acquire(&conn->arena->header->retire_count);
         do
                 r = create_attempt(lane, text, kind, config, &name, &ref);
-        while (op_once_more(lane, &name.names, &r));
+        while (op_once_more(lane, &name.names, &n_plans, &r));
         lane_leave(lane);
         if (r)
                 return r;
@@ -329,17 +339,19 @@ struct target {
 /* The name that the object has now; it is compared again once everything is locked. */
 static objd_status read_name(struct lane *lane, struct objd_object *object, char ret_name[OBJD_NAME_MAX + 1])
 {
-        for (;;) {
-                objd_status r;
+        objd_status r = OP_PLAN_AGAIN;
+        uint32_t n = 0;
 
+        for (; n < OP_PLANS_MAX && r == OP_PLAN_AGAIN; n++) {
                 if (object_name(lane->arena, object->shm, object->serial, ret_name))
                         return OBJD_OK;
                 r = lock_wait_stable(lane, &object->shm->line);
                 if (r == OBJD_OK && word_get(&object->shm->line.serial) != object->serial)
                         r = object_gone(object);
-                if (r)
-                        return r;
+                if (r == OBJD_OK)
+                        r = OP_PLAN_AGAIN;
         }
+        return r == OP_PLAN_AGAIN ? fail(OBJD_E_CORRUPT, "%s is damaged: its name", object_label(object)) : r;
 }
 
 /*
@@ -350,8 +362,14 @@ static objd_status plan_destroy(struct lane *lane, struct objd_object *object, s
 {
         struct line_shm *line = &object->shm->line;
         uint64_t version = lock_read_begin(line), serial = word_get(&line->serial);
-        objd_status r = kind_of(object_kind(object->config))->plan_destroy(lane, object->shm, plan);
+        const struct kind *kind = kind_of(object_kind(object->config));
+        size_t n = plan->n;
+        objd_status r = kind ? kind->plan_destroy(lane, object->shm, plan) : OBJD_OK;
 
+        if (r == OBJD_E_CORRUPT) { /* it has no lines but its own that anybody could find */
+                plan->n = n;
+                r = OBJD_OK;
+        }
         if (lock_version_is_stable(version) && lock_read_valid(line, version))
                 return serial == object->serial ? r : object_gone(object);
         r = lock_wait_stable(lane, line);
@@ -396,8 +414,13 @@ static objd_status target_verify(struct lane *lane, struct target *target, const
         if (r == OBJD_OK && new)
                 r = name_verify(lane, &target->new_name);
         again.n = 0;
-        if (r == OBJD_OK && target->destroy)
+        if (r == OBJD_OK && target->destroy && kind) {
                 r = kind->plan_destroy(lane, object, &again);
+                if (r == OBJD_E_CORRUPT) {
+                        again.n = 0;
+                        r = OBJD_OK;
+                }
+        }
         return r == OBJD_OK && !plan_is_held(lane, &again) ? OP_PLAN_AGAIN : r;
 }
 
@@ -409,8 +432,10 @@ static objd_status apply_destroy(struct lane *lane, struct target *target)
 
         if (*target->old)
                 r = dict_remove(lane, target->old_name.names.shm, &target->old_name.key);
-        if (r == OBJD_OK)
+        if (r == OBJD_OK && kind)
                 r = kind->destroy(lane, object);
+        if (r == OBJD_E_CORRUPT)
+                r = OBJD_OK; /* what it cannot find any more is nobody's, until a repair */
         if (r == OBJD_OK)
                 r = txn_reserve(lane, 64, 4);
         if (r)
@@ -473,6 +498,7 @@ static objd_status target_attempt(struct lane *lane, struct target *target, cons
 static objd_status target_run(struct target *target, const char *new)
 {
         struct objd_conn *conn = target->object->conn;
+        uint32_t n_plans = 0;
         struct lane *lane;
         objd_status r = directory_names(conn, &target->old_name.names);
 
@@ -488,7 +514,7 @@ static objd_status target_run(struct target *target, const char *new)
         if (r == OBJD_OK)
                 do
                         r = target_attempt(lane, target, new);
-                while (op_once_more(lane, &target->old_name.names, &r));
+                while (op_once_more(lane, &target->old_name.names, &n_plans, &r));
         lane_leave(lane);
         return r;
 }
@@ -498,6 +524,17 @@ objd_status directory_destroy(struct objd_object *object)
         struct target target = { .object = object, .destroy = true };
 
         return target_run(&target, NULL);
+}
+
+objd_status directory_delete(struct objd_conn *conn, const char *name)
+{
+        struct objd_object handle;
+        objd_ref ref;
+        objd_status r = directory_lookup(conn, name, &ref);
+
+        if (r == OBJD_OK)
+                r = find_handle(conn, ref, &handle);
+        return r ? r : directory_destroy(&handle);
 }
 
 objd_status directory_rename(struct objd_object *object, const char *name)
@@ -550,6 +587,7 @@ static objd_status replace_run(struct objd_object *object, struct objd_object *v
 {
         struct target target = { .object = victim, .destroy = true };
         struct objd_conn *conn = object->conn;
+        uint32_t n_plans = 0;
         struct lane *lane;
         objd_status r = name_begin(conn, text, &target.old_name);
 
@@ -562,7 +600,7 @@ static objd_status replace_run(struct objd_object *object, struct objd_object *v
                 r = object_touch(victim);
         if (r == OBJD_OK)
                 r = replace_attempt(lane, &target, object, text);
-        if (r == OP_REHASH && op_once_more(lane, &target.old_name.names, &r))
+        if (r == OP_REHASH && op_once_more(lane, &target.old_name.names, &n_plans, &r))
                 r = OP_PLAN_AGAIN;
         lane_leave(lane);
         return r;
@@ -651,8 +689,7 @@ objd_status directory_each(struct objd_conn *conn, directory_fn fn, void *contex
         uint64_t owners[SLOTS_PER_BLOCK];
         objd_status r = OBJD_OK;
 
-        for (uint64_t number = 0; number < word_get(&arena->header->pool.frontier) && r == OBJD_OK;
-             number++) {
+        for (uint64_t number = 0; number < arena_frontier(arena) && r == OBJD_OK; number++) {
                 size_t n = 0;
 
                 if (__atomic_load_n(&arena->blocks[number].state, __ATOMIC_RELAXED) == BLOCK_SLOTS)

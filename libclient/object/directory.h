@@ -29,6 +29,7 @@ objd_status directory_lookup(struct objd_conn *conn, const char *name, objd_ref 
 
 /* Deletes the object of this handle, and its name. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY */
 objd_status directory_destroy(struct objd_object *object);
+objd_status directory_delete(struct objd_conn *conn, const char *name); /* also one that cannot be opened */
 objd_status directory_rename(struct objd_object *object, const char *name);
 
 /*

@@ -97,7 +97,7 @@ objd_status object_verify(const struct objd_object *object)
         if (word_get(&object->shm->line.serial) != object->serial)
                 return object_gone(object);
         if (word_get(&object->shm->line.config) & OBJECT_POISONED)
-                return fail(OBJD_E_POISONED, "%s is damaged beyond repair; delete it", object_label(object));
+                return fail(OBJD_E_CORRUPT, "%s is damaged beyond repair; delete it", object_label(object));
         return OBJD_OK;
 }
 

@@ -39,7 +39,8 @@ struct objd_object {
 
 /* line.config: kind 8 | key type 8 | value type 8 | order 8 | lock flags 8 | state 8. State is the only part that changes. */
 #define OBJECT_STATE_SHIFT 40
-#define OBJECT_POISONED (1ULL << OBJECT_STATE_SHIFT) /* damaged; every call gives OBJD_E_POISONED */
+#define OBJECT_POISONED LINE_POISONED /* damaged; every call but a deletion gives OBJD_E_CORRUPT */
+static_assert(OBJECT_POISONED == 1ULL << OBJECT_STATE_SHIFT, "the first bit of the state");
 
 #define OBJECT_KEYED (2ULL << OBJECT_STATE_SHIFT) /* of a dict: it has a hash of its own; dict_hash.h */
 
@@ -131,7 +132,7 @@ objd_status object_gone(const struct objd_object *object);
 /* Inside an epoch: the slot that a ref names, if that is a slot. Compare its serial. @return OBJD_OK, OBJD_E_GONE */
 objd_status object_find(struct arena *arena, objd_ref ref, struct object_shm **ret_object);
 
-/* With the line locked, or before its version is looked at again. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT */
+/* With the line locked, or before its version is looked at again. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT (poisoned) */
 objd_status object_verify(const struct objd_object *object);
 
 /* The object's name, "" if it has none; false if it is gone or being changed. Takes no lock. */

@@ -248,7 +248,15 @@ static objd_status attempt_one(struct lane *lane, struct op *op)
         return r;
 }
 
-static objd_status rehash(struct lane *lane, struct objd_object *dict)
+static bool may_plan_again(const struct objd_object *object, uint32_t *n_plans, objd_status *r)
+{
+        if (++*n_plans < OP_PLANS_MAX)
+                return true;
+        *r = fail(OBJD_E_CORRUPT, "%s is damaged: it contradicts itself", object_label(object));
+        return false;
+}
+
+static objd_status rehash(struct lane *lane, struct objd_object *dict, uint32_t *n_plans)
 {
         struct op op;
         objd_status r;
@@ -256,22 +264,25 @@ static objd_status rehash(struct lane *lane, struct objd_object *dict)
         op_init(&op, OP_DICT_REHASH, dict);
         do
                 r = attempt_one(lane, &op);
-        while (r == OP_PLAN_AGAIN);
+        while (r == OP_PLAN_AGAIN && may_plan_again(dict, n_plans, &r));
         return r;
 }
 
-bool op_once_more(struct lane *lane, struct objd_object *object, objd_status *r)
+bool op_once_more(struct lane *lane, struct objd_object *object, uint32_t *n_plans, objd_status *r)
 {
-        if (*r == OP_REHASH) {
-                *r = rehash(lane, object);
-                return *r == OBJD_OK;
-        }
-        return *r == OP_PLAN_AGAIN;
+        if (__builtin_expect(*r != OP_PLAN_AGAIN && *r != OP_REHASH, 1))
+                return false;
+        if (*r == OP_REHASH)
+                *r = rehash(lane, object, n_plans);
+        else
+                *r = OBJD_OK;
+        return *r == OBJD_OK && may_plan_again(object, n_plans, r);
 }
 
 objd_status op_run_one(struct op *op)
 {
         struct objd_conn *conn = op->object->conn;
+        uint32_t n_plans = 0;
         struct lane *lane;
         objd_status r = lane_enter(conn->arena, conn_timeout(conn), &lane);
 
@@ -281,13 +292,14 @@ objd_status op_run_one(struct op *op)
         if (r == OBJD_OK)
                 do
                         r = attempt_one(lane, op);
-                while (op_once_more(lane, op->object, &r));
+                while (op_once_more(lane, op->object, &n_plans, &r));
         lane_leave(lane);
         return r;
 }
 
 objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed)
 {
+        uint32_t n_plans = 0;
         struct lane *lane;
         size_t failed = 0;
         objd_status r;
@@ -301,7 +313,7 @@ objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret
         if (r == OBJD_OK)
                 do
                         r = attempt(lane, ops, n, &failed);
-                while (op_once_more(lane, ops[failed < n ? failed : 0].object, &r));
+                while (op_once_more(lane, ops[failed < n ? failed : 0].object, &n_plans, &r));
         lane_leave(lane);
         /* Somebody else is at fault, or (past the last one) it is the batch as a whole that could not be committed. */
         if (r && r != OBJD_E_BUSY && ret_failed && failed < n)

@@ -122,6 +122,12 @@ static inline void op_init(struct op *op, enum op_code code, struct objd_object 
  */
 #define OP_REHASH ((objd_status)-4)
 
+/*
+ * How often one call plans anew. Each time somebody else must have changed just what was planned from, so this is never met,
+ * unless the object contradicts itself.
+ */
+#define OP_PLANS_MAX 2000u
+
 #define PLAN_LINES (LANE_LOCKS - 2)
 
 /* The lines that a list of operations needs. Sorted and without doubles when they are locked. */
@@ -147,9 +153,10 @@ objd_status op_run(struct objd_conn *conn, struct op *ops, size_t n, size_t *ret
 
 /*
  * Inside a call: whether what an attempt has answered means that there is to be another one. If a dict asks for a hash of
- * its own, it is given one first, in an operation by itself, which may fail: then *r says how.
+ * its own, it is given one first, in an operation by itself, which may fail: then *r says how. So it does, with OBJD_E_CORRUPT,
+ * when that has been so too often; *n_plans begins as 0.
  */
-bool op_once_more(struct lane *lane, struct objd_object *dict, objd_status *r);
+bool op_once_more(struct lane *lane, struct objd_object *dict, uint32_t *n_plans, objd_status *r);
 
 /* The same for a single one on its own object's connection; the common case is a single line. */
 objd_status op_run_one(struct op *op);

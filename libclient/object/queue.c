@@ -50,7 +50,10 @@ objd_status queue_open(struct lane *lane, struct object_shm *object, struct queu
                 return OBJD_OK;
         tail = word_get(&ret_queue->shm->tail);
         ret_queue->tail = tail % SLOT_SIZE ? NULL : arena_at(lane->arena, tail, SLOT_SIZE);
-        return ret_queue->tail ? OBJD_OK : queue_corrupt(ret_queue, "the place of its tail");
+        return ret_queue->tail && ret_queue->tail != (void *)object &&
+                               word_get(&ret_queue->tail->serial) == word_get(&line->serial)
+                       ? OBJD_OK
+                       : queue_corrupt(ret_queue, "the place of its tail");
 }
 
 /*
@@ -256,7 +259,7 @@ objd_status queue_run(struct lane *lane, struct op *op)
         if (r)
                 return r;
         queue.alone = true;
-        for (;;) {
+        for (uint32_t turn = 0; turn < OP_PLANS_MAX; turn++) {
                 r = attempt(&queue, op, lines);
                 if (__builtin_expect(r != QUEUE_NEEDS_BOTH && r != QUEUE_NEEDS_LOOK, 1))
                         return r;
@@ -268,6 +271,7 @@ objd_status queue_run(struct lane *lane, struct op *op)
                 if (r)
                         return r;
         }
+        return queue_corrupt(&queue, "its lines contradict each other");
 }
 
 /* ---- In a batch --------------------------------------------------------------------------------------- */
@@ -276,10 +280,12 @@ static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
 {
         struct queue queue;
         objd_status r = queue_find(lane, op->object, &queue);
-        bool tail_only =
-                op->code == OP_QUEUE_PUT && queue.tail && !(word_get(&queue.tail->ctl) & QUEUE_BOUNDED);
+        bool tail_only;
 
-        if (r == OBJD_OK && !tail_only)
+        if (r)
+                return r;
+        tail_only = op->code == OP_QUEUE_PUT && queue.tail && !(word_get(&queue.tail->ctl) & QUEUE_BOUNDED);
+        if (!tail_only)
                 r = plan_add(plan, queue_head_line(&queue));
         if (r == OBJD_OK && queue.tail && op->code != OP_QUEUE_ACK)
                 r = plan_add(plan, queue_tail_line(&queue));

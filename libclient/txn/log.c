@@ -20,19 +20,21 @@ static bool is_ours(const struct arena *arena, uint64_t off, uint64_t size)
                (off >= lanes_off && off + size <= arena->data_off) || arena_has(arena, off, size);
 }
 
-void log_roll_back(struct arena *arena, struct log_shm *log)
+bool log_roll_back(struct arena *arena, struct log_shm *log)
 {
         uint64_t used = log->used, start = log->off;
+        bool whole = used <= log->capacity && !(used & 7) && is_ours(arena, start, used);
 
-        if (used > log->capacity || used & 7 || !is_ours(arena, start, used))
-                used = 0; /* damaged: there is nothing that could be trusted */
+        if (!whole)
+                used = 0;
         if (PLANTED(COUNT_CLEARED_FIRST))
                 log->used = 0;
         while (used >= 8) {
                 const uint64_t *end = (const uint64_t *)(arena->base + start + used);
                 uint64_t off = end[-1] >> 16, n = end[-1] & 0xffff;
 
-                if ((n + 1) * 8 > used || !is_ours(arena, off, n * 8))
+                whole = (n + 1) * 8 <= used && is_ours(arena, off, n * 8);
+                if (!whole)
                         break;
                 for (uint64_t i = 0; i < n; i++)
                         word_set((uint64_t *)(arena->base + off) + i, *(end - 1 - n + i));
@@ -44,4 +46,5 @@ void log_roll_back(struct arena *arena, struct log_shm *log)
         }
         log->used = 0;
         order_for_death();
+        return whole;
 }

@@ -36,6 +36,7 @@ static inline void log_note(struct arena *arena, struct log_shm *log, const void
 
 /*
  * Puts every saved word back, newest first. May be killed and begun again at any point: a record is
- * only dropped once it has been put back. Offsets are checked, since a log may be damaged.
+ * only dropped once it has been put back. Offsets are checked, since a log may be damaged: then false, and what its older
+ * records would have put back stays as it is.
  */
-void log_roll_back(struct arena *arena, struct log_shm *log);
+bool log_roll_back(struct arena *arena, struct log_shm *log);

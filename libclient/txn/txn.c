@@ -121,6 +121,12 @@ objd_status txn_free_group(struct lane *lane, struct line_shm *lines)
         return doom_slot(lane, arena_off(lane->arena, lines) | SLOT_IS_GROUP);
 }
 
+/* What stands in a lane has been written by others; who stands in for one of them may find anything there. */
+static uint32_t at_most(uint32_t n, uint32_t max)
+{
+        return n < max ? n : max;
+}
+
 /* An entry of lane.wakes is the futex's offset, a multiple of 4, and one of these. */
 #define WAKE_ALL 0ULL
 #define WAKE_ONE 1ULL
@@ -130,7 +136,7 @@ static objd_status owe_wake(struct lane *lane, const uint32_t *futex, uint64_t h
         struct lane_shm *shm = lane->shm;
         uint64_t off = arena_off(lane->arena, futex);
 
-        for (uint32_t i = 0; i < shm->n_wakes; i++)
+        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES); i++)
                 if ((shm->wakes[i] & ~WAKE_ONE) == off) {
                         word_set(&shm->wakes[i], off | WAKE_ALL);
                         return OBJD_OK;
@@ -159,12 +165,6 @@ void txn_wake_waiter(struct lane *lane, struct line_shm *line)
         wait_wake(lane->arena, (const uint32_t *)&line->word, 1);
 }
 
-/* What stands in a lane has been written by others; who stands in for one of them may find anything there. */
-static uint32_t at_most(uint32_t n, uint32_t max)
-{
-        return n < max ? n : max;
-}
-
 static struct line_shm *line_at(const struct arena *arena, uint64_t off)
 {
         struct line_shm *pool = &arena->header->pool.line;
@@ -178,11 +178,6 @@ static struct chunk_shm *first_of(const struct arena *arena, uint64_t off, enum 
         struct chunk_shm *chunk = arena_at(arena, off, CHUNK_HEAD);
 
         return chunk && chunk_list_of(chunk) == list ? chunk : NULL;
-}
-
-static objd_status damaged(const struct lane *lane, const char *what)
-{
-        return fail(OBJD_E_CORRUPT, "lane %u is damaged: %s", lane->number, what);
 }
 
 /* Gives back what the lane has frozen in a block of lines, if it is one. */
@@ -231,43 +226,89 @@ void txn_unlock(struct lane *lane)
                 thaw_anything(lane);
 }
 
-/* Empties a list of chunks, each of which leaves it in a pool transaction of its own. */
-static objd_status empty_list(struct lane *lane, const uint64_t *list, enum chunk_list from,
-                              enum chunk_list to)
+/*
+ * Empties a list of chunks, each of which leaves it in a pool transaction of its own. What hangs from a chunk that is damaged is
+ * given up: nobody has it, until a repair gives it back to the pool.
+ */
+static objd_status empty_list(struct lane *lane, uint64_t *list, enum chunk_list from, enum chunk_list to)
 {
         objd_status r = OBJD_OK;
 
         while (*list && r == OBJD_OK) {
-                struct chunk_shm *chunk = first_of(lane->arena, *list, from);
+                uint64_t off = word_get(list);
+                struct chunk_shm *chunk = first_of(lane->arena, off, from);
 
-                if (!chunk)
-                        return damaged(lane, "a list of chunks leads astray");
-                r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
-                if (PLANTED(DOOMED_GIVEN_TWICE) && from == CHUNK_DOOMED)
+                if (chunk)
+                        r = to == CHUNK_FREE ? pool_give(lane, chunk) : pool_move(lane, chunk, to);
+                if (PLANTED(DOOMED_GIVEN_TWICE) && chunk && from == CHUNK_DOOMED)
                         (void)pool_give(lane, chunk);
+                if (!chunk || r == OBJD_E_CORRUPT) {
+                        word_set(list, 0);
+                        r = OBJD_OK;
+                }
         }
         return r;
 }
 
-/* Slots go back after the locks: a line must be free when its slot is. */
+/* Slots go back after the locks: a line must be free when its slot is. One that cannot be given is given up. */
 static objd_status give_slots(struct lane *lane, uint64_t *slots, uint32_t *n_slots)
 {
         objd_status r = OBJD_OK;
 
         if (*n_slots > LANE_SLOTS)
-                return damaged(lane, "it names more slots than there is room for");
+                half_set(n_slots, 0);
         while (*n_slots && r == OBJD_OK) {
-                uint64_t entry = slots[*n_slots - 1];
+                uint32_t n = *n_slots - 1;
+                uint64_t entry = word_get(&slots[n % LANE_SLOTS]);
                 struct object_shm *object = arena_at(lane->arena, entry & ~SLOT_FLAGS, SLOT_SIZE);
 
-                if (!object)
-                        return damaged(lane, "it names a slot outside the arena");
-                if (!(entry & SLOT_IS_GROUP))
+                if (object && !(entry & SLOT_IS_GROUP))
                         r = empty_list(lane, &object->chunks, CHUNK_OF_OBJECT, CHUNK_FREE);
                 if (r == OBJD_OK)
-                        r = pool_give_slots(lane, entry, n_slots);
+                        r = object ? pool_give_slots(lane, entry, n_slots) : OBJD_E_CORRUPT;
+                if (r == OBJD_E_CORRUPT) {
+                        half_set(n_slots, n);
+                        r = OBJD_OK;
+                }
         }
         return r;
+}
+
+/* ---- Objects that cannot be put back to what they were -------------------------------------------------- */
+
+static void poison_in_block(struct arena *arena, uint64_t number, uint64_t serial)
+{
+        struct object_shm *slots = (struct object_shm *)(arena->data + (number << BLOCK_SHIFT));
+
+        for (uint32_t i = 1; i < SLOTS_PER_BLOCK; i++)
+                if (word_get(&slots[i].line.serial) == serial && (word_get(&slots[i].line.config) & 0xff))
+                        __atomic_fetch_or(&slots[i].line.config, LINE_POISONED, __ATOMIC_RELAXED);
+}
+
+/* The object that a line belongs to may be another one than the line; a search is fast enough for what never happens. */
+static void poison_object(struct arena *arena, uint64_t serial)
+{
+        for (uint64_t number = 0; serial && number < arena_frontier(arena); number++)
+                if (__atomic_load_n(&arena->blocks[number].state, __ATOMIC_RELAXED) == BLOCK_SLOTS)
+                        poison_in_block(arena, number, serial);
+}
+
+/*
+ * The lane's notes are damaged, so what it has locked may be half changed. Everything else is as good as before. The locks are still
+ * held.
+ */
+static void poison_locked(struct lane *lane)
+{
+        struct lane_shm *shm = lane->shm;
+        struct arena *arena = lane->arena;
+
+        for (uint32_t i = 0; i < at_most(shm->n_locks, LANE_LOCKS); i++) {
+                const struct line_shm *line = line_at(arena, word_get(&shm->locks[i]));
+
+                if (line && line != &arena->header->pool.line &&
+                    lock_lane(word_get(&line->word)) == lane->number)
+                        poison_object(arena, word_get(&line->serial));
+        }
 }
 
 /* The log is the lane's own again before the chunks that it grew into go back. */
@@ -294,6 +335,13 @@ static objd_status end(struct lane *lane)
         return OBJD_OK;
 }
 
+/* The pool's lock is one more than those that stand in the lane; a damaged lane may say that there is no place for it. */
+static void leave_room_for_pool(struct lane_shm *shm)
+{
+        if (shm->n_locks >= LANE_LOCKS)
+                half_set(&shm->n_locks, LANE_LOCKS - 1);
+}
+
 objd_status txn_undo(struct lane *lane)
 {
         struct lane_shm *shm = lane->shm;
@@ -303,7 +351,9 @@ objd_status txn_undo(struct lane *lane)
                 txn_unlock(lane);
         if (PLANTED(SLOT_KEPT))
                 half_set(&shm->n_new_slots, 0);
-        log_roll_back(lane->arena, &shm->log);
+        leave_room_for_pool(shm);
+        if (!log_roll_back(lane->arena, &shm->log))
+                poison_locked(lane);
         CRASH_POINT("undo.words"); /* all words are old again; the next one finds an empty log */
         half_set(&shm->n_dead_slots, 0);
         half_set(&shm->n_wakes, 0);
@@ -319,11 +369,25 @@ objd_status txn_undo(struct lane *lane)
         return r ? r : end(lane);
 }
 
+static void give_wakes(struct lane *lane)
+{
+        const struct lane_shm *shm = lane->shm;
+
+        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES); i++) {
+                uint64_t wake = word_get(&shm->wakes[i]), off = wake & ~WAKE_ONE;
+
+                if (arena_has(lane->arena, off, sizeof(uint32_t)) && !(off & 3))
+                        wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + off),
+                                  wake & WAKE_ONE ? 1 : INT_MAX);
+        }
+}
+
 objd_status txn_complete(struct lane *lane)
 {
         struct lane_shm *shm = lane->shm;
         objd_status r;
 
+        leave_room_for_pool(shm);
         half_set(&shm->n_new_slots, 0);
         r = empty_list(lane, &shm->taken, CHUNK_TAKEN, CHUNK_OF_OBJECT);
         if (r == OBJD_OK)
@@ -333,9 +397,8 @@ objd_status txn_complete(struct lane *lane)
         CRASH_POINT("complete.chunks"); /* memory is settled; the locks are still held */
         txn_unlock(lane);
         CRASH_POINT("complete.unlocked"); /* wakes and slots are still owed */
-        for (uint32_t i = 0; i < at_most(shm->n_wakes, LANE_WAKES) && !PLANTED(WAKE_FORGOTTEN); i++)
-                wait_wake(lane->arena, (const uint32_t *)(lane->arena->base + (shm->wakes[i] & ~WAKE_ONE)),
-                          shm->wakes[i] & WAKE_ONE ? 1 : INT_MAX);
+        if (!PLANTED(WAKE_FORGOTTEN))
+                give_wakes(lane);
         r = give_slots(lane, shm->dead_slots, &shm->n_dead_slots);
         return r ? r : end(lane);
 }

@@ -23,7 +23,10 @@ static inline void txn_begin(struct lane *lane, uint32_t operation)
         struct lane_shm *shm = lane->shm;
 
         half_set(&shm->operation, operation);
+        /* Said anew each time: whoever scribbles in the arena must not lead our notes out of it. */
         shm->log.used = 0;
+        shm->log.off = arena_off(lane->arena, shm->log_bytes);
+        shm->log.capacity = LANE_LOG;
         lane->starved = false;
         order_for_death();
         word_set(&shm->log.state, TXN_ACTIVE);
