@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arena/survive.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
@@ -24,6 +25,13 @@
  * for a few ticks longer.
  */
 #define TICKS_AFTER_LAST 10u
+
+/* What is left of the store is of no use to anybody; clients keep what they have mapped. */
+static void look_after_file(struct server *server)
+{
+        if (survive_was_cut(server->store.arena))
+                loop_end(&server->loop, "the store is damaged");
+}
 
 static void look_whether_idle(struct server *server, bool is_busy)
 {
@@ -43,6 +51,7 @@ static void on_tick(void *context)
 
         control_tick(&server->control);
         reaper_run(&server->reaper);
+        look_after_file(server);
         is_busy = control_is_busy(&server->control) || reaper_has_clients(&server->reaper);
         if (is_busy)
                 server->ticks_left = TICKS_AFTER_LAST;
@@ -84,6 +93,7 @@ static void on_hang_up(void *context)
         struct server *server = context;
 
         reaper_run(&server->reaper);
+        look_after_file(server);
 }
 
 /* Room for a descriptor a client; if the system grants less, fewer clients. */
@@ -138,6 +148,7 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         r = store_open(options, &server->store);
         if (r)
                 return r;
+        survive_truncation(server->store.arena);
         reaper_begin(&server->reaper, server->store.arena);
         loop_set_tick_fn(&server->loop, on_tick, server);
         r = control_init(&server->control, &server->loop, &server->store, raise_limit(options->max_clients),
@@ -181,6 +192,8 @@ objd_status server_run(struct server *server)
 
         if (r == OBJD_OK)
                 log_info("ends: %s", server->loop.end);
+        if (r == OBJD_OK && survive_was_cut(server->store.arena))
+                return fail(OBJD_E_CORRUPT, "somebody has cut the arena's file short");
         return r;
 }
 

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena/survive.h"
 #include "base/crash.h"
 #include "base/status.h"
 #include "base/sys.h"
@@ -399,7 +400,7 @@ objd_status store_close(struct store *store)
 {
         objd_status r = OBJD_OK;
 
-        if (store->options->save)
+        if (store->options->save && !survive_was_cut(store->arena))
                 r = saved_write(store->options, store->arena);
         word_set((uint64_t *)&store->arena->header->daemon_pid, 0);
         /* What could not be saved must not be lost. */

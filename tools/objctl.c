@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arena/survive.h"
+#include "object/object.h"
 #include "options.h"
 #include "reach.h"
 
@@ -54,28 +56,10 @@ int bad_usage(const struct request *request, const char *format, ...)
         return EXIT_USAGE;
 }
 
-/*
- * Somebody has cut the arena's file short, or its file system has lost a page. There is nothing to go on
- * with; whatever this process was in the middle of is undone by whoever comes next.
- */
-static void on_bus_error(int signal_number)
-{
-        static const char sentence[] =
-                "objctl: the arena's file is shorter than it was, or its memory is gone\n";
-
-        (void)signal_number;
-        if (write(STDERR_FILENO, sentence, sizeof(sentence) - 1) < 0)
-                _exit(EXIT_NO);
-        _exit(EXIT_NO);
-}
-
 static void set_signals(void)
 {
-        struct sigaction bus = { .sa_handler = on_bus_error };
         struct sigaction ignore = { .sa_handler = SIG_IGN };
 
-        /* Neither can fail with these arguments. */
-        (void)sigaction(SIGBUS, &bus, NULL);
         /*
          * "objctl dump | head": the dump ends at the first write that fails, and leaves the store properly.
          */
@@ -112,8 +96,13 @@ int main(int argc, char **argv)
                 complain("%s", objd_last_error());
                 return r == OBJD_E_INVAL ? EXIT_USAGE : EXIT_UNREACHED;
         }
+        survive_truncation(conn->arena);
         code = request.verb->run(&request, conn);
         code = flush_output(code);
+        if (survive_was_cut(conn->arena)) {
+                complain("somebody has cut the arena's file short; the store is damaged");
+                code = EXIT_NO;
+        }
         objd_close(conn);
         return code;
 }

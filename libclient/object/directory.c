@@ -608,7 +608,7 @@ static objd_status replace_run(struct objd_object *object, struct objd_object *v
 
 objd_status directory_replace(struct objd_object *object, const char *name)
 {
-        for (;;) {
+        for (uint32_t turn = 0; turn < OP_PLANS_MAX; turn++) {
                 struct objd_object victim;
                 objd_ref ref;
                 objd_status r = directory_lookup(object->conn, name, &ref);
@@ -629,6 +629,7 @@ objd_status directory_replace(struct objd_object *object, const char *name)
                 if (r != OP_PLAN_AGAIN)
                         return r;
         }
+        return fail(OBJD_E_CORRUPT, "the name \"%s\" is damaged: it stands for no object", name);
 }
 
 objd_status directory_disown(struct objd_object *object)

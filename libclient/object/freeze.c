@@ -150,11 +150,13 @@ objd_status freeze_one(struct objd_conn *conn, objd_ref ref, freeze_fn fn, void 
 
         if (r)
                 return r;
-        do
+        r = OP_PLAN_AGAIN;
+        for (uint32_t turn = 0; turn < OP_PLANS_MAX && r == OP_PLAN_AGAIN; turn++)
                 r = freeze_once(lane, conn, ref, fn, context);
-        while (r == OP_PLAN_AGAIN);
         lane_leave(lane);
-        return r;
+        return r == OP_PLAN_AGAIN ? fail(OBJD_E_CORRUPT, "the object #%llu.%llu contradicts itself",
+                                         (unsigned long long)ref.place, (unsigned long long)ref.serial)
+                                  : r;
 }
 
 /* ---- All objects -------------------------------------------------------------------------------------- */
