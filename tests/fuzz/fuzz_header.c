@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 make_sound();
         memcpy(header, sound, sizeof(header));
         for (; size >= 10; data += 10, size -= 10)
-                memcpy(header + (data[0] | data[1] << 8) % (PAGE_SIZE - 8), data + 2, 8);
+                memcpy(header + ((uint32_t)data[0] | (uint32_t)data[1] << 8) % (PAGE_SIZE - 8), data + 2, 8);
         must(pwrite(file, header, sizeof(header), 0) == sizeof(header));
         if (arena_attach(dup(file), &arena) == OBJD_OK) {
                 look_at(arena);
