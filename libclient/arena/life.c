@@ -237,7 +237,8 @@ objd_status life_begin(struct arena *arena, struct lane_shm *lane)
          * The lane is free, so no thread has this mutex in its list: a dead owner's list went with it, and a
          * living one has unlocked before it said that the lane is free.
          */
-        memset(&lane->life, 0, sizeof(lane->life));
+        half_set(&lane->life.word, 0); /* which somebody may look at who has been told of an earlier owner */
+        memset(lane->life.pad + sizeof(lane->life.word), 0, sizeof(lane->life) - sizeof(lane->life.word));
         if (pthread_mutexattr_init(&attributes) ||
             pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) ||
             pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) ||
@@ -275,8 +276,8 @@ bool lane_is_dead(struct arena *arena, const struct lane_shm *lane)
         if (PLANTED(LIVING_ROBBED) && half_get(&lane->n_locks) && lane->pid != getpid())
                 return true;
         generation = word_get(&lane->generation);
-        if (lane->by_process ? client_is_alive(arena, word_get(&lane->client))
-                             : !word_is_dead(half_get_acquire(&lane->life.word)))
+        if (half_get(&lane->by_process) ? client_is_alive(arena, word_get(&lane->client))
+                                        : !word_is_dead(half_get_acquire(&lane->life.word)))
                 return false;
         /*
          * A lane that is being given back says so before it unlocks. So a word that is unlocked and still

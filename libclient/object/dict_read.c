@@ -462,8 +462,10 @@ objd_status dict_pin(struct objd_object *dict, const objd_value *key_value, stru
 static bool is_behind(const struct view *view, const struct objd_object *dict, const struct dict_position *at,
                       const struct items_builder *items, uint64_t head)
 {
-        const uint8_t *key = items->bytes + (uintptr_t)items->item[items->len - 1].key.data;
-        uint32_t type = entry_key_type(head), size = entry_key_size(head);
+        const objd_value *added = &items->item[items->len - 1].key; /* its data is an offset still */
+        const uint8_t *key = items->bytes + (uintptr_t)added->data;
+        uint32_t type = entry_key_type(head);
+        size_t size = added->size;
         const struct arena *arena = view->lane->arena;
 
         return (at->hash && dict_hash(arena, dict->shm, type, key, size) < at->hash) ||
