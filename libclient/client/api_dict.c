@@ -37,17 +37,6 @@ PLAIN bool is_plain(const objd_object *dict, const objd_value *key, struct key *
                plain_key(dict->conn->arena, dict->config, key, ret_key);
 }
 
-PLAIN struct lane *enter_plain(objd_object *dict)
-{
-        struct lane *lane = lane_enter_plain(dict->conn->arena);
-
-        if (__builtin_expect(lane && !object_is_known(dict), 0)) {
-                lane_leave(lane);
-                return NULL;
-        }
-        return lane;
-}
-
 static __attribute__((noinline)) objd_status get_slowly(objd_object *dict, const objd_value *key,
                                                         objd_value *ret_value, objd_buf *buf)
 {
@@ -65,7 +54,7 @@ objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *
         struct key made;
 
         if (__builtin_expect(dict && key && ret_value && buf && is_plain(dict, key, &made), 1))
-                lane = enter_plain(dict);
+                lane = plain_enter(dict);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = dict_get_plain(lane, dict, &made, ret_value, buf);
                 lane_leave(lane);
@@ -91,7 +80,7 @@ objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_v
         if (__builtin_expect(dict && key && value && is_plain(dict, key, &made) &&
                                      plain_is_good(value, object_value_type(dict->config)),
                              1))
-                lane = enter_plain(dict);
+                lane = plain_enter(dict);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = dict_set_plain(lane, dict, key, &made, value);
                 lane_leave(lane);
@@ -155,7 +144,7 @@ objd_status objd_dict_del(objd_object *dict, const objd_value *key)
         struct key made;
 
         if (__builtin_expect(dict && key && is_plain(dict, key, &made), 1))
-                lane = enter_plain(dict);
+                lane = plain_enter(dict);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = dict_del_plain(lane, dict, &made);
                 lane_leave(lane);

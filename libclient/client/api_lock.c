@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/lockobj.h"
+#include "object/plain.h"
 #include "txn/recover.h"
 
 static objd_status check(const objd_object *lock, const char *call)
@@ -105,18 +106,11 @@ static __attribute__((noinline)) objd_status give_slowly(objd_object *lock)
 }
 
 /* The slot may be locked and looked at, and the call needs no more than that; NULL: take the long way. */
-static inline __attribute__((always_inline)) struct lane *enter_plain(objd_object *lock)
+PLAIN struct lane *enter_plain(const objd_object *lock)
 {
-        struct lane *lane;
-
         if (__builtin_expect(!lock || object_kind(lock->config) != OBJD_LOCK || next_timeout.set, 0))
                 return NULL;
-        lane = lane_enter_plain(lock->conn->arena);
-        if (__builtin_expect(lane && !object_is_known(lock), 0)) {
-                lane_leave(lane);
-                return NULL;
-        }
-        return lane;
+        return plain_enter(lock);
 }
 
 objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_token)

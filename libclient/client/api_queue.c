@@ -174,15 +174,6 @@ static objd_status run_now(objd_object *queue, enum op_code code, uint64_t lease
 
 /* ---- Put ---------------------------------------------------------------------------------------------- */
 
-/* Whether there is nothing to complain of, asked of the commonest values only. */
-static inline bool is_good(const objd_object *queue, const objd_value *value)
-{
-        objd_type declared = object_value_type(queue->config);
-
-        return value->type == OBJD_BYTES && (declared == OBJD_ANY || declared == OBJD_BYTES) && value->data &&
-               value->size <= VALUE_INLINE_MAX;
-}
-
 static __attribute__((noinline)) objd_status check_values(const objd_object *queue, const objd_value *values,
                                                           size_t n)
 {
@@ -227,7 +218,9 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
         objd_status r = NOT_PLAIN;
 
         if (__builtin_expect(queue && value && object_kind(queue->config) == OBJD_QUEUE &&
-                                     timeout_ns >= OBJD_FOREVER && is_good(queue, value) && !next_timeout.set,
+                                     timeout_ns >= OBJD_FOREVER &&
+                                     plain_is_good(value, object_value_type(queue->config)) &&
+                                     !next_timeout.set,
                              1))
                 lane = lane_enter_plain(queue->conn->arena);
         if (__builtin_expect(lane != NULL, 1)) {

@@ -111,12 +111,26 @@ PLAIN objd_status plain_decode(objd_type type, const void *bytes, uint64_t size,
         return OBJD_OK;
 }
 
+/* Enters the thread's lane for an object whose slot is still a slot; NULL: not plain. */
+PLAIN struct lane *plain_enter(const struct objd_object *object)
+{
+        struct lane *lane = lane_enter_plain(object->conn->arena);
+
+        if (__builtin_expect(lane && !object_is_known(object), 0)) {
+                lane_leave(lane);
+                return NULL;
+        }
+        return lane;
+}
+
 /* Whether the value is one that the container takes and that needs no look at its bytes, or only this one. */
 PLAIN bool plain_is_good(const objd_value *value, objd_type declared)
 {
         if (declared != OBJD_ANY && declared != value->type)
                 return false;
+        if (value->size > VALUE_INLINE_MAX)
+                return false;
         if (value->type == OBJD_BYTES)
-                return value->size <= VALUE_INLINE_MAX && (value->data || !value->size);
+                return value->data || !value->size;
         return value_check(value) == OBJD_OK;
 }
