@@ -968,11 +968,22 @@ static objd_status free_list(struct lane *lane, const struct object_shm *object,
         return r;
 }
 
+objd_status dict_drop_shards(struct lane *lane, struct line_shm *shards)
+{
+        objd_status r = txn_reserve(lane, DICT_SHARDS * 8, DICT_SHARDS);
+
+        if (r)
+                return r;
+        for (uint32_t i = 0; i < DICT_SHARDS; i++)
+                txn_set(lane, &shards[i].serial, 0);
+        return txn_free_group(lane, shards);
+}
+
 /* Everything that the object has is the dict's, also what this very operation has taken for it so far. */
 objd_status dict_clear_all(struct lane *lane, struct object_shm *object)
 {
         struct line_shm *shards = dict_shards(lane->arena, object);
-        objd_status r = txn_reserve(lane, (2 + DICT_SHARDS) * 8, 2 + DICT_SHARDS);
+        objd_status r = txn_reserve(lane, 2 * 8, 2);
 
         if (r == OBJD_OK && !dict_owns_shards(lane->arena, object))
                 r = damaged("its shards are not where it says");
@@ -982,12 +993,7 @@ objd_status dict_clear_all(struct lane *lane, struct object_shm *object)
                 r = free_list(lane, object, lane->shm->taken);
         if (r)
                 return r;
-        if (shards) {
-                for (uint32_t i = 0; i < DICT_SHARDS; i++)
-                        txn_set(lane, &shards[i].serial, 0);
-                r = txn_free_group(lane, shards);
-        }
         txn_set(lane, &object->line.root[0], 0);
         txn_set(lane, &object->line.root[1], 0);
-        return r;
+        return shards ? dict_drop_shards(lane, shards) : OBJD_OK;
 }

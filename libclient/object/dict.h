@@ -240,6 +240,9 @@ objd_status dict_remove(struct lane *lane, struct object_shm *object, const stru
 objd_status dict_some(struct lane *lane, struct line_shm *line, struct entry_shm **ret_entry);
 objd_status dict_clear_all(struct lane *lane, struct object_shm *object);
 
+/* Frees the group; its lines lose their owner, so that whoever comes late to one of them sees that. */
+objd_status dict_drop_shards(struct lane *lane, struct line_shm *shards);
+
 /*
  * Gives a dict a hash of its own (dict_hash.h) and builds it again under it; the object's line and all shards are locked.
  * Takes as long, and as much memory, as all entries need. @return OBJD_OK (also if it has one), OBJD_E_NOMEM,

@@ -52,15 +52,10 @@ static objd_status plan_destroy(struct lane *lane, struct object_shm *object, st
 static objd_status destroy(struct lane *lane, struct object_shm *object)
 {
         struct line_shm *shards = dict_shards(lane->arena, object);
-        objd_status r = txn_reserve(lane, DICT_SHARDS * 8, DICT_SHARDS);
 
-        if (r == OBJD_OK && !dict_owns_shards(lane->arena, object))
-                r = fail(OBJD_E_CORRUPT, "a dict is damaged: its shards are not where it says");
-        if (r || !shards)
-                return r;
-        for (uint32_t i = 0; i < DICT_SHARDS; i++)
-                txn_set(lane, &shards[i].serial, 0);
-        return txn_free_group(lane, shards);
+        if (!dict_owns_shards(lane->arena, object))
+                return fail(OBJD_E_CORRUPT, "a dict is damaged: its shards are not where it says");
+        return shards ? dict_drop_shards(lane, shards) : OBJD_OK;
 }
 
 /* ---- Planning ----------------------------------------------------------------------------------------- */

@@ -80,18 +80,6 @@ static objd_status new_key(struct lane *lane, struct object_shm *object)
         return OBJD_OK;
 }
 
-/* The lines of the old shards lose their owner, so that whoever comes late to one of them sees that. */
-static objd_status drop_shards(struct lane *lane, struct line_shm *shards)
-{
-        objd_status r = txn_reserve(lane, DICT_SHARDS * 8, DICT_SHARDS);
-
-        if (r)
-                return r;
-        for (uint32_t i = 0; i < DICT_SHARDS; i++)
-                txn_set(lane, &shards[i].serial, 0);
-        return txn_free_group(lane, shards);
-}
-
 objd_status dict_rehash(struct lane *lane, struct object_shm *object)
 {
         struct line_shm *shards = dict_shards(lane->arena, object);
@@ -101,10 +89,12 @@ objd_status dict_rehash(struct lane *lane, struct object_shm *object)
 
         if (object->line.config & OBJECT_KEYED)
                 return OBJD_OK;
+        if (!dict_owns_shards(lane->arena, object))
+                return fail(OBJD_E_CORRUPT, "a dict is damaged: its shards are not where it says");
         r = new_key(lane, object);
         if (r == OBJD_OK && !shards)
                 r = move_root(&rehash, root);
         for (uint32_t i = 0; shards && r == OBJD_OK && i < DICT_SHARDS; i++)
                 r = move_root(&rehash, shards[i].root[0]);
-        return r == OBJD_OK && shards ? drop_shards(lane, shards) : r;
+        return r == OBJD_OK && shards ? dict_drop_shards(lane, shards) : r;
 }
