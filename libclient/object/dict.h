@@ -4,7 +4,8 @@
 /*
  * dict.h -- what the parts of the dict share: keys, hashes, table words, segments
  *
- * dict.c changes a dict (find, insert, remove, grow), dict_read.c reads it without locks, dict_kind.c makes a kind of it.
+ * dict.c changes a dict (find, insert, remove), dict_grow.c makes room in it, dict_read.c reads it without locks,
+ * dict_kind.c makes a kind of it.
  */
 
 #include <objd.h>
