@@ -178,14 +178,16 @@ static void sleep_a_tick(int64_t until_ns)
 static int watch(struct crew *crew, const struct options *options, struct progress *progress)
 {
         int64_t next_kill_ns = options->kill_every_ns ? clock_ns() + options->kill_every_ns : INT64_MAX;
+        int64_t n_files = 0, n_words = 0, n_files_at_kill = -1;
 
         for (;;) {
-                int64_t n_files, n_words;
-
                 sleep_a_tick(next_kill_ns);
                 if (clock_ns() >= next_kill_ns) {
-                        kill_one(crew);
-                        next_kill_ns += options->kill_every_ns;
+                        /* On a slow machine nobody would get anywhere, were another killed before a file has been counted. */
+                        if (n_files > n_files_at_kill)
+                                kill_one(crew);
+                        n_files_at_kill = n_files;
+                        next_kill_ns = clock_ns() + options->kill_every_ns;
                 }
                 if (!replace_the_dead(crew))
                         return 1;
