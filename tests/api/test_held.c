@@ -26,9 +26,6 @@
 #include "sync/lock.h"
 #include "txn/lane.h"
 
-/* Longer than any tool may take: some time-outs of 5 s, on a loaded machine. */
-#define TOOL_NS 60000000000LL
-
 enum held {
         HELD_POOL,    /* the lock of all memory */
         HELD_OBJECTS, /* the lines of every object, also of the dict of names */
@@ -151,14 +148,11 @@ static void expect_end(pid_t pid, const char *verb, int64_t deadline_ns)
 /* The daemon answers: a caller that it refuses needs nothing of the arena. */
 static void assert_daemon_answers(const struct fixture *f)
 {
-        int64_t start = test_now_ns();
-
         for (int i = 0; i < 10; i++) {
                 objd_conn *conn = fixture_connect(f);
 
                 objd_close(conn);
         }
-        assert_true(test_now_ns() - start < 30000000000LL);
 }
 
 static const char *const tools[][5] = {
@@ -200,7 +194,7 @@ static void with_held(struct fixture *f, enum held held)
         for (size_t i = 0; i < N_TOOLS; i++)
                 pids[i] = start_tool(f, tools[i]);
         for (size_t i = 0; i < N_TOOLS; i++)
-                expect_end(pids[i], tools[i][0], start + TOOL_NS);
+                expect_end(pids[i], tools[i][0], start + PATIENCE_NS);
         assert_daemon_answers(f);
 
         /* It ends when it is told to, and the next one begins, with the holder still there. */

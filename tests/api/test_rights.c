@@ -665,7 +665,7 @@ static int freeze_without_end(void *context)
         }
 }
 
-/* A tenth of the time is theirs; a bound far from that is what a loaded machine can be held to. */
+/* A tenth of the time is theirs. How long the writer takes depends on the machine; what must not be is that it gets nowhere. */
 static void readers_cannot_stop_writers(void **state)
 {
         struct both both = { .f = *state };
@@ -682,7 +682,7 @@ static void readers_cannot_stop_writers(void **state)
         start = test_now_ns();
         for (int i = 0; i < 2000; i++)
                 assert_ok(numbers_set(conn, "k", i));
-        assert_true(test_now_ns() - start < 15000000000LL);
+        assert_true(test_now_ns() - start < PATIENCE_NS);
         for (int i = 0; i < 4; i++)
                 child_kill(readers[i]);
         objd_close(conn);

@@ -191,7 +191,7 @@ static int wait_for_it(void *context)
         objd_object *lock = open_inside(conn, "wanted");
 
         gate_open(&scene->ready[WAITER], 1);
-        child_check(objd_lock_take(lock, 20 * SECOND, NULL) == scene->expected);
+        child_check(objd_lock_take(lock, PATIENCE_NS, NULL) == scene->expected);
         child_ok(objd_lock_give(lock));
         objd_release(lock);
         objd_close(conn);
@@ -277,7 +277,7 @@ static void expect_leased(objd_object *queue, bool leased)
         objd_buf buf = OBJD_BUF_INIT;
         objd_value value;
 
-        assert_status(objd_queue_get(queue, &value, &buf, leased ? SECOND / 10 : 20 * SECOND),
+        assert_status(objd_queue_get(queue, &value, &buf, leased ? SECOND / 10 : PATIENCE_NS),
                       leased ? OBJD_E_TIMEOUT : OBJD_OK);
         objd_buf_free(&buf);
 }
@@ -317,7 +317,7 @@ static void kill_bystander(struct fixture *f, bool embedded)
 
         scene_begin(&scene, f, embedded, OBJD_OK);
         container_kill(&scene.container[BYSTANDER]);
-        assert_status(objd_lock_take(scene.other, 20 * SECOND, NULL), OBJD_E_OWNER_DIED);
+        assert_status(objd_lock_take(scene.other, PATIENCE_NS, NULL), OBJD_E_OWNER_DIED);
         assert_ok(objd_lock_give(scene.other));
         expect_leased(scene.queue, false);
         expect_taken(scene.wanted);

@@ -37,7 +37,7 @@
 #define IN_ARENA (64 * MIB) /* values that a dump must not hold */
 
 static uint64_t private_mib = 256;
-static int64_t limit_ms = 5000;
+static int64_t limit_ms = 30000;
 
 /* What the processes tell one another. */
 struct shared {

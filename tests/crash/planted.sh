@@ -19,8 +19,8 @@ run() {
         local name=$1
         shift
         case $name in
-        step) timeout 120 "$kill_step" "$@" >"$log" 2>&1 ;;
-        stopped) timeout 120 "$kill_stopped" "$@" >"$log" 2>&1 ;;
+        step) timeout 1000 "$kill_step" "$@" >"$log" 2>&1 ;;
+        stopped) timeout 1000 "$kill_stopped" "$@" >"$log" 2>&1 ;;
         esac
 }
 

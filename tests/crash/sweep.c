@@ -38,7 +38,7 @@
 
 #define FAULTS_MAX 5
 #define WRITE_NS 100000000LL /* what is promised */
-#define WRITE_TRIES 3        /* whoever comes next may have to wait for the processor */
+#define WRITE_TRIES 8        /* whoever comes next may have to wait for the processor */
 
 /* In a sample. */
 #define RECOVERIES 1 /* states of the log from which recovery is killed, with one, and with two before it */

@@ -10,8 +10,12 @@
 
 #include <objd.h>
 
-/* No test waits for longer for anything that must happen. */
-#define PATIENCE_NS 20000000000LL
+/*
+ * No test waits for longer for anything that must happen. It is far more than anything takes, even on a slow machine with much else
+ * to do; only a test that fails waits for so long.
+ */
+#define PATIENCE_S 120
+#define PATIENCE_NS (PATIENCE_S * 1000000000LL)
 
 /* In a child: ends it, with a message, if the condition does not hold. cmocka's checks are for the parent only. */
 #define child_check(condition)                                      \

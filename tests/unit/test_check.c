@@ -28,7 +28,6 @@
 #define N_RANDOM 300   /* damaged arenas */
 #define N_LIVE 30      /* checks of an arena in use */
 #define N_WORDS 4      /* damaged words of one, at most */
-#define HANG_SECONDS 18
 
 static uint64_t seed;
 
@@ -462,7 +461,7 @@ static int check_damage(void *context)
         objd_status r;
         uint64_t n;
 
-        alarm(HANG_SECONDS);
+        alarm(PATIENCE_S);
         damage->fn(conn);
         r = check_arena(conn, note_fault, &faults, &n);
         if (!faults.n) {
@@ -575,7 +574,7 @@ static int check_random_damage(void *context)
         struct faults faults = { 0 };
 
         signal(SIGSEGV, SIG_DFL); /* cmocka has its own idea of it, which a child is better without */
-        alarm(HANG_SECONDS);
+        alarm(PATIENCE_S);
         for (uint64_t i = 0; i < n_words; i++)
                 words[i] = some_word(conn->arena, &random);
         for (uint64_t i = 0; i < n_words; i++)

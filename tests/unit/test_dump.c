@@ -996,7 +996,7 @@ static int dump_damaged(void *context)
         child_ok(objd_connect("embedded:64M", &m.conn));
         make_anything(&m);
         damage(&m.random, m.conn);
-        (void)alarm(30); /* a loop without an end is killed, and fails the test */
+        (void)alarm(PATIENCE_S); /* a loop without an end is killed, and fails the test */
         (void)objd_set_timeout(m.conn, 20000000);
         (void)dump_write(m.conn, f, &options, &report);
         options.atomic = true;

@@ -16,7 +16,7 @@
 #include "support/test.h"
 
 #define MS 1000000LL
-#define LONG (20000 * MS) /* what must not take long gets this, so that a failure is no hang */
+#define LONG PATIENCE_NS /* what must not take long gets this, so that a failure is no hang */
 
 struct env {
         objd_conn *conn;

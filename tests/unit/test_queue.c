@@ -19,7 +19,7 @@
 #include "txn/txn.h"
 
 #define MS 1000000LL
-#define LONG (20000 * MS) /* what must not take long gets this, so that a failure is no hang */
+#define LONG PATIENCE_NS /* what must not take long gets this, so that a failure is no hang */
 
 /* An embedded arena with a queue of each order, and a buffer. */
 struct env {

@@ -374,7 +374,7 @@ static int recover_nonsense(void *context)
                 struct objd_conn conn;
                 struct lane *lane;
 
-                alarm(10);
+                alarm(PATIENCE_S);
                 bare_attach(&conn, image_make_file(image));
                 for (uint32_t number = 1; number < conn.arena->header->lanes_high; number++)
                         if (arena_lane(conn.arena, number)->claimed)
