@@ -242,6 +242,7 @@ static void welcome(struct session *session, enum control_access access)
                 .daemon_epoch = htole64(word_get(&header->daemon_epoch)),
                 .arena_id = { header->id[0], header->id[1] },
                 .access = htole32(access),
+                .file = { htole64(control->store->arena->dev), htole64(control->store->arena->ino) },
         };
         int error = send_welcome(session, &reply);
 

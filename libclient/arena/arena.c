@@ -307,6 +307,20 @@ objd_status arena_attach(int fd, struct arena **ret_arena)
         return r;
 }
 
+struct arena *arena_find(uint64_t dev, uint64_t ino, bool read_only)
+{
+        struct arena *arena;
+
+        forklock_take(&arenas_lock);
+        for (arena = arenas; arena; arena = arena->next)
+                if (arena->dev == dev && arena->ino == ino && arena->read_only == read_only)
+                        break;
+        if (arena)
+                arena->n_refs++;
+        forklock_give(&arenas_lock);
+        return arena;
+}
+
 struct arena *arena_ref(struct arena *arena)
 {
         forklock_take(&arenas_lock);

@@ -67,6 +67,9 @@ objd_status arena_create(int fd, uint64_t size, struct arena **ret_arena);
  */
 objd_status arena_attach(int fd, struct arena **ret_arena);
 
+/* A reference to the arena in this file, if this process has it mapped in this way; or NULL. */
+struct arena *arena_find(uint64_t dev, uint64_t ino, bool read_only);
+
 struct arena *arena_ref(struct arena *arena);
 struct arena *arena_unref(struct arena *arena);
 

@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "arena/arena.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "client/control_proto.h"
@@ -216,43 +217,78 @@ static objd_status check_reply(const struct call *call, const struct control_rep
         return OBJD_OK;
 }
 
-static objd_status receive_reply(const struct call *call, struct attachment *attachment)
+/*
+ * The arena that the welcome is about to bring, if this process has it mapped. Then its descriptor is left to the kernel: once we had it
+ * we would have to keep it, since to close any descriptor of a file drops the record locks that say that we live.
+ */
+static struct arena *find_mapped(const struct call *call)
+{
+        struct control_reply reply;
+        ssize_t n = recv(call->socket, &reply, sizeof(reply), MSG_PEEK);
+
+        if (n != sizeof(reply) || call->access == CONTROL_HELP || check_reply(call, &reply, sizeof(reply), 1))
+                return NULL;
+        return arena_find(le64toh(reply.file.dev), le64toh(reply.file.ino),
+                          le32toh(reply.access) == CONTROL_READ_ONLY);
+}
+
+/* What came with the answer. */
+struct answer {
+        struct control_reply reply;
+        int n_fds;
+        int fd; /* the first of them; -1 if there is none, or if the kernel was left with it */
+};
+
+/* The message, with its descriptors or without. */
+static objd_status receive(const struct call *call, bool with_descriptors, struct answer *answer)
 {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
         } control;
-        struct control_reply reply;
-        struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
-        struct msghdr message = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-        };
-        int n_fds, fd = -1;
-        objd_status r;
+        struct iovec iov = { .iov_base = &answer->reply, .iov_len = sizeof(answer->reply) };
+        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
         ssize_t n;
 
+        if (with_descriptors) {
+                message.msg_control = &control;
+                message.msg_controllen = sizeof(control);
+        }
         do {
                 n = recvmsg(call->socket, &message, MSG_CMSG_CLOEXEC);
         } while (n < 0 && once_more(call));
         if (n < 0)
                 return failed_step(call, "its answer");
-        n_fds = take_descriptors(&message, &fd);
+        answer->n_fds = take_descriptors(&message, &answer->fd);
         if (n == 0)
-                r = no_daemon(call, "it hung up without an answer");
-        else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-                r = bad_answer(call, "is too long");
-        else
-                r = check_reply(call, &reply, (size_t)n, n_fds);
+                return no_daemon(call, "it hung up without an answer");
+        if (!with_descriptors && (message.msg_flags & MSG_CTRUNC))
+                answer->n_fds = 1;
+        else if (message.msg_flags & MSG_CTRUNC)
+                return bad_answer(call, "is too long");
+        if (message.msg_flags & MSG_TRUNC)
+                return bad_answer(call, "is too long");
+        return check_reply(call, &answer->reply, (size_t)n, answer->n_fds);
+}
+
+static objd_status receive_reply(const struct call *call, struct attachment *attachment)
+{
+        struct arena *mapped = find_mapped(call);
+        struct answer answer = { .fd = -1 };
+        objd_status r = receive(call, !mapped, &answer);
+
         if (r) {
-                if (fd >= 0)
-                        (void)close(fd); /* nothing was written to it */
+                if (answer.fd >= 0)
+                        (void)close(answer.fd); /* nothing was written to it */
+                (void)arena_unref(mapped);
                 return r;
         }
 
-        attachment->arena = fd;
-        attachment->daemon_pid = (int64_t)le64toh((uint64_t)reply.daemon_pid);
-        attachment->daemon_epoch = le64toh(reply.daemon_epoch);
-        memcpy(attachment->arena_id, reply.arena_id, sizeof(attachment->arena_id));
+        attachment->mapped = mapped;
+        attachment->fd = answer.fd;
+        attachment->daemon_pid = (int64_t)le64toh((uint64_t)answer.reply.daemon_pid);
+        attachment->daemon_epoch = le64toh(answer.reply.daemon_epoch);
+        memcpy(attachment->arena_id, answer.reply.arena_id, sizeof(attachment->arena_id));
         return OBJD_OK;
 }
 

@@ -8,10 +8,13 @@
 #include "client/control_proto.h"
 #include "client/url.h"
 
-/* What a daemon gave. Both descriptors belong to the caller; arena is -1 if help was asked for. */
+struct arena;
+
+/* What a daemon gave. All of it belongs to the caller. */
 struct attachment {
-        int control; /* the socket, to be kept open for as long as the arena is in use */
-        int arena;
+        int control;          /* the socket, to be kept open for as long as the arena is in use */
+        int fd;               /* the arena's; -1 if help was asked for, or if it is mapped */
+        struct arena *mapped; /* a reference to the arena that this process has mapped already; or NULL */
         int64_t daemon_pid;
         uint64_t daemon_epoch;
         uint64_t arena_id[2]; /* header.id of the arena that it serves */

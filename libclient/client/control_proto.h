@@ -69,12 +69,17 @@ struct control_hello {
 
 struct control_reply {
         struct control_head head;
-        int64_t daemon_pid;                  /* welcome; as the daemon sees itself: for people */
-        uint64_t daemon_epoch;               /* welcome; header.daemon_epoch */
-        uint64_t arena_id[2];                /* welcome; header.id, as it is */
-        uint32_t status;                     /* refused, answer: an objd_status */
-        uint32_t access;                     /* welcome: enum control_access */
-        char sentence[CONTROL_SENTENCE_MAX]; /* refused, answer; ends with a 0 */
+        int64_t daemon_pid;    /* welcome; as the daemon sees itself: for people */
+        uint64_t daemon_epoch; /* welcome; header.daemon_epoch */
+        uint64_t arena_id[2];  /* welcome; header.id, as it is */
+        uint32_t status;       /* refused, answer: an objd_status */
+        uint32_t access;       /* welcome: enum control_access */
+        union {
+                char sentence[CONTROL_SENTENCE_MAX]; /* refused, answer; ends with a 0 */
+                struct {
+                        uint64_t dev, ino; /* of the arena's file, or 0: not said */
+                } file;                    /* welcome */
+        };
 };
 
 #define CONTROL_LINES_MAX 70u /* a large dict has 65 */

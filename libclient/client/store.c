@@ -102,7 +102,8 @@ static objd_status connect_to_daemon(const struct url *url, struct objd_conn *co
         conn->new_daemon_fn = register_again;
 
         forklock_take(&conns_lock);
-        r = arena_attach(attachment.arena, &conn->arena);
+        conn->arena = attachment.mapped;
+        r = conn->arena ? OBJD_OK : arena_attach(attachment.fd, &conn->arena);
         if (r == OBJD_OK && conn->arena->read_only)
                 r = help_init(conn->arena, conn->name, url);
         if (r == OBJD_OK)

@@ -4,6 +4,7 @@
  * test_connect.c -- connections: which arena a url means, who may have it, what happens at fork and close
  */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
@@ -281,6 +282,69 @@ static void connections_to_one_store_see_the_same(void **state)
         assert_ok(numbers_set(b, "k", 2));
         assert_number(b, "k", 2);
         objd_close(b);
+}
+
+static size_t count_fds(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        size_t n = 0;
+
+        assert_non_null(dir);
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n;
+}
+
+/* A child's arrival looks for the dead: this process must not be one of them. */
+static int look_for_the_living(void *context)
+{
+        const struct fixture *f = context;
+        objd_conn *conn;
+        objd_stats stats;
+
+        child_ok(objd_connect(f->url, &conn));
+        child_ok(numbers_set(conn, "k", 8)); /* makes it a client of its own */
+        child_ok(objd_stats_get(conn, &stats));
+        child_check(stats.n_clients == 3);
+        objd_close(conn);
+        return 0;
+}
+
+static void connect_and_close(const char *url)
+{
+        objd_conn *conn = NULL;
+
+        assert_ok(objd_connect(url, &conn));
+        assert_number(conn, "k", 7);
+        objd_close(conn);
+}
+
+static void further_connections_come_and_go_without_a_trace(void **state)
+{
+        static const char *const suffixes[] = { "", "?read-only" };
+        struct fixture *f = *state;
+        objd_conn *writer = NULL;
+
+        fixture_start(f, NULL);
+        assert_ok(objd_connect(f->url, &writer));
+        assert_ok(numbers_set(writer, "k", 7));
+        for (size_t i = 0; i < 2; i++) {
+                objd_conn *first = NULL;
+                char url[256];
+                size_t n;
+
+                snprintf(url, sizeof(url), "%s%s", f->url, suffixes[i]);
+                assert_ok(objd_connect(url, &first));
+                connect_and_close(url);
+                n = count_fds();
+                for (int turn = 0; turn < 50; turn++)
+                        connect_and_close(url);
+                assert_int_equal(count_fds(), n);
+                objd_close(first);
+        }
+        child_expect_success(child_start(look_for_the_living, f));
+        objd_close(writer);
 }
 
 static void the_last_close_gives_the_client_back(void **state)
@@ -568,6 +632,7 @@ int main(void)
                 FIXTURE_TEST(an_embedded_arena_is_shared_with_forked_children),
                 FIXTURE_TEST(a_grandchild_has_the_arena_too),
                 FIXTURE_TEST(connections_to_one_store_see_the_same),
+                FIXTURE_TEST(further_connections_come_and_go_without_a_trace),
                 FIXTURE_TEST(the_last_close_gives_the_client_back),
                 FIXTURE_TEST(anonymous_objects_go_with_the_last_connection_of_their_process),
                 FIXTURE_TEST(a_thread_may_outlive_its_connection_and_use_the_next),
