@@ -50,7 +50,7 @@ static const char help[] =
         "  --die-with-parent[=PID]\n"
         "                     end when the process that started it does. PID is the parent's, in case it\n"
         "                     dies before objd has looked\n"
-        "  --recover          mend the header of a store that nobody uses, and say what was wrong\n"
+        "  --recover          mend a damaged store that nobody uses, and say what was lost\n"
         "  --log-file FILE    append log lines to FILE instead of stderr\n"
         "  --help             this text\n"
         "  --version          the version\n"

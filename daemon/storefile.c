@@ -28,12 +28,12 @@
 #include "client/leave.h"
 #include "client/memfd.h"
 #include "log.h"
-#include "object/check.h"
 #include "object/directory.h"
 #include "object/header.h"
+#include "object/repair.h"
 #include "saved.h"
 
-#define CHECK_TIMEOUT_NS 5000000000LL
+#define REPAIR_TIMEOUT_NS 5000000000LL
 #define STORE_ARENA_NEW STORE_ARENA ".new"
 
 void store_file_name(const struct store *store, const char *suffix, char ret_name[STORE_FILE_NAME_MAX])
@@ -204,23 +204,28 @@ static void say_mended(void *context, const char *sentence)
         log_warning("--recover: %s", sentence);
 }
 
-static void say_fault(void *context, const char *object, const char *sentence)
+static void say_deed(void *context, enum repair_deed deed, const char *object, const char *sentence)
 {
         (void)context;
-        log_warning("--recover: still damaged: %s: %s", object, sentence);
+        if (strcmp(object, "(header)") == 0)
+                say_mended(NULL, sentence);
+        else
+                log_warning("--recover: %s: %s: %s", repair_deed_name(deed), object, sentence);
 }
 
-/* What the header says of the rest is counted again; whether the rest is sound is asked as well. */
+/* What the header says of the rest is counted again, and the rest is put right, as "objctl check --repair" does. */
 static void recover_rest(struct store *store)
 {
-        struct objd_conn conn = { .arena = store->arena, .timeout_ns = CHECK_TIMEOUT_NS, .control = -1 };
-        uint64_t n = 0;
+        struct objd_conn conn = { .arena = store->arena, .timeout_ns = REPAIR_TIMEOUT_NS, .control = -1 };
+        struct repair_result result = { 0 };
 
-        header_recount(store->arena, say_mended, NULL);
-        if (check_arena(&conn, say_fault, NULL, &n))
-                log_warning("--recover: cannot check the store: %s", objd_last_error());
-        else if (!n)
-                log_info("--recover: the store has no faults");
+        if (repair_arena(&conn, say_deed, NULL, &result))
+                log_warning("--recover: cannot repair the store: %s", objd_last_error());
+        else if (result.n_left)
+                log_warning("--recover: the store still has %llu faults", (unsigned long long)result.n_left);
+        else
+                log_info("--recover: the store has no faults%s",
+                         result.n_lost ? " any more, but something of it is lost" : "");
 }
 
 static objd_status adopt_file(struct store *store, const char *name, int fd)

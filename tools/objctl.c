@@ -91,10 +91,13 @@ int main(int argc, char **argv)
         if (code >= 0)
                 return flush_output(code);
 
-        r = reach(request.url, &conn);
+        r = request.repair ? reach_alone(request.url, check_say_header, &request, &conn)
+                           : reach(request.url, &conn);
         if (r) {
                 complain("%s", objd_last_error());
-                return r == OBJD_E_INVAL ? EXIT_USAGE : EXIT_UNREACHED;
+                return flush_output(r == OBJD_E_INVAL                    ? EXIT_USAGE
+                                    : request.repair && r == OBJD_E_BUSY ? EXIT_NO
+                                                                         : EXIT_UNREACHED);
         }
         survive_truncation(conn->arena);
         code = request.verb->run(&request, conn);

@@ -19,6 +19,7 @@ enum exit_code {
         EXIT_NO = 1,        /* the store's answer is no: not found, empty, a fault found, ... */
         EXIT_USAGE = 2,     /* the command line makes no sense */
         EXIT_UNREACHED = 3, /* there is no store to ask */
+        EXIT_LOST = 4,      /* check --repair: the store is sound, and something of it is lost */
 };
 
 /* The command line, read. Text points into argv. */
@@ -46,6 +47,7 @@ struct request {
         bool atomic;
         bool replace;
         bool skip_existing;
+        bool repair;
 };
 
 struct verb {
@@ -61,6 +63,9 @@ struct verb {
 
 extern const struct verb verb_ls, verb_dump, verb_get, verb_set, verb_del, verb_push, verb_pop, verb_put,
         verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check, verb_load;
+
+/* What has been mended in the header before there is a connection; context is the request. */
+void check_say_header(void *context, const char *sentence);
 
 /* All of them, in the order of the help; ends with NULL. */
 extern const struct verb *const verbs[];

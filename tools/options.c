@@ -47,6 +47,7 @@ static const struct option_help option_table[] = {
         { OPT_ATOMIC, "atomic", NULL, "all objects as of one moment" },
         { OPT_REPLACE, "replace", NULL, "delete what has the name of an object of the dump" },
         { OPT_SKIP_EXISTING, "skip-existing", NULL, "keep what has the name of an object of the dump" },
+        { OPT_REPAIR, "repair", NULL, "mend what can be mended, and say what is lost" },
 };
 
 #define N_OPTIONS (sizeof(option_table) / sizeof(option_table[0]))
@@ -86,7 +87,7 @@ static void print_help(void)
         printf("\n"
                "\"objctl VERB --help\" says more of each. Exit status: 0 done, 1 the store's answer is\n"
                "no (not found, empty, faults found), 2 the command line makes no sense, 3 the store\n"
-               "cannot be reached.\n");
+               "cannot be reached, 4 something of it is lost (check --repair).\n");
 }
 
 static void print_verb_help(const struct verb *verb)
@@ -197,6 +198,8 @@ static bool take_option(enum option_letter letter, const char *text, struct requ
                 return request->replace = true;
         case OPT_SKIP_EXISTING:
                 return request->skip_existing = true;
+        case OPT_REPAIR:
+                return request->repair = true;
         case OPT_HELP:
         case OPT_VERSION:
                 return true;

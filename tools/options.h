@@ -30,6 +30,7 @@ enum option_letter {
         OPT_ATOMIC = 'A',
         OPT_REPLACE = 'X',
         OPT_SKIP_EXISTING = 'S',
+        OPT_REPAIR = 'P',
 };
 
 /*

@@ -92,23 +92,31 @@ static objd_status make_conn(struct arena *arena, const char *text, objd_conn **
         return OBJD_OK;
 }
 
-static objd_status reach_file(const char *text, const struct url *url, objd_conn **ret_conn)
+static objd_status attach(const char *text, int fd, objd_conn **ret_conn)
 {
         struct arena *arena;
-        int fd = -1;
-        objd_status r;
+        objd_status r = arena_attach(fd, &arena);
 
-        r = open_file(url, &fd);
         if (r)
                 return r;
-        r = arena_attach(fd, &arena);
-        if (r)
-                return fail(r, "no daemon answers, and %s/%s" STORE_ARENA " is of no use: %s", url->directory,
-                            url->name, objd_last_error());
         r = make_conn(arena, text, ret_conn);
         if (r)
                 arena_unref(arena);
         return r;
+}
+
+static objd_status reach_file(const char *text, const struct url *url, objd_conn **ret_conn)
+{
+        int fd = -1;
+        objd_status r = open_file(url, &fd);
+
+        if (r)
+                return r;
+        r = attach(text, fd, ret_conn);
+        if (r)
+                return fail(r, "no daemon answers, and %s/%s" STORE_ARENA " is of no use: %s", url->directory,
+                            url->name, objd_last_error());
+        return OBJD_OK;
 }
 
 objd_status reach(const char *url, objd_conn **ret_conn)
@@ -133,4 +141,36 @@ objd_status reach(const char *url, objd_conn **ret_conn)
         conn->arena->by_process = true;
         *ret_conn = conn;
         return OBJD_OK;
+}
+
+objd_status reach_alone(const char *url, header_report_fn report, void *context, objd_conn **ret_conn)
+{
+        const char *text = chosen_url(url);
+        struct url parsed;
+        int fd = -1;
+        objd_status r = url_parse(text, &parsed);
+
+        if (r)
+                return r;
+        if (parsed.embedded)
+                return fail(OBJD_E_INVAL,
+                            "an embedded store (\"%s\") is gone with the processes that share it", text);
+        r = open_file(&parsed, &fd);
+        if (r == OBJD_E_NODAEMON)
+                return fail(OBJD_E_NOTFOUND,
+                            "there is no %s/%s" STORE_ARENA " (a store in a memfd is gone with its daemon)",
+                            parsed.directory, parsed.name);
+        if (r)
+                return r;
+        r = header_restore(fd, report, context);
+        if (r == OBJD_E_BUSY)
+                r = fail(r, "%s; stop its daemon and its clients first", objd_last_error());
+        if (r) {
+                (void)close(fd); /* nothing was written */
+                return r;
+        }
+        r = attach(text, fd, ret_conn);
+        if (r == OBJD_OK)
+                (*ret_conn)->arena->by_process = true;
+        return r;
 }

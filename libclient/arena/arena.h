@@ -37,6 +37,7 @@ struct arena {
         uint64_t n_blocks;
         uint64_t client;      /* this process's client_id here; atomic, set inside the gate */
         uint64_t client_fork; /* the fork generation in which it is valid */
+        bool alone;           /* nobody else is there, nor can come: life_begin_alone() */
         bool by_process;      /* lanes live and die with the process: daemon and tools */
         bool read_only; /* mapped so; lanes are private, and whatever else needs a store is asked of the daemon */
         struct arena_help *help; /* who asks it; set once, by the first connection of a read-only arena */

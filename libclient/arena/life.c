@@ -37,9 +37,11 @@ struct standing {
 
 static struct standing before_gate;
 
-static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock)
+static int range_lock(int fd, int command, int type, int64_t start, int64_t end, struct flock *ret_lock)
 {
-        struct flock lock = { .l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+        struct flock lock = {
+                .l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = end - start
+        };
         int r;
 
         do
@@ -48,6 +50,11 @@ static int record_lock(int fd, int command, int type, int64_t byte, struct flock
         if (ret_lock)
                 *ret_lock = lock;
         return r;
+}
+
+static int record_lock(int fd, int command, int type, int64_t byte, struct flock *ret_lock)
+{
+        return range_lock(fd, command, type, byte, byte + 1, ret_lock);
 }
 
 /*
@@ -102,6 +109,8 @@ static objd_status gate_is_shut(struct arena *arena)
 
         if (record_lock(arena->fd, F_GETLK, F_WRLCK, GATE_BYTE, &lock) < 0 || lock.l_type == F_UNLCK)
                 return fail(OBJD_E_BUSY, "another process stands in the arena's gate (is it stopped?)");
+        if (lock.l_type == F_WRLCK && lock.l_len != 1)
+                return fail(OBJD_E_BUSY, "process %lld repairs the arena", (long long)lock.l_pid);
         return fail(OBJD_E_BUSY, "process %lld %s", (long long)lock.l_pid,
                     lock.l_type == F_RDLCK ? "may only read the arena, and keeps its gate shut with a lock"
                                            : "stands in the arena's gate (is it stopped?)");
@@ -128,7 +137,8 @@ void gate_leave(struct arena *arena)
 {
         struct standing before = before_gate;
 
-        (void)record_lock(arena->fd, F_SETLK, F_UNLCK, GATE_BYTE, NULL);
+        if (!arena->alone)
+                (void)record_lock(arena->fd, F_SETLK, F_UNLCK, GATE_BYTE, NULL);
         forklock_give(&gate_lock);
         stand_at_ease(&before);
 }
@@ -190,7 +200,38 @@ objd_status client_claim(struct arena *arena, uint64_t *ret_client)
 void client_release(struct arena *arena, uint64_t client)
 {
         half_set(&arena_client(arena, id_number(client))->claimed, 0);
-        (void)record_lock(arena->fd, F_SETLK, F_UNLCK, CLIENT_BYTE(id_number(client)), NULL);
+        if (!arena->alone)
+                (void)record_lock(arena->fd, F_SETLK, F_UNLCK, CLIENT_BYTE(id_number(client)), NULL);
+}
+
+/* The readers' byte, the gate's and those of all clients, at once: if anybody has any of them, we get none. */
+objd_status life_begin_alone(struct arena *arena)
+{
+        const int64_t end = CLIENT_BYTE(N_CLIENTS);
+        struct flock lock;
+
+        if (range_lock(arena->fd, F_SETLK, F_WRLCK, READERS_BYTE, end, NULL) == 0) {
+                arena->alone = true;
+                return OBJD_OK;
+        }
+        if (errno != EACCES && errno != EAGAIN)
+                return fail_errno("cannot tell whether the arena is in use");
+        if (range_lock(arena->fd, F_GETLK, F_WRLCK, READERS_BYTE, end, &lock) < 0 || lock.l_type == F_UNLCK ||
+            lock.l_pid <= 0)
+                return fail(OBJD_E_BUSY, "somebody uses the arena");
+        return fail(OBJD_E_BUSY, "process %lld uses the arena", (long long)lock.l_pid);
+}
+
+/* What this process has become meanwhile, it stays. */
+void life_end_alone(struct arena *arena)
+{
+        uint64_t client = word_get(&arena->client_fork) == fork_generation() ? word_get(&arena->client) : 0;
+        int64_t own = client ? CLIENT_BYTE(id_number(client)) : READERS_BYTE;
+
+        arena->alone = false;
+        if (own > READERS_BYTE)
+                (void)range_lock(arena->fd, F_SETLK, F_UNLCK, READERS_BYTE, own, NULL);
+        (void)range_lock(arena->fd, F_SETLK, F_UNLCK, client ? own + 1 : own, CLIENT_BYTE(N_CLIENTS), NULL);
 }
 
 bool client_is_alive(struct arena *arena, uint64_t id)

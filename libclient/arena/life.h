@@ -58,6 +58,13 @@ bool readers_are_there(const struct arena *arena);
 /* The same, whatever the header says: the daemon, before it says that there are none any more. */
 bool readers_are_known_to_kernel(const struct arena *arena);
 
+/*
+ * To have the arena for this process alone: nobody else who maps it lives, and nobody gets a lane, a client or a place to
+ * read from until the end, or this process's. Before this process has a client in it. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_SYS
+ */
+objd_status life_begin_alone(struct arena *arena);
+void life_end_alone(struct arena *arena);
+
 /* Whether that very client lives: same generation, and the kernel holds its lock. */
 bool client_is_alive(struct arena *arena, uint64_t client);
 

@@ -31,8 +31,6 @@
 #define RECOVER_ROUNDS 25
 #define RECOVER_PAUSE_NS 20000000L
 
-#define SEEN_UNIT 64u
-
 /* ---- Saying what is wrong ----------------------------------------------------------------------------- */
 
 void check_label(struct check *check, const char *format, ...)
@@ -90,54 +88,47 @@ void check_leave(struct check *check)
 
 /* ---- The chunks of an object -------------------------------------------------------------------------- */
 
-static uint64_t seen_bit(const struct arena *arena, uint64_t off)
-{
-        return (off - arena->data_off) / SEEN_UNIT;
-}
-
-static bool bit_get(const uint8_t *bits, uint64_t bit)
-{
-        return bits[bit / 8] >> bit % 8 & 1;
-}
-
-static void bit_set(uint8_t *bits, uint64_t bit)
-{
-        bits[bit / 8] = (uint8_t)(bits[bit / 8] | 1u << bit % 8);
-}
-
-static void bit_clear(uint8_t *bits, uint64_t bit)
-{
-        bits[bit / 8] = (uint8_t)(bits[bit / 8] & ~(1u << bit % 8));
-}
-
 static bool is_of_object(const struct chunk_shm *chunk, uint64_t place)
 {
         return (chunk->info >> 40 & 0x7f) == CHUNK_OF_OBJECT && chunk->owner == place;
 }
 
+/* The chunk at this place, if it is the object's; otherwise that is said. */
+static struct chunk_shm *own_chunk(struct check *check, uint64_t off)
+{
+        struct chunk_shm *chunk = check->find_chunk ? check->find_chunk(check, off) : NULL;
+
+        if (chunk)
+                return chunk;
+        chunk = check_chunk_at(check->arena, off);
+        if (!chunk)
+                check_fail(check, "it refers to a chunk at %#" PRIx64 ", where there is none", off);
+        else if (!is_of_object(chunk, arena_off(check->arena, check->object)))
+                check_fail(check, "it refers to the chunk at %#" PRIx64 ", which is not its own", off);
+        else if (check->find_chunk)
+                check_fail(check, "it refers to the chunk at %#" PRIx64 ", which another object has", off);
+        else
+                return chunk;
+        return NULL;
+}
+
 bool check_chunk(struct check *check, uint64_t off, uint64_t min_size)
 {
-        struct chunk_shm *chunk = check_chunk_at(check->arena, off);
+        struct chunk_shm *chunk = own_chunk(check, off);
 
-        if (!chunk) {
-                check_fail(check, "it refers to a chunk at %#" PRIx64 ", where there is none", off);
+        if (!chunk)
                 return false;
-        }
-        if (!is_of_object(chunk, arena_off(check->arena, check->object))) {
-                check_fail(check, "it refers to the chunk at %#" PRIx64 ", which is not its own", off);
-                return false;
-        }
         if (chunk_size(chunk) < min_size) {
                 check_fail(check,
                            "it refers to %" PRIu64 " bytes in the chunk at %#" PRIx64 ", which has %" PRIu64,
                            min_size, off, chunk_size(chunk));
                 return false;
         }
-        if (bit_get(check->seen, seen_bit(check->arena, off))) {
+        if (check_bit_get(check->seen, check_bit(check->arena, off))) {
                 check_fail(check, "it refers to the chunk at %#" PRIx64 " twice", off);
                 return false;
         }
-        bit_set(check->seen, seen_bit(check->arena, off));
+        check_bit_set(check->seen, check_bit(check->arena, off));
         check->n_chunks++;
         return true;
 }
@@ -159,13 +150,13 @@ static void compare_chunks(struct check *check)
                         check_fail(check, "the list of its chunks is damaged at %#" PRIx64, off);
                         return;
                 }
-                if (bit_get(check->seen, seen_bit(arena, off)))
+                if (check_bit_get(check->seen, check_bit(arena, off)))
                         n++;
                 else
                         check_fail(check,
                                    "it has the chunk of %" PRIu64 " bytes at %#" PRIx64 ", and no use for it",
                                    chunk_size(chunk), off);
-                bit_clear(check->seen, seen_bit(arena, off));
+                check_bit_clear(check->seen, check_bit(arena, off));
                 memory += chunk_size(chunk) + CHUNK_HEAD;
         }
         if (memory != check->object->memory)
@@ -178,8 +169,7 @@ static void compare_chunks(struct check *check)
 
 /* ---- Objects ------------------------------------------------------------------------------------------ */
 
-/* Its name; and that its name is one. With the line frozen. */
-static void look_at_name(struct check *check)
+void check_own_name(struct check *check)
 {
         struct object_shm *object = check->object;
         uint64_t chunk = object_name_chunk(object);
@@ -253,11 +243,8 @@ static objd_status freeze_lines(struct check *check, const struct plan *plan)
         return r;
 }
 
-/*
- * Freezes every line of the object; a kind of NULL says that there is no object, or none that can be
- * understood.
- */
-static objd_status freeze_object(struct check *check, struct plan *plan, const struct kind **ret_kind)
+/* Freezes every line of the object, if there is one that can be understood. */
+static objd_status freeze_object(struct check *check, struct plan *plan)
 {
         for (int i = 0; i < PLAN_ATTEMPTS; i++) {
                 const struct kind *kind = kind_of_slot(check->object);
@@ -272,7 +259,6 @@ static objd_status freeze_object(struct check *check, struct plan *plan, const s
                 if (r == OBJD_OK && kind == kind_of_slot(check->object) &&
                     plan_is_held(check->lane, &again)) {
                         *plan = again; /* the first one may name lines that it no longer has */
-                        *ret_kind = kind;
                         return OBJD_OK;
                 }
                 txn_unlock(check->lane);
@@ -287,25 +273,49 @@ static objd_status freeze_object(struct check *check, struct plan *plan, const s
 static void mark_lines(struct check *check, const struct plan *plan)
 {
         for (size_t i = 0; i < plan->n; i++) {
-                bit_set(check->lines, seen_bit(check->arena, arena_off(check->arena, plan->lines[i])));
+                check_bit_set(check->lines, check_bit(check->arena, arena_off(check->arena, plan->lines[i])));
                 if (plan->lines[i]->serial != check->object->line.serial)
                         check_fail(check, "a line of it says that it belongs to another object");
         }
 }
 
-/* With every line frozen. */
-static void look_at_object(struct check *check, const struct kind *kind)
+static void look_at_config(struct check *check, const struct kind *kind)
+{
+        uint64_t word = check->object->line.config;
+        objd_config config = OBJD_CONFIG_INIT;
+
+        config.key_type = object_key_type(word);
+        config.value_type = object_value_type(word);
+        config.order = object_order(word);
+        config.lock_flags = object_lock_flags(word);
+        if ((unsigned)config.key_type > OBJD_REF || (unsigned)config.value_type > OBJD_REF ||
+            kind->check_config(&config))
+                check_fail(check, "it is configured as no %s can be", kind->name);
+        if (word & OBJECT_POISONED)
+                check_fail(check, "an operation on it could be neither finished nor undone (it is poisoned)");
+}
+
+void check_structure(struct check *check)
 {
         struct object_shm *object = check->object;
-        uint64_t faults = check->n_errors;
+        const struct kind *kind = kind_of(object_kind(object->line.config));
 
-        check->n_chunks = 0;
-        look_at_name(check);
         if (!kind) {
                 check_fail(check, "it is of kind %u, which there is not", object_kind(object->line.config));
                 return;
         }
+        look_at_config(check, kind);
         kind->check(check, object);
+}
+
+/* With every line frozen. */
+static void look_at_object(struct check *check)
+{
+        uint64_t faults = check->n_errors;
+
+        check->n_chunks = 0;
+        check_own_name(check);
+        check_structure(check);
         /* If its structure is damaged, not all of it has been walked, and what was not met says nothing. */
         if (check->n_errors == faults)
                 compare_chunks(check);
@@ -313,27 +323,35 @@ static void look_at_object(struct check *check, const struct kind *kind)
 
 static void clear_seen(struct check *check)
 {
-        memset(check->seen, 0, (size_t)(check->arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
+        memset(check->seen, 0, check_bits_size(check->arena));
 }
 
 static objd_status look_at_slot(struct check *check)
 {
         uint64_t faults = check->n_errors;
-        const struct kind *kind = NULL;
         struct plan plan;
         objd_status r;
 
-        r = freeze_object(check, &plan, &kind);
+        r = freeze_object(check, &plan);
         if (r)
                 return r;
         if (check->object->line.serial && !check_is_further_line(check->object)) {
-                look_at_object(check, kind);
+                look_at_object(check);
                 mark_lines(check, &plan);
         }
         txn_unlock(check->lane);
         if (check->n_errors != faults)
                 clear_seen(check);
         return OBJD_OK;
+}
+
+/* The name of an object that cannot be frozen, if it can be read. */
+static void label_unlocked(struct check *check)
+{
+        char name[OBJD_NAME_MAX + 1];
+
+        if (object_name(check->arena, check->object, word_get(&check->object->line.serial), name) && *name)
+                check_label(check, "%.*s", OBJD_NAME_MAX, name);
 }
 
 /*
@@ -357,7 +375,11 @@ static objd_status check_slot(struct check *check, uint64_t place, objd_status *
                 if (check->patience_ns < 0 || check->patience_ns > PATIENCE_LEFT_NS)
                         check->patience_ns = PATIENCE_LEFT_NS;
         } else if (r == OBJD_E_CORRUPT) {
-                check_fail(check, "%s", objd_last_error());
+                char why[256];
+
+                (void)snprintf(why, sizeof(why), "%s", objd_last_error());
+                label_unlocked(check);
+                check_fail(check, "%s", why);
         }
         check_leave(check);
         return r == OBJD_E_BUSY || r == OBJD_E_CORRUPT ? OBJD_OK : r;
@@ -535,8 +557,8 @@ objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *co
                                .context = context };
         objd_status r;
 
-        check.seen = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
-        check.lines = sys.alloc((size_t)(arena->n_blocks * (BLOCK_SIZE / SEEN_UNIT) / 8));
+        check.seen = sys.alloc(check_bits_size(arena));
+        check.lines = sys.alloc(check_bits_size(arena));
         check.faults = sys.alloc(CHECK_FAULTS * sizeof(*check.faults));
         if (!check.seen || !check.lines || !check.faults)
                 r = fail(OBJD_E_NOMEM, "no memory to check the arena");

@@ -37,6 +37,9 @@ struct check {
         check_report_fn report;
         void *context;
 
+        /* A repair's own idea of which chunk the object may mean with an offset (repair_mark.c); NULL for the checker. */
+        struct chunk_shm *(*find_chunk)(struct check *check, uint64_t off);
+
         /* Found while a lock is held; reported once it has been given back, since a reporter may be slow. */
         struct check_fault *faults;
         uint32_t n_faults;
@@ -83,6 +86,41 @@ bool check_slot_is_used(const struct arena *arena, uint64_t place);
 
 /* Whether the slot is no object, but holds further lines of one: then it is of no kind. */
 bool check_is_further_line(const struct object_shm *object);
+
+/*
+ * Of check->object, with every line frozen: its name, which becomes the label; its configuration, and its structure by its kind.
+ * Whether the list of its chunks agrees is another question.
+ */
+void check_own_name(struct check *check);
+void check_structure(struct check *check);
+
+/* The bits of `seen` and `lines`. */
+#define CHECK_UNIT 64u
+
+static inline uint64_t check_bit(const struct arena *arena, uint64_t off)
+{
+        return (off - arena->data_off) / CHECK_UNIT;
+}
+
+static inline bool check_bit_get(const uint8_t *bits, uint64_t bit)
+{
+        return bits[bit / 8] >> bit % 8 & 1;
+}
+
+static inline void check_bit_set(uint8_t *bits, uint64_t bit)
+{
+        bits[bit / 8] = (uint8_t)(bits[bit / 8] | 1u << bit % 8);
+}
+
+static inline void check_bit_clear(uint8_t *bits, uint64_t bit)
+{
+        bits[bit / 8] = (uint8_t)(bits[bit / 8] & ~(1u << bit % 8));
+}
+
+static inline size_t check_bits_size(const struct arena *arena)
+{
+        return (size_t)(arena->n_blocks * (BLOCK_SIZE / CHECK_UNIT) / 8);
+}
 
 /* The block table with its lists; the chunks of each block with theirs (check_pool.c). */
 objd_status check_blocks(struct check *check);

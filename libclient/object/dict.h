@@ -295,3 +295,6 @@ objd_status dict_visit(struct lane *lane, struct objd_object *dict, visit_fn fn,
 
 /* All entries as of one moment, in the order in which their keys were first set. Writers wait meanwhile. */
 objd_status dict_collect(struct objd_object *dict, struct items_builder *items);
+
+/* As kind.h has it (dict_salvage.c). */
+objd_status dict_salvage(struct salvage *salvage);

@@ -493,4 +493,5 @@ const struct kind dict_kind = {
         .get_state = dict_get_state,
         .visit = dict_visit,
         .check = check,
+        .salvage = dict_salvage,
 };

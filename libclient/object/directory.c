@@ -632,6 +632,40 @@ objd_status directory_replace(struct objd_object *object, const char *name)
         return fail(OBJD_E_CORRUPT, "the name \"%s\" is damaged: it stands for no object", name);
 }
 
+objd_status directory_restore_name(struct objd_object *object, const char *name)
+{
+        objd_ref ref = { arena_off(object->conn->arena, object->shm), object->serial };
+        struct plan plan = { .n = 0 };
+        struct lane *lane;
+        struct name entry;
+        objd_status r = name_begin(object->conn, name, &entry);
+
+        if (r == OBJD_OK)
+                r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
+        if (r)
+                return r;
+        r = plan_add(&plan, &object->shm->line);
+        if (r == OBJD_OK)
+                r = name_plan(lane, &entry, &plan);
+        txn_begin(lane, OP_RENAME);
+        if (r == OBJD_OK)
+                r = plan_lock(lane, &plan);
+        if (r == OBJD_OK)
+                r = object_verify(object);
+        if (r == OBJD_OK)
+                r = name_put(lane, &entry, ref);
+        if (r == OBJD_OK)
+                r = store_name(lane, object->shm, name);
+        if (r == OBJD_OK) {
+                txn_set(lane, &object->shm->owner, 0);
+                r = txn_commit(lane);
+        } else {
+                txn_abort(lane);
+        }
+        lane_leave(lane);
+        return r;
+}
+
 objd_status directory_disown(struct objd_object *object)
 {
         struct lane *lane;

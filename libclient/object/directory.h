@@ -38,6 +38,12 @@ objd_status directory_rename(struct objd_object *object, const char *name);
  */
 objd_status directory_replace(struct objd_object *object, const char *name);
 
+/*
+ * Gives an object a name in its slot and in the dict of names, whatever stands in either. For a repair: nobody else is there.
+ * @return OBJD_OK, OBJD_E_GONE, OBJD_E_NOMEM
+ */
+objd_status directory_restore_name(struct objd_object *object, const char *name);
+
 /* An anonymous object belongs to nobody from now on, and stays. For what is referred to by objects that stay. */
 objd_status directory_disown(struct objd_object *object);
 

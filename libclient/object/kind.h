@@ -13,6 +13,7 @@
 #include "object/op.h"
 
 struct check;
+struct salvage;
 
 /* Gets each entry or item of a walk; key is NULL where there is none. A status other than OBJD_OK ends the walk. */
 typedef objd_status (*walk_fn)(void *context, const objd_value *key, const objd_value *value);
@@ -95,6 +96,14 @@ struct kind {
 
         /* Walks the whole structure with its lines locked, trusting nothing; reports through check_fail(). */
         void (*check)(struct check *check, struct object_shm *object);
+
+        /*
+         * Of an object whose structure is damaged (salvage.h): gives what can be read of it, in the order in which putting it
+         * into an empty object gives the same. NULL: there is nothing in it, and mend() puts the rest right where it is.
+         * @return OBJD_OK, OBJD_E_NOMEM, what the visitor says
+         */
+        objd_status (*salvage)(struct salvage *salvage);
+        void (*mend)(struct lane *lane, struct objd_object *object);
 };
 
 extern const struct kind dict_kind, list_kind, queue_kind, lock_kind;

@@ -202,4 +202,5 @@ const struct kind list_kind = {
         .get_state = get_state,
         .visit = list_visit,
         .check = list_check,
+        .salvage = list_salvage,
 };

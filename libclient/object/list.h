@@ -367,3 +367,6 @@ objd_status list_out_of_range(const struct objd_object *object, int64_t index, u
 /* list_check.c */
 struct check;
 void list_check(struct check *check, struct object_shm *object);
+
+/* As kind.h has it (list_salvage.c). */
+objd_status list_salvage(struct salvage *salvage);

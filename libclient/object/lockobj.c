@@ -439,6 +439,18 @@ static void check(struct check *check, struct object_shm *object)
                 check_fail(check, "it is taken by nobody");
 }
 
+/*
+ * Whoever had it is dead, and may have left what it protects half done: the next taker is told so. A lock without owners is
+ * free, since nobody would have to give it. A token is never given twice: the last one may not have been written down.
+ */
+static void mend(struct lane *lane, struct objd_object *object)
+{
+        const struct object_state state = { .taken = !lock_has_no_owner(object),
+                                            .token = word_get(&lock_of(object)->token) + 1 };
+
+        (void)set_state(lane, object, &state);
+}
+
 const struct kind lock_kind = {
         .kind = OBJD_LOCK,
         .name = "lock",
@@ -455,4 +467,5 @@ const struct kind lock_kind = {
         .set_state = set_state,
         .visit = visit,
         .check = check,
+        .mend = mend,
 };

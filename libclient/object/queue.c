@@ -451,4 +451,5 @@ const struct kind queue_kind = {
         .set_state = queue_set_state,
         .visit = queue_visit,
         .check = queue_check,
+        .salvage = queue_salvage,
 };

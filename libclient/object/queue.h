@@ -305,3 +305,6 @@ void queue_disarm(struct lane *lane, struct objd_object *object, struct queue_sl
 /* Spins, if that has been worth it, until something was put or taken since `seen`. */
 bool queue_spin(struct lane *lane, struct objd_object *object, enum queue_waiter waiter, uint64_t seen,
                 int64_t deadline_ns);
+
+/* As kind.h has it (queue_salvage.c). */
+objd_status queue_salvage(struct salvage *salvage);
