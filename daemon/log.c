@@ -42,7 +42,7 @@ static void say(int fd, const char *text, size_t size)
 
 static size_t print_prefix(char *line, enum log_level level)
 {
-        struct timespec now;
+        struct timespec now = { 0 }; /* a clock that fails is no reason to say nothing */
         struct tm tm;
         size_t n;
 

@@ -499,6 +499,7 @@ static int die_at_work(void *context)
         child_ok(objd_batch_dict_set(batch, dict, &key, &value));
         faults_begin(faults->nth, FAULT_KILL);
         (void)objd_batch_commit(batch, NULL);
+        (void)faults_end();
         return 0;
 }
 

@@ -47,7 +47,8 @@
 
 static struct faults own;
 EXPORT struct faults *faults = &own;
-static bool steers; /* faults is about another process; nothing fails here */
+static bool steers;  /* faults is about another process; nothing fails here */
+static bool is_left; /* what this process still does at its end is not the program's */
 
 /* ---- Whose call it is ---------------------------------------------------------------------------------- */
 
@@ -86,7 +87,7 @@ static bool is_chosen(unsigned seen)
 
 static bool fails(const char *name, const void *from, int error, bool interruptible)
 {
-        if (steers || !__atomic_load_n(&faults->armed, __ATOMIC_ACQUIRE) || !is_ours(from))
+        if (steers || is_left || !__atomic_load_n(&faults->armed, __ATOMIC_ACQUIRE) || !is_ours(from))
                 return false;
         if (faults->only[0] && strcmp(faults->only, name) != 0)
                 return false;
@@ -382,6 +383,11 @@ EXPORT void faults_only(const char *name)
         (void)snprintf(faults->only, sizeof(faults->only), "%s", name ? name : "");
 }
 
+EXPORT void faults_leave(void)
+{
+        is_left = true;
+}
+
 static void map_shared(int fd)
 {
         void *p = (void *)syscall(SYS_mmap, 0L, sizeof(struct faults), (long)(PROT_READ | PROT_WRITE),
@@ -423,4 +429,5 @@ static __attribute__((constructor)) void begin(void)
         (void)dl_iterate_phdr(find_program, NULL);
         if (fd >= 0)
                 map_shared(fd);
+        (void)atexit(faults_leave); /* runs after all that the program itself has registered */
 }

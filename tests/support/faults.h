@@ -46,6 +46,9 @@ void faults_begin(unsigned nth, enum fault_mode mode);
 /* How many calls failed. */
 unsigned faults_end(void);
 
+/* In this process nothing fails any more. */
+void faults_leave(void);
+
 /* Only calls of this name from now on; NULL is all of them. */
 void faults_only(const char *name);
 
