@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,9 +35,15 @@
 /* One case takes a millisecond; on a machine that does other things as well, and under a debugger, longer. */
 #define HANG_SECONDS 30u
 
+/* One case in so many does everything with all objects; the others, what concerns the objects that were struck. */
+#define FULL_EVERY 32
+
 /* How long all waits of one case may take together, by its own clock, and how often it may look at that. */
 #define CASE_NS 300000000000LL
 #define CASE_LOOKS 3000000
+
+/* What a look at the clock takes: as much as a turn of a loop that looks at it. */
+#define LOOK_NS 1000
 
 const char *__asan_default_options(void);
 
@@ -44,7 +51,7 @@ const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
         return "allocator_may_return_null=1:max_allocation_size_mb=256:handle_abort=1:detect_stack_use_after_return=0:malloc_context_size=2:"
-               "quarantine_size_mb=4";
+               "quarantine_size_mb=1:allocator_release_to_os_interval_ms=-1";
 }
 
 const char *__ubsan_default_options(void);
@@ -93,7 +100,7 @@ static void pass(int64_t ns)
 
 int64_t __wrap_now_ns(void)
 {
-        pass(100);
+        pass(LOOK_NS);
         return clock_ns;
 }
 
@@ -111,6 +118,27 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
         (void)left;
         pass(time->tv_sec * 1000000000LL + time->tv_nsec);
         return 0;
+}
+
+/* Other threads, which the barrier is for before memory is punched, there are none. */
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+long __real_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+        return number == SYS_membarrier ? 0 : __real_syscall(number, a, b, c, d, e, f);
+}
+
+/* The arenas' keys come from the seed, so that a case is the same in each process. */
+ssize_t __wrap_getrandom(void *dst, size_t size, unsigned flags);
+
+static struct random keys;
+
+ssize_t __wrap_getrandom(void *dst, size_t size, unsigned flags)
+{
+        (void)flags;
+        random_fill(&keys, dst, size);
+        return (ssize_t)size;
 }
 
 static long sleepless_futex(const uint32_t *word, int op, uint32_t value, const int64_t *timeout_ns)
@@ -147,7 +175,7 @@ static void run_case(struct subject *subjects, const struct options *options, ui
         case_start_ns = clock_ns = 1000000000000LL;
         n_looks = 0;
         strike(subject, &random, options->print);
-        session(subject, &random, announce);
+        session(subject, &random, number % FULL_EVERY == 0, announce);
         subject_restore(subject);
 }
 
@@ -157,6 +185,7 @@ static int work(const struct options *options)
         int64_t start_ns, end_ns;
 
         real = sys;
+        keys.state = options->seed;
         subjects_make(subjects);
         sys.futex = sleepless_futex;
         start_ns = __real_now_ns();

@@ -24,6 +24,7 @@ struct held {
 struct piece {
         uint64_t off, size;
         uint8_t *bytes;
+        bool *blank; /* by page: nothing but zeros */
 };
 
 #define MAX_PIECES 8u
@@ -34,6 +35,10 @@ struct subject {
         struct held handles[MAX_HANDLES];
         size_t n_handles;
         uint64_t lease; /* of this process, in the queue "leased" */
+
+        /* what has been changed: something of these objects, a bit a handle; something that is no object's */
+        uint32_t struck;
+        bool struck_common;
 
         /* what restoring needs */
         struct arena arena_before;
@@ -70,5 +75,8 @@ void strike(struct subject *subject, struct random *random, bool print);
 /* Gets the name of each step before it is done. */
 typedef void (*step_fn)(const char *name);
 
-/* Every operation that there is, on every object, in an order that `random` chooses. */
-void session(struct subject *subject, struct random *random, step_fn step);
+/*
+ * If `all`, every operation that there is, on every object, in an order that `random` chooses; else on the objects that have
+ * been struck and one or two others, and of what is done with the whole arena a part.
+ */
+void session(struct subject *subject, struct random *random, bool all, step_fn step);

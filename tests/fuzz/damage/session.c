@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session.c -- everything that can be done with a store, in turn; any answer will do, but there must be one
+ * session.c -- everything that can be done with a store, in turn, or a part of it; any answer will do, but there must be one
  */
 
 #include "damage.h"
@@ -21,8 +21,33 @@ static char text[8192];
 struct work {
         struct subject *subject;
         struct random *random;
+        uint32_t objects; /* whose turn it is, a bit a handle */
+        bool all;         /* nothing is left out */
         objd_buf buf, buf2;
 };
+
+/* Whether one call of many is made this time. */
+static bool turn(const struct work *w)
+{
+        return w->all || random_below(w->random, 2);
+}
+
+/* The same of one that goes through all of an object. */
+static bool long_turn(const struct work *w)
+{
+        return w->all || random_below(w->random, 6) == 0;
+}
+
+/* The next handle whose turn it is, from `i` on; NULL if there is none. */
+static objd_object *next_object(const struct work *w, size_t *i)
+{
+        for (; *i < w->subject->n_handles; ++*i)
+                if (w->objects >> *i & 1)
+                        return w->subject->handles[*i].object;
+        return NULL;
+}
+
+#define FOR_EACH_OBJECT(w, i, object) for (size_t i = 0; ((object) = next_object((w), &(i))); (i)++)
 
 /* Looks at every byte of a value, so that one which is not all there is noticed. */
 static void use(const objd_value *value)
@@ -87,11 +112,15 @@ static void read_dict(struct work *w, objd_object *dict)
         for (int i = 0; i < 3; i++)
                 if (objd_dict_get(dict, &keys[i], &value, &w->buf) == OBJD_OK)
                         use(&value);
-        (void)objd_dict_contains(dict, &key, &found);
-        (void)objd_dict_len(dict, &len);
-        use_items(objd_dict_get_many(dict, keys, 3, &items), &items);
-        use_items(objd_dict_copy(dict, &items), &items);
-        if (objd_dict_pin(dict, &key, &value, &pin) == OBJD_OK) {
+        if (turn(w))
+                (void)objd_dict_contains(dict, &key, &found);
+        if (turn(w))
+                (void)objd_dict_len(dict, &len);
+        if (turn(w))
+                use_items(objd_dict_get_many(dict, keys, 3, &items), &items);
+        if (long_turn(w))
+                use_items(objd_dict_copy(dict, &items), &items);
+        if (turn(w) && objd_dict_pin(dict, &key, &value, &pin) == OBJD_OK) {
                 use(&value);
                 objd_unpin(pin);
         }
@@ -119,15 +148,16 @@ static void write_dict(struct work *w, objd_object *dict)
         default:
                 (void)objd_dict_set_many(dict, keys, values, 3);
         }
-        (void)objd_dict_del(dict, &keys[1]);
-        if (objd_dict_pop(dict, &key, &found, &w->buf) == OBJD_OK)
+        if (turn(w))
+                (void)objd_dict_del(dict, &keys[1]);
+        if (turn(w) && objd_dict_pop(dict, &key, &found, &w->buf) == OBJD_OK)
                 use(&found);
         for (int i = 0; i < 2; i++)
                 if (objd_dict_pop_any(dict, &key, &found, &w->buf) == OBJD_OK) {
                         use(&key);
                         use(&found);
                 }
-        for (int64_t i = 100; i < 100 + (int64_t)random_below(w->random, 12); i++) {
+        for (int64_t i = 100; turn(w) && i < 112; i++) {
                 objd_value more = objd_int(i);
 
                 (void)objd_dict_set(dict, &more, &value);
@@ -151,13 +181,17 @@ static void read_list(struct work *w, objd_object *list)
         for (int i = 0; i < 3; i++)
                 if (objd_list_get(list, some_index(w), &value, &w->buf) == OBJD_OK)
                         use(&value);
-        if (objd_list_get(list, -1, &value, &w->buf) == OBJD_OK)
+        if (turn(w) && objd_list_get(list, -1, &value, &w->buf) == OBJD_OK)
                 use(&value);
-        (void)objd_list_len(list, &n);
-        use_items(objd_list_slice(list, some_index(w), OBJD_LIST_END, &items), &items);
-        (void)objd_list_index(list, &looked_for, 0, OBJD_LIST_END, &n);
-        (void)objd_list_count(list, &looked_for, &n);
-        if (objd_list_pin(list, some_index(w), &value, &pin) == OBJD_OK) {
+        if (turn(w))
+                (void)objd_list_len(list, &n);
+        if (long_turn(w))
+                use_items(objd_list_slice(list, some_index(w), OBJD_LIST_END, &items), &items);
+        if (long_turn(w))
+                (void)objd_list_index(list, &looked_for, 0, OBJD_LIST_END, &n);
+        if (long_turn(w))
+                (void)objd_list_count(list, &looked_for, &n);
+        if (turn(w) && objd_list_pin(list, some_index(w), &value, &pin) == OBJD_OK) {
                 use(&value);
                 objd_unpin(pin);
         }
@@ -167,13 +201,20 @@ static void write_list(struct work *w, objd_object *list)
 {
         objd_value value = some_value(w), values[3] = { some_value(w), objd_int(4), value }, found;
 
-        (void)objd_list_append(list, &value);
-        (void)objd_list_prepend(list, &value);
-        (void)objd_list_insert(list, some_index(w), &value);
-        (void)objd_list_set(list, some_index(w), &values[0]);
-        (void)objd_list_del(list, some_index(w));
-        (void)objd_list_extend(list, values, 3);
-        (void)objd_list_remove(list, &values[1]);
+        if (turn(w))
+                (void)objd_list_append(list, &value);
+        if (turn(w))
+                (void)objd_list_prepend(list, &value);
+        if (turn(w))
+                (void)objd_list_insert(list, some_index(w), &value);
+        if (turn(w))
+                (void)objd_list_set(list, some_index(w), &values[0]);
+        if (turn(w))
+                (void)objd_list_del(list, some_index(w));
+        if (turn(w))
+                (void)objd_list_extend(list, values, 3);
+        if (turn(w))
+                (void)objd_list_remove(list, &values[1]);
         for (int i = 0; i < 3; i++)
                 if (objd_list_pop(list, i - 2, &found, &w->buf) == OBJD_OK)
                         use(&found);
@@ -197,10 +238,12 @@ static void read_queue(struct work *w, objd_object *queue)
         objd_value value;
         uint64_t n;
 
-        if (objd_queue_peek(queue, &value, &w->buf) == OBJD_OK)
+        if (turn(w) && objd_queue_peek(queue, &value, &w->buf) == OBJD_OK)
                 use(&value);
-        (void)objd_queue_len(queue, &n);
-        (void)objd_queue_join(queue, OBJD_NOWAIT);
+        if (turn(w))
+                (void)objd_queue_len(queue, &n);
+        if (turn(w))
+                (void)objd_queue_join(queue, OBJD_NOWAIT);
 }
 
 static void write_queue(struct work *w, objd_object *queue)
@@ -209,18 +252,26 @@ static void write_queue(struct work *w, objd_object *queue)
         objd_items *items = NULL;
         uint64_t lease = 0;
 
-        (void)objd_queue_put(queue, &value, OBJD_NOWAIT);
-        (void)objd_queue_put_priority(queue, &value, (int64_t)random_below(w->random, 9), OBJD_NOWAIT);
-        (void)objd_queue_put_many(queue, values, 3, OBJD_NOWAIT);
-        if (objd_queue_get_lease(queue, 100000, &found, &w->buf, &lease, OBJD_NOWAIT) == OBJD_OK)
+        if (turn(w))
+                (void)objd_queue_put(queue, &value, OBJD_NOWAIT);
+        if (turn(w))
+                (void)objd_queue_put_priority(queue, &value, (int64_t)random_below(w->random, 9),
+                                              OBJD_NOWAIT);
+        if (turn(w))
+                (void)objd_queue_put_many(queue, values, 3, OBJD_NOWAIT);
+        if (turn(w) && objd_queue_get_lease(queue, 100000, &found, &w->buf, &lease, OBJD_NOWAIT) == OBJD_OK)
                 use(&found);
         for (int i = 0; i < 2; i++)
                 if (objd_queue_get(queue, &found, &w->buf, i ? 100000 : OBJD_NOWAIT) == OBJD_OK)
                         use(&found);
-        (void)objd_queue_give_back(queue, w->subject->lease);
-        (void)objd_queue_ack(queue, lease);
-        (void)objd_queue_task_done(queue);
-        use_items(objd_queue_get_many(queue, 4, &items, OBJD_NOWAIT), &items);
+        if (turn(w))
+                (void)objd_queue_give_back(queue, w->subject->lease);
+        if (turn(w))
+                (void)objd_queue_ack(queue, lease);
+        if (turn(w))
+                (void)objd_queue_task_done(queue);
+        if (turn(w))
+                use_items(objd_queue_get_many(queue, 4, &items, OBJD_NOWAIT), &items);
 }
 
 /* ---- Locks --------------------------------------------------------------------------------------------- */
@@ -260,44 +311,54 @@ static const struct {
         [OBJD_LOCK] = { read_lock, write_lock },
 };
 
-static void look_at(struct work *w, objd_object *object)
+static void look_with_cursor(objd_object *object, int n)
 {
-        objd_info info;
         objd_cursor *cursor;
         objd_value key, value;
 
+        if (objd_cursor_new(object, &cursor))
+                return;
+        for (int i = 0; i < n && objd_cursor_next(cursor, &key, &value) == OBJD_OK; i++)
+                use(&value);
+        objd_cursor_free(cursor);
+}
+
+static void look_at(struct work *w, objd_object *object)
+{
+        objd_info info;
+
         (void)objd_info_get(object, &info);
-        (void)kind_of(object_kind(object->config))->walk(object, 3000, use_entry, NULL);
         by_kind[object_kind(object->config)].read(w, object);
-        if (objd_cursor_new(object, &cursor) == OBJD_OK) {
-                for (int i = 0; i < 70 && objd_cursor_next(cursor, &key, &value) == OBJD_OK; i++)
-                        use(&value);
-                objd_cursor_free(cursor);
-        }
+        if (turn(w))
+                (void)kind_of(object_kind(object->config))->walk(object, w->all ? 3000 : 60, use_entry, NULL);
+        if (turn(w))
+                look_with_cursor(object, w->all ? 70 : 20);
 }
 
 static void read_all(struct work *w)
 {
-        for (size_t i = 0; i < w->subject->n_handles; i++)
-                look_at(w, w->subject->handles[i].object);
+        objd_object *object;
+
+        FOR_EACH_OBJECT(w, i, object)
+        look_at(w, object);
 }
 
 static void write_all(struct work *w)
 {
-        for (size_t i = 0; i < w->subject->n_handles; i++) {
-                objd_object *object = w->subject->handles[i].object;
+        objd_object *object;
 
-                by_kind[object_kind(object->config)].write(w, object);
-        }
+        FOR_EACH_OBJECT(w, i, object)
+        by_kind[object_kind(object->config)].write(w, object);
 }
 
 static void end_all(struct work *w)
 {
         static const char *const names[] = { "dict",   "list",    "fifo",   "values",
                                              "shards", "numbers", "leased", "heap" };
+        objd_object *object;
 
-        for (size_t i = 0; i < w->subject->n_handles; i++) {
-                objd_object *object = w->subject->handles[i].object;
+        FOR_EACH_OBJECT(w, i, object)
+        {
                 objd_kind kind = object_kind(object->config);
 
                 if (kind == OBJD_DICT)
@@ -361,6 +422,8 @@ static void make_and_delete(struct work *w)
         for (unsigned i = 0; i < 4; i++) {
                 objd_object *object;
 
+                if (!w->all && random_below(w->random, 4))
+                        continue;
                 snprintf(name, sizeof(name), i % 2 ? "new %u" : "new %u, with a name that needs a chunk", i);
                 if (objd_create(&w->subject->conn, i == 3 ? NULL : name, kinds[i], NULL, &object))
                         continue;
@@ -380,6 +443,8 @@ static void open_or_make(struct work *w)
         for (unsigned i = 0; i < 4; i++) {
                 objd_object *object;
 
+                if (!w->all && random_below(w->random, 4))
+                        continue;
                 if (objd_open_or_create(&w->subject->conn, names[i], OBJD_DICT, NULL, &object) == OBJD_OK)
                         objd_release(object);
         }
@@ -388,13 +453,13 @@ static void open_or_make(struct work *w)
 static void run_batch(struct work *w)
 {
         objd_value key = some_key(w), value = some_value(w);
+        objd_object *object;
         objd_batch *batch;
 
         if (objd_batch_new(&w->subject->conn, &batch))
                 return;
-        for (size_t i = 0; i < w->subject->n_handles; i++) {
-                objd_object *object = w->subject->handles[i].object;
-
+        FOR_EACH_OBJECT(w, i, object)
+        {
                 switch ((int)object_kind(object->config)) {
                 case OBJD_DICT:
                         (void)objd_batch_dict_set(batch, object, &key, &value);
@@ -451,33 +516,53 @@ static void check(struct work *w)
         (void)check_arena(&w->subject->conn, ignore, NULL, &n);
 }
 
-/* Nearly everything is done in nearly every case; what takes long for what it finds, in every second one. */
+/*
+ * The steps. Those with the objects themselves are what a case is for. Of the others, which look at all of the arena, one in
+ * so many is done if only something of an object has been changed, and one in so many if something has been that all have in
+ * common; in a case with everything, nearly all are done, and what takes long for what it finds in every second one.
+ */
 static const struct {
         const char *name;
         void (*fn)(struct work *w);
-        uint64_t every;
+        uint64_t every_own, every_common, every_full;
 } steps[] = {
-        { "reads", read_all, 1 },      { "opens", open_all, 2 },
-        { "writes", write_all, 1 },    { "check", check, 1 },
-        { "batch", run_batch, 1 },     { "reap", reap, 1 },
-        { "refs", open_each, 2 },      { "make", make_and_delete, 3 },
-        { "stats", look_at_stats, 1 }, { "open or make", open_or_make, 4 },
-        { "end", end_all, 1 },
+        { "reads", read_all, 1, 1, 1 },       { "opens", open_all, 16, 16, 2 },
+        { "writes", write_all, 1, 1, 1 },     { "check", check, 12, 8, 1 },
+        { "batch", run_batch, 4, 4, 1 },      { "reap", reap, 8, 2, 1 },
+        { "refs", open_each, 16, 16, 2 },     { "make", make_and_delete, 32, 12, 3 },
+        { "stats", look_at_stats, 16, 8, 1 }, { "open or make", open_or_make, 32, 16, 4 },
+        { "end", end_all, 4, 4, 1 },
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
 
-void session(struct subject *subject, struct random *random, step_fn step)
+/* Whoever has been struck, and every other time somebody else, who may come upon it; somebody in any case. */
+static uint32_t choose_objects(const struct subject *subject, struct random *random)
 {
-        struct work w = { .subject = subject, .random = random };
+        uint32_t objects = subject->struck;
+
+        if (!objects || random_below(random, 2))
+                objects |= 1U << random_below(random, subject->n_handles);
+        if (subject->struck_common && random_below(random, 2))
+                objects |= 1U << random_below(random, subject->n_handles);
+        return objects;
+}
+
+void session(struct subject *subject, struct random *random, bool all, step_fn step)
+{
+        struct work w = { .subject = subject, .random = random, .objects = UINT32_MAX, .all = all };
         size_t first = random_below(random, N_STEPS);
 
         announce = step;
         memset(text, 'y', sizeof(text));
+        if (!all)
+                w.objects = choose_objects(subject, random);
         for (size_t i = 0; i < N_STEPS; i++) {
                 size_t number = (first + i) % N_STEPS;
 
-                if (random_below(random, steps[number].every))
+                if (random_below(random, all                      ? steps[number].every_full
+                                         : subject->struck_common ? steps[number].every_common
+                                                                  : steps[number].every_own))
                         continue;
                 announce(steps[number].name);
                 steps[number].fn(&w);

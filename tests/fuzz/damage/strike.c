@@ -12,10 +12,18 @@
 #include "mem/pool.h"
 #include "sync/lock.h"
 
+/* A word that can be changed, and whose it is: the number of a handle, or COMMON. */
+struct word {
+        uint64_t off;
+        uint32_t whose;
+};
+
+#define COMMON MAX_HANDLES
+
 /* Words of one sort, and how often one of them is chosen. */
 struct group {
         uint32_t weight;
-        uint64_t *offs;
+        struct word *words;
         size_t n, room;
 };
 
@@ -45,15 +53,15 @@ struct targets {
         struct group offsets; /* of slots, lines and chunks: what an offset may be changed to */
 };
 
-static void add(struct group *group, uint64_t off)
+static void add(struct group *group, uint64_t off, uint32_t whose)
 {
         if (group->n == group->room) {
                 group->room = group->room ? group->room * 2 : 256;
-                group->offs = realloc(group->offs, group->room * sizeof(*group->offs));
-                if (!group->offs)
+                group->words = realloc(group->words, group->room * sizeof(*group->words));
+                if (!group->words)
                         abort();
         }
-        group->offs[group->n++] = off;
+        group->words[group->n++] = (struct word){ off, whose };
 }
 
 static uint64_t *word_at(const struct arena *arena, uint64_t off)
@@ -61,68 +69,95 @@ static uint64_t *word_at(const struct arena *arena, uint64_t off)
         return (uint64_t *)(arena->base + off);
 }
 
-static void add_range(struct group *group, uint64_t off, uint64_t size)
+static void add_range(struct group *group, uint64_t off, uint64_t size, uint32_t whose)
 {
         for (uint64_t i = 0; i < size; i += 8)
-                add(group, off + i);
+                add(group, off + i, whose);
 }
 
 /* Words that are not 0, and a few of the others. */
-static void add_used(struct group *group, const struct arena *arena, uint64_t off, uint64_t size)
+static void add_used(struct group *group, const struct arena *arena, uint64_t off, uint64_t size,
+                     uint32_t whose)
 {
         for (uint64_t i = 0; i < size; i += 8)
                 if (*word_at(arena, off + i) || i % 256 == 0)
-                        add(group, off + i);
+                        add(group, off + i, whose);
 }
 
 static void add_lane(struct targets *t, const struct arena *arena, uint32_t number)
 {
         uint64_t off = arena_off(arena, arena_lane(arena, number));
 
-        add_range(&t->groups[LANES], off, offsetof(struct lane_shm, locks));
+        add_range(&t->groups[LANES], off, offsetof(struct lane_shm, locks), COMMON);
         add_used(&t->groups[LANE_ARRAYS], arena, off + offsetof(struct lane_shm, locks),
-                 offsetof(struct lane_shm, pool_log_bytes) - offsetof(struct lane_shm, locks));
+                 offsetof(struct lane_shm, pool_log_bytes) - offsetof(struct lane_shm, locks), COMMON);
         add_used(&t->groups[LANE_LOGS], arena, off + offsetof(struct lane_shm, pool_log_bytes),
-                 LANE_POOL_LOG + LANE_LOG);
+                 LANE_POOL_LOG + LANE_LOG, COMMON);
 }
 
-static void add_slots(struct targets *t, const struct arena *arena, uint64_t off, bool groups)
+/* All lines of an object say so: its own, a queue's tail, a dict's shards. */
+static uint32_t whose_serial(const struct subject *subject, uint64_t serial)
 {
-        const struct slot_block_shm *head = (const struct slot_block_shm *)(arena->base + off);
+        for (uint32_t i = 0; i < subject->n_handles; i++)
+                if (subject->handles[i].object->serial == serial)
+                        return i;
+        return COMMON;
+}
 
-        add_range(&t->groups[SLOT_HEADS], off, SLOT_SIZE);
-        for (uint32_t slot = 1; slot < SLOTS_PER_BLOCK; slot++) {
-                if (!(head->used[slot / 64] >> slot % 64 & 1))
+static uint32_t whose_chunk(const struct subject *subject, const struct chunk_shm *chunk)
+{
+        for (uint32_t i = 0; i < subject->n_handles; i++)
+                if (arena_off(subject->conn.arena, subject->handles[i].object->shm) == chunk->owner)
+                        return i;
+        return COMMON;
+}
+
+static void add_slots(struct subject *subject, uint64_t off, bool groups)
+{
+        const struct arena *arena = subject->conn.arena;
+        const struct slot_block_shm *head = (const struct slot_block_shm *)(arena->base + off);
+        struct targets *t = subject->targets;
+
+        add_range(&t->groups[SLOT_HEADS], off, SLOT_SIZE, COMMON);
+        for (uint32_t number = 1; number < SLOTS_PER_BLOCK; number++) {
+                uint64_t slot = off + number * SLOT_SIZE;
+                const struct line_shm *line = (const struct line_shm *)(arena->base + slot);
+
+                if (!(head->used[number / 64] >> number % 64 & 1))
                         continue;
-                add(&t->offsets, off + slot * SLOT_SIZE);
+                add(&t->offsets, slot, COMMON);
                 if (groups)
-                        add(&t->offsets, off + slot * SLOT_SIZE + LINE_SIZE);
-                add_used(&t->groups[LINES], arena, off + slot * SLOT_SIZE, SLOT_SIZE);
+                        add(&t->offsets, slot + LINE_SIZE, COMMON);
+                add_used(&t->groups[LINES], arena, slot, SLOT_SIZE, whose_serial(subject, line->serial));
         }
 }
 
-static void add_chunk(struct targets *t, const struct arena *arena, uint64_t off)
+static void add_chunk(struct subject *subject, uint64_t off)
 {
+        const struct arena *arena = subject->conn.arena;
         struct chunk_shm *chunk = (struct chunk_shm *)(arena->base + off);
+        uint32_t whose = whose_chunk(subject, chunk);
+        struct targets *t = subject->targets;
 
-        add_range(&t->groups[CHUNK_HEADS], off, CHUNK_HEAD);
-        add(&t->offsets, off);
+        add_range(&t->groups[CHUNK_HEADS], off, CHUNK_HEAD, whose);
+        add(&t->offsets, off, COMMON);
         if (chunk_list_of(chunk) != CHUNK_FREE)
-                add_used(&t->groups[DATA], arena, off + CHUNK_HEAD, chunk_size(chunk));
+                add_used(&t->groups[DATA], arena, off + CHUNK_HEAD, chunk_size(chunk), whose);
 }
 
-static void add_block(struct targets *t, const struct arena *arena, uint64_t number)
+static void add_block(struct subject *subject, uint64_t number)
 {
+        const struct arena *arena = subject->conn.arena;
         const struct block_shm *block = &arena->blocks[number];
         uint64_t off = arena->data_off + (number << BLOCK_SHIFT);
 
-        add_range(&t->groups[BLOCKS], arena_off(arena, block), sizeof(*block));
+        add_range(&subject->targets->groups[BLOCKS], arena_off(arena, block), sizeof(*block), COMMON);
         if (block->state == BLOCK_SLOTS || block->state == BLOCK_GROUPS)
-                add_slots(t, arena, off, block->state == BLOCK_GROUPS);
+                add_slots(subject, off, block->state == BLOCK_GROUPS);
         if (block->state == BLOCK_RUN)
-                add_chunk(t, arena, off);
+                add_chunk(subject, off);
         for (uint32_t i = 0; block->state == BLOCK_SLAB && i < block->carved; i++)
-                add_chunk(t, arena, off + (uint64_t)i * pool_class_size[block->size_class]);
+                add_chunk(subject, off + (uint64_t)i * pool_class_size[block->size_class]);
 }
 
 void strike_prepare(struct subject *subject)
@@ -133,27 +168,27 @@ void strike_prepare(struct subject *subject)
 
         if (!t)
                 abort();
+        subject->targets = t;
         for (int i = 0; i < N_GROUPS; i++)
                 t->groups[i].weight = weights[i];
-        add_range(&t->groups[HEADER], 0, offsetof(struct header_shm, pool));
-        add_range(&t->groups[POOL], offsetof(struct header_shm, pool), sizeof(struct pool_shm));
-        add_range(&t->groups[CLIENTS], header->clients_off, (header->clients_high + 1) * CLIENT_SIZE);
+        add_range(&t->groups[HEADER], 0, offsetof(struct header_shm, pool), COMMON);
+        add_range(&t->groups[POOL], offsetof(struct header_shm, pool), sizeof(struct pool_shm), COMMON);
+        add_range(&t->groups[CLIENTS], header->clients_off, (header->clients_high + 1) * CLIENT_SIZE, COMMON);
         for (uint32_t i = 1; i < header->lanes_high; i++)
                 add_lane(t, arena, i);
         for (uint64_t i = 0; i < header->pool.frontier; i++)
-                add_block(t, arena, i);
-        subject->targets = t;
+                add_block(subject, i);
 }
 
 void strike_free(struct subject *subject)
 {
         for (int i = 0; i < N_GROUPS; i++)
-                free(subject->targets->groups[i].offs);
-        free(subject->targets->offsets.offs);
+                free(subject->targets->groups[i].words);
+        free(subject->targets->offsets.words);
         free(subject->targets);
 }
 
-static uint64_t choose_word(const struct targets *t, struct random *random)
+static struct word choose_word(const struct targets *t, struct random *random)
 {
         uint64_t sum = 0, pick;
 
@@ -164,10 +199,10 @@ static uint64_t choose_word(const struct targets *t, struct random *random)
                 uint64_t weight = t->groups[i].n ? t->groups[i].weight : 0;
 
                 if (pick < weight)
-                        return t->groups[i].offs[random_below(random, t->groups[i].n)];
+                        return t->groups[i].words[random_below(random, t->groups[i].n)];
                 pick -= weight;
         }
-        return 0;
+        return (struct word){ 0, COMMON };
 }
 
 static const uint64_t special[] = {
@@ -217,7 +252,7 @@ static uint64_t some_offset(const struct subject *subject, uint64_t self, struct
         case 4:
                 return random_below(random, arena->mapped + 4096) & ~7ULL;
         default:
-                return offsets->offs[random_below(random, offsets->n)] +
+                return offsets->words[random_below(random, offsets->n)].off +
                        (random_below(random, 4) ? 0 : 8 * random_below(random, 40));
         }
 }
@@ -269,7 +304,7 @@ static uint64_t new_value(const struct subject *subject, uint64_t off, struct ra
         case 7:
                 return some_offset(subject, off, random);
         case 8: /* what stands somewhere else */
-                return *word_at(arena, choose_word(t, random));
+                return *word_at(arena, choose_word(t, random).off);
         case 9: /* what stands beside it */
                 return *word_at(arena, off ^ 8);
         case 10:
@@ -295,12 +330,18 @@ void strike(struct subject *subject, struct random *random, bool print)
 {
         struct arena *arena = subject->conn.arena;
 
+        subject->struck = 0;
+        subject->struck_common = false;
         for (size_t n = how_many(random); n; n--) {
-                uint64_t off = choose_word(subject->targets, random), old = *word_at(arena, off),
-                         value = new_value(subject, off, random);
+                struct word word = choose_word(subject->targets, random);
+                uint64_t old = *word_at(arena, word.off), value = new_value(subject, word.off, random);
 
                 if (print)
-                        printf("at %#" PRIx64 ": %#" PRIx64 " becomes %#" PRIx64 "\n", off, old, value);
-                *word_at(arena, off) = value;
+                        printf("at %#" PRIx64 ": %#" PRIx64 " becomes %#" PRIx64 "\n", word.off, old, value);
+                *word_at(arena, word.off) = value;
+                if (word.whose == COMMON)
+                        subject->struck_common = true;
+                else
+                        subject->struck |= 1U << word.whose;
         }
 }
