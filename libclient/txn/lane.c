@@ -61,15 +61,11 @@ static void drop(struct lane **p)
                 free(lane->shm);
         } else if (lane->fork_generation == fork_generation()) {
                 release(lane);
+        } else if (lane->abandoned_in == fork_generation()) {
+                word_set_release(&lane->shm->client, 0);
         }
         arena_unref(lane->arena);
         free(lane);
-}
-
-void lane_abandon(struct lane *lane)
-{
-        lane->fork_generation = UINT64_MAX; /* so that it is dropped as a parent's would be */
-        word_set_release(&lane->shm->client, 0);
 }
 
 static void end_of_thread(void *unused)
@@ -201,6 +197,33 @@ static objd_status recover_with_reserve(struct lane *lane)
         (void)recover_all(lane->arena, lane);
         release(lane);
         return find_lane(lane);
+}
+
+/* How long whoever must not be stopped waits for somebody in the gate. */
+#define GATE_PATIENCE_NS 100000000LL
+
+/*
+ * A lane that is nobody's is soon recovered, and soon after that somebody else's. Whoever abandons it is in the middle of a call, and
+ * would still begin transactions in it and, at the end, say in it that nobody looks at the arena. So the call goes on in another
+ * lane, which says that somebody does before the first one is let go. Should there be none to be had, the thread keeps
+ * this one to the end of the call, and lets it go when it begins its next one, or ends.
+ */
+void lane_abandon(struct lane *lane)
+{
+        struct lane_shm *left = lane->shm;
+        objd_status r = gate_enter(lane->arena, deadline_after(GATE_PATIENCE_NS));
+
+        if (r == OBJD_OK) {
+                r = find_lane(lane);
+                gate_leave(lane->arena);
+        }
+        if (r) {
+                lane->abandoned_in = lane->fork_generation;
+                lane->fork_generation = UINT64_MAX; /* so that it is dropped as a parent's would be */
+                return;
+        }
+        lane_resume(lane);
+        word_set_release(&left->client, 0);
 }
 
 /* Still inside the gate: no signal handler comes between a lane that is claimed and a thread that knows of it. */

@@ -19,6 +19,7 @@ struct lane {
         uint32_t number;
         uint32_t depth;           /* 1 while a call is under way */
         uint64_t fork_generation; /* fork.h: in which process this lane was claimed */
+        uint64_t abandoned_in;    /* likewise abandoned, but there was no other lane; 0: not at all */
         const void *frame;        /* of the call under way: the address of its stack frame, */
         const void *caller;       /* and where it returns to */
         uint64_t
@@ -98,8 +99,8 @@ static inline void lane_unpin(struct arena *arena, struct lane_shm *shm, uint32_
 }
 
 /*
- * The lane of a by_process client is nobody's from now on: as that of a dead client, it is recovered by whoever looks. This thread
- * claims another one with its next call.
+ * The lane of a by_process client is nobody's from now on: as that of a dead client, it is recovered by whoever looks. The call under
+ * way goes on in another one.
  */
 void lane_abandon(struct lane *lane);
 

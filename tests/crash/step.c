@@ -108,8 +108,12 @@ static void stay_on_one_processor(void)
         CPU_ZERO(&set);
         CPU_SET((size_t)(cpu < 0 ? 0 : cpu), &set);
         (void)sched_setaffinity(0, sizeof(set), &set);
-        /* Each instruction is two turns at the processor; who is root does not wait for them behind everybody else. */
-        (void)setpriority(PRIO_PROCESS, 0, -15);
+        /*
+         * Each instruction is two turns at the processor; who is root does not wait for them behind everybody else, unless
+         * it was started to be nice.
+         */
+        if (getpriority(PRIO_PROCESS, 0) <= 0)
+                (void)setpriority(PRIO_PROCESS, 0, -15);
 }
 
 static bool step(struct victim *victim)

@@ -520,6 +520,90 @@ static void a_living_recoverer_is_not_disturbed(void **state)
         objd_release(c.dict);
 }
 
+/* ---- A lane that is let go in the middle of a call ------------------------------------------------------- */
+
+/*
+ * By the daemon or a tool, which somebody keeps from completing an operation. What the call still does must not be said in a lane
+ * that may have another owner by then: that one would be told, by the end of our call, to be looking at nothing.
+ */
+static void a_call_that_abandons_its_lane_ends_in_another_one(void **state)
+{
+        objd_conn *conn = *state;
+        struct lane_shm *left;
+        struct lane *lane;
+        uint32_t number;
+
+        lane_release_own(conn->arena);
+        conn->arena->by_process = true;
+        assert_ok(lane_enter(conn->arena, OBJD_FOREVER, &lane));
+        left = lane->shm;
+        number = lane->number;
+
+        lane_abandon(lane);
+        assert_ptr_not_equal(lane->shm, left);
+        assert_ptr_equal(lane->shm, arena_lane(conn->arena, lane->number));
+        assert_true(lane_id_is_alive(conn->arena, lane->self));
+        assert_int_equal(lane->shm->epoch & 1, 1);
+
+        assert_true(lane_is_dead(conn->arena, left));
+        assert_true(recover_lane(conn->arena, number, lane->self));
+        word_set(&left->epoch, left->epoch | 1); /* as its next owner does, who is in a call */
+        lane_leave(lane);
+        assert_int_equal(left->epoch & 1, 1);
+        assert_int_equal(lane->shm->epoch & 1, 0);
+        word_set(&left->epoch, left->epoch + 1);
+}
+
+struct shut_gate {
+        struct arena *arena;
+        struct gate ready, go;
+};
+
+static int keep_the_gate_shut(void *context)
+{
+        struct shut_gate *shut = context;
+
+        child_ok(gate_enter(shut->arena, INT64_MAX));
+        gate_open(&shut->ready, 1);
+        gate_wait(&shut->go);
+        gate_leave(shut->arena);
+        return 0;
+}
+
+/* There is no other lane to be had: this one stays the thread's own until its next call, which has another one. */
+static void a_lane_that_cannot_be_replaced_is_let_go_by_the_next_call(void **state)
+{
+        objd_conn *conn = *state;
+        struct shut_gate shut = { .arena = conn->arena };
+        struct lane *lane;
+        uint64_t left;
+        pid_t pid;
+
+        lane_release_own(conn->arena);
+        conn->arena->by_process = true;
+        assert_ok(lane_enter(conn->arena, OBJD_FOREVER, &lane));
+        left = lane->self;
+        gate_init(&shut.ready);
+        gate_init(&shut.go);
+        pid = child_start(keep_the_gate_shut, &shut);
+        gate_wait(&shut.ready);
+
+        lane_abandon(lane);
+        assert_int_equal(lane->self, left);
+        assert_true(lane_id_is_alive(conn->arena, left));
+        lane_leave(lane);
+
+        gate_open(&shut.go, 1);
+        child_expect_success(pid);
+        assert_ok(lane_enter(conn->arena, OBJD_FOREVER, &lane));
+        assert_int_not_equal(lane->self, left);
+        assert_false(lane_id_is_alive(conn->arena, left));
+        assert_true(recover_lane(conn->arena, id_number(left), lane->self));
+        lane_leave(lane);
+        gate_deinit(&shut.ready);
+        gate_deinit(&shut.go);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -539,6 +623,8 @@ int main(void)
                 INSIDE_TEST(the_lanes_of_the_dead_are_given_to_the_living),
                 INSIDE_TEST(a_lane_that_has_been_recovered_is_clean),
                 INSIDE_TEST(a_living_recoverer_is_not_disturbed),
+                INSIDE_TEST(a_call_that_abandons_its_lane_ends_in_another_one),
+                INSIDE_TEST(a_lane_that_cannot_be_replaced_is_let_go_by_the_next_call),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

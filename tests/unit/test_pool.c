@@ -336,6 +336,154 @@ static void a_death_loses_no_memory_of_the_system(void **state)
         assert_true(n_resident_blocks(&b) <= pool(&b)->n_used_blocks);
 }
 
+/* ---- Who is still looking ------------------------------------------------------------------------------- */
+
+/* Somebody in the middle of a call: what it has found it may still look at. */
+struct looker {
+        objd_conn *conn;
+        struct gate inside, go;
+};
+
+static int look_for_a_while(void *context)
+{
+        struct looker *looker = context;
+        struct lane *lane;
+
+        child_ok(lane_enter(looker->conn->arena, OBJD_FOREVER, &lane));
+        gate_open(&looker->inside, 1);
+        gate_wait(&looker->go);
+        lane_leave(lane);
+        /* Still alive, with a lane: but what it found before is nothing to it any more. */
+        gate_open(&looker->inside, 1);
+        gate_wait(&looker->go);
+        return 0;
+}
+
+static pid_t looker_start(struct looker *looker, objd_conn *conn)
+{
+        pid_t pid;
+
+        looker->conn = conn;
+        gate_init(&looker->inside);
+        gate_init(&looker->go);
+        pid = child_start(look_for_a_while, looker);
+        gate_wait(&looker->inside);
+        return pid;
+}
+
+static void looker_end(struct looker *looker)
+{
+        gate_deinit(&looker->inside);
+        gate_deinit(&looker->go);
+}
+
+static void trim(struct bench *b)
+{
+        assert_ok(lane_enter(b->conn->arena, OBJD_FOREVER, &b->lane));
+        pool_trim(b->lane);
+        lane_leave(b->lane);
+}
+
+/* So large that it has a run of blocks to itself. */
+static void set_big(objd_object *dict)
+{
+        static char bytes[20 * BLOCK_SIZE];
+        objd_value key = objd_int(1), value = objd_bytes(bytes, sizeof(bytes));
+
+        assert_ok(objd_dict_set(dict, &key, &value));
+}
+
+static void del_big(objd_object *dict)
+{
+        objd_value key = objd_int(1);
+
+        assert_ok(objd_dict_del(dict, &key));
+}
+
+/* Somebody inside a call delays that free memory goes back to the system, for as long as the call takes; it is used again meanwhile. */
+static void who_is_still_looking_delays_punching_and_never_reuse(void **state)
+{
+        struct bench b = { .conn = *state };
+        objd_object *dict = inside_dict(b.conn, "dict");
+        struct looker looker;
+        uint64_t kept, frontier;
+        pid_t pid;
+
+        set_big(dict);
+        frontier = pool(&b)->frontier;
+        pid = looker_start(&looker, b.conn);
+        del_big(dict);
+        kept = n_resident_blocks(&b);
+        assert_true(kept >= pool(&b)->n_used_blocks + 20);
+        for (int i = 0; i < 5; i++) {
+                trim(&b);
+                assert_int_equal(n_resident_blocks(&b), kept);
+                set_big(dict);
+                assert_int_equal(pool(&b)->frontier, frontier);
+                assert_int_equal(n_resident_blocks(&b), kept);
+                del_big(dict);
+        }
+        trim(&b);
+        assert_int_equal(n_resident_blocks(&b), kept);
+
+        gate_open(&looker.go, 1);
+        gate_wait(&looker.inside);
+        trim(&b);
+        assert_true(n_resident_blocks(&b) <= pool(&b)->n_used_blocks);
+        gate_open(&looker.go, 1);
+        child_expect_success(pid);
+        looker_end(&looker);
+        objd_release(dict);
+}
+
+/* Who dies inside a call looks at nothing any more, as soon as somebody has noticed. */
+static void who_has_died_while_looking_delays_punching_no_longer(void **state)
+{
+        struct bench b = { .conn = *state };
+        objd_object *dict = inside_dict(b.conn, "dict");
+        struct looker looker;
+
+        set_big(dict);
+        child_kill(looker_start(&looker, b.conn));
+        del_big(dict);
+        inside_check(b.conn); /* which recovers first */
+        trim(&b);
+        assert_true(n_resident_blocks(&b) <= pool(&b)->n_used_blocks);
+        looker_end(&looker);
+        objd_release(dict);
+}
+
+/* A block of lines that nobody can find any more becomes ordinary memory once nobody may have found it before. */
+static void a_block_of_lines_is_lines_for_as_long_as_somebody_is_looking(void **state)
+{
+        struct bench b = { .conn = *state };
+        objd_object *objects[2 * SLOTS_PER_BLOCK];
+        uint64_t retired = word_get(&b.conn->arena->header->retire_count);
+        struct looker looker;
+        pid_t pid;
+
+        for (uint32_t i = 0; i < 2 * SLOTS_PER_BLOCK; i++)
+                assert_ok(objd_create(b.conn, NULL, OBJD_LOCK, NULL, &objects[i]));
+        pid = looker_start(&looker, b.conn);
+        for (uint32_t i = 0; i < 2 * SLOTS_PER_BLOCK; i++) {
+                assert_ok(objd_destroy(objects[i]));
+                objd_release(objects[i]);
+        }
+        assert_true(word_get(&b.conn->arena->header->retire_count) > retired);
+        trim(&b);
+        assert_true(pool(&b)->retired);
+
+        gate_open(&looker.go, 1);
+        gate_wait(&looker.inside);
+        trim(&b);
+        assert_false(pool(&b)->retired);
+        gate_open(&looker.go, 1);
+        child_expect_success(pid);
+        looker_end(&looker);
+}
+
+/* ---- A file system without room -------------------------------------------------------------------------- */
+
 static int (*real_fallocate)(int fd, int mode, int64_t off, int64_t size);
 static int64_t room; /* bytes that the file system has left; below 0: none at all */
 
@@ -386,6 +534,9 @@ int main(void)
                 SMALL_TEST(the_only_run_that_is_long_enough_is_found),
                 INSIDE_TEST(deleting_a_large_dict_gives_its_memory_back),
                 INSIDE_TEST(a_death_loses_no_memory_of_the_system),
+                INSIDE_TEST(who_is_still_looking_delays_punching_and_never_reuse),
+                INSIDE_TEST(who_has_died_while_looking_delays_punching_no_longer),
+                INSIDE_TEST(a_block_of_lines_is_lines_for_as_long_as_somebody_is_looking),
                 INSIDE_TEST(a_full_file_system_is_no_memory_and_changes_nothing),
         };
 
