@@ -3,13 +3,14 @@
 /*
  * kill_step.c -- every operation, its process killed between any two of its instructions
  *
- * What is done with an operation is in sweep.c; the operations are in ops_*.c, a file for each kind of object. Without
+ * What is done with an operation is in sweep.c, what with two of them in pairs.c; the operations are in ops_*.c, a file for each
+ * kind of object. Without
  * options it takes a sample: every twelfth place of each operation where memory has changed.
  *
  *   --all        every place, and real deaths besides; recovery from every state of the log
  *   --stride N   every N-th place
  *   --large      in a sample, steps through large operations as well
- *   --only TEXT  operations with this text in their names
+ *   --only TEXT  operations with this text in their names; pairs of them if it begins with "two:"
  *   --seed N     other hashes and places
  *   --from N     begins at that instruction
  *   --jobs N     so many operations at once
@@ -74,6 +75,12 @@ static void add_up(struct sweep_sums *sums)
         total.logs_recovered += sums->logs_recovered;
         total.recovery_instructions += sums->recovery_instructions;
         total.recovery_states += sums->recovery_states;
+        total.pairs += sums->pairs;
+        total.pair_places += sums->pair_places;
+        total.pair_first += sums->pair_first;
+        total.pair_looked += sums->pair_looked;
+        total.pair_states += sums->pair_states;
+        total.pair_waits += sums->pair_waits;
         total.faults += sums->faults;
         total.longest_ns = longest_ns;
 }
@@ -111,9 +118,20 @@ static void wait_for_all(void)
 
 static bool is_wanted(const char *name)
 {
-        if (options.list)
+        bool wanted = !options.only || strstr(name, options.only);
+
+        if (options.list && wanted)
                 printf("%s\n", name);
-        return !options.list && (!options.only || strstr(name, options.only));
+        return !options.list && wanted;
+}
+
+static void start_job(struct sweep_job *job, int (*fn)(void *job))
+{
+        struct place *place = free_place();
+
+        memset(place->sums, 0, sizeof(*place->sums));
+        job->sums = place->sums;
+        place->pid = child_start(fn, job);
 }
 
 /* ---- The tests ------------------------------------------------------------------------------------------ */
@@ -125,19 +143,48 @@ static void an_operation_is_whole_or_nothing_wherever_its_process_dies(void **st
 {
         (void)state;
         n_failed = 0;
-        make_places();
         for (size_t table = 0; table < sizeof(tables) / sizeof(tables[0]); table++)
                 for (size_t i = 0; i < tables[table]->n; i++) {
                         struct sweep_job job = { .test = &tables[table]->tests[i] };
-                        struct place *place;
 
-                        if (!is_wanted(job.test->name))
-                                continue;
-                        place = free_place();
-                        memset(place->sums, 0, sizeof(*place->sums));
-                        job.sums = place->sums;
-                        place->pid = child_start(sweep_operation, &job);
+                        if (is_wanted(job.test->name))
+                                start_job(&job, sweep_operation);
                 }
+        wait_for_all();
+        assert_int_equal(n_failed, 0);
+}
+
+const struct op_test *find_operation(const char *name)
+{
+        for (size_t table = 0; table < sizeof(tables) / sizeof(tables[0]); table++)
+                for (size_t i = 0; i < tables[table]->n; i++)
+                        if (!strcmp(tables[table]->tests[i].name, name))
+                                return &tables[table]->tests[i];
+        fprintf(stderr, "there is no operation of this name: %s\n", name);
+        exit(1);
+}
+
+/* A sample has every fourth pair, and with another seed others. */
+static bool is_in_sample(uint64_t i)
+{
+        if (options.only)
+                return strncmp(options.only, "two:", 4) == 0;
+        return sweep_options.all || options.list || (i + sweep_options.seed) % 4 == 1;
+}
+
+static void two_operations_are_each_whole_or_nothing_wherever_both_processes_die(void **state)
+{
+        char name[160];
+
+        (void)state;
+        n_failed = 0;
+        for (size_t i = 0; i < n_pair_tests; i++) {
+                struct sweep_job job = { .pair = &pair_tests[i] };
+
+                snprintf(name, sizeof(name), "two: %s | %s", job.pair->operation, job.pair->other);
+                if (is_in_sample(i) && is_wanted(name))
+                        start_job(&job, sweep_pair);
+        }
         wait_for_all();
         assert_int_equal(n_failed, 0);
 }
@@ -152,6 +199,16 @@ static void print_total(void)
                (unsigned long long)total.recovery_instructions, (unsigned long long)total.recovery_states,
                (unsigned long long)total.logs_recovered, (unsigned long long)total.logs,
                (unsigned long long)total.faults, (double)total.longest_ns / 1e6);
+}
+
+static void print_pairs(void)
+{
+        printf("with two victims: %llu pairs of operations; the first one left at %llu of %llu different memories; %llu "
+               "places of the second beside it, or behind it (%llu different memories of both); %llu times it came to "
+               "wait for the first\n",
+               (unsigned long long)total.pairs, (unsigned long long)total.pair_looked,
+               (unsigned long long)total.pair_first, (unsigned long long)total.pair_places,
+               (unsigned long long)total.pair_states, (unsigned long long)total.pair_waits);
 }
 
 static unsigned long number(const char *text, unsigned long min, unsigned long max)
@@ -214,12 +271,15 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(an_operation_is_whole_or_nothing_wherever_its_process_dies),
+                cmocka_unit_test(two_operations_are_each_whole_or_nothing_wherever_both_processes_die),
         };
         int status;
 
         read_options(argc, argv);
         printf("seed %llu\n", (unsigned long long)sweep_options.seed);
+        make_places();
         status = cmocka_run_group_tests(tests, NULL, NULL);
+        print_pairs();
         print_total();
         return status;
 }

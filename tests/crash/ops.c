@@ -80,6 +80,20 @@ static bool is_edge(const struct op_test *test, uint64_t before, uint64_t after)
         return test->edge == EDGE_GIVES ? after < before : after > before;
 }
 
+static uint32_t shard_of(struct objd_conn *conn, int64_t key)
+{
+        return hash_shard(key_hash(conn->arena, OBJD_INT, &key, sizeof(key)));
+}
+
+int64_t key_beside(struct objd_conn *conn, int64_t key, bool same_shard)
+{
+        int64_t beside = key + 1;
+
+        while ((shard_of(conn, beside) == shard_of(conn, key)) != same_shard)
+                beside++;
+        return beside;
+}
+
 /* The i-th key. From the thousandth on they may all have to be in the same shard: the first one's. */
 static int64_t key_of(struct objd_conn *conn, const struct op_test *test, int64_t i)
 {
@@ -88,7 +102,7 @@ static int64_t key_of(struct objd_conn *conn, const struct op_test *test, int64_
         if (!test->one_shard || i < 1000)
                 return i;
         for (int64_t n = 999; n < i; key++)
-                n += hash_shard(key_hash(conn->arena, OBJD_INT, &key, sizeof(key))) == 0;
+                n += shard_of(conn, key) == 0;
         return key - 1;
 }
 

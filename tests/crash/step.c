@@ -23,8 +23,14 @@
 #include "support/child.h"
 #include "txn/lane.h"
 
+/* A victim that has slept more often than this waits for somebody who does not move. */
+#define SLEEPS_MAX 3u
+
 /* What victim and tracer share beside the arena. */
 enum phase { PHASE_BEFORE, PHASE_INSIDE, PHASE_DONE };
+
+/* Where a victim stops by itself, for the tracer: before its operation, and after it. */
+enum stops { STOPS_NEVER, STOPS_BEFORE, STOPS_TWICE };
 
 struct shared {
         volatile int phase;
@@ -59,7 +65,7 @@ static void give_connection(const struct step_plan *plan, const struct objd_conn
 }
 
 static void be_victim(const struct step_plan *plan, struct shared *shared, const struct objd_conn *parents,
-                      int fd, bool traced)
+                      int fd, enum stops stops)
 {
         struct objd_conn conn;
         objd_status r;
@@ -71,16 +77,19 @@ static void be_victim(const struct step_plan *plan, struct shared *shared, const
                 fprintf(stderr, "the victim's preparations: %s\n", objd_last_error());
                 _exit(1);
         }
-        if (traced) {
+        if (plan->timeout_ns)
+                conn.timeout_ns = plan->timeout_ns;
+        if (stops != STOPS_NEVER) {
                 ptrace(PTRACE_TRACEME, 0, NULL, NULL);
                 raise(SIGSTOP);
         }
         shared->start_ns = test_now_ns();
         shared->phase = PHASE_INSIDE;
-        r = plan->fn(&conn, plan->context);
+        shared->status = plan->fn(&conn, plan->context);
         shared->phase = PHASE_DONE;
         shared->end_ns = test_now_ns();
-        shared->status = r;
+        if (stops == STOPS_TWICE)
+                raise(SIGSTOP);
         strncpy(shared->sentence, objd_last_error(), sizeof(shared->sentence) - 1);
         _exit(0);
 }
@@ -108,12 +117,8 @@ static void stay_on_one_processor(void)
         CPU_ZERO(&set);
         CPU_SET((size_t)(cpu < 0 ? 0 : cpu), &set);
         (void)sched_setaffinity(0, sizeof(set), &set);
-        /*
-         * Each instruction is two turns at the processor; who is root does not wait for them behind everybody else, unless
-         * it was started to be nice.
-         */
-        if (getpriority(PRIO_PROCESS, 0) <= 0)
-                (void)setpriority(PRIO_PROCESS, 0, -15);
+        /* Each instruction is two turns at the processor; who is root does not wait for them behind everybody else. */
+        (void)setpriority(PRIO_PROCESS, 0, -15);
 }
 
 static bool step(struct victim *victim)
@@ -144,46 +149,69 @@ static void be_parent(struct objd_conn *conn)
         lane_leave(lane);
 }
 
+static void share(struct victim *victim)
+{
+        victim->steps = 0;
+        victim->shared = mmap(NULL, sizeof(*victim->shared), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (victim->shared == MAP_FAILED)
+                die("shared memory");
+}
+
+static void let_go(const struct step_plan *plan, struct victim *v, int fd, enum stops stops)
+{
+        fflush(NULL);
+        v->pid = fork();
+        if (v->pid < 0)
+                die("fork");
+        if (v->pid == 0)
+                be_victim(plan, v->shared, &v->conn, fd, stops);
+}
+
 static void start(const struct step_plan *plan, struct victim *ret_victim, bool traced)
 {
         int fd = plan->beside ? image_make_living(plan->start) : image_make_file(plan->start);
         int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         struct victim *v = ret_victim;
 
-        v->steps = 0;
-        v->shared = mmap(NULL, sizeof(*v->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (own < 0 || v->shared == MAP_FAILED)
-                die("shared memory");
+        if (own < 0)
+                die("a descriptor");
+        share(v);
         if (plan->victim == STEP_FORKED) {
                 close(fd); /* later, it would drop the parent's record locks */
                 bare_attach(&v->conn, own);
                 be_parent(&v->conn);
         }
-        fflush(NULL);
-        v->pid = fork();
-        if (v->pid < 0)
-                die("fork");
-        if (v->pid == 0)
-                be_victim(plan, v->shared, &v->conn, fd, traced);
+        let_go(plan, v, fd, traced ? STOPS_BEFORE : STOPS_NEVER);
         if (plan->victim == STEP_FORKED)
                 return;
         close(fd);
         bare_attach(&v->conn, own);
 }
 
+/* Its preparations are done, and it has stopped. */
+static void await(struct victim *victim)
+{
+        int status;
+
+        if (waitpid(victim->pid, &status, 0) < 0 || !WIFSTOPPED(status))
+                die("the victim did not stop");
+}
+
+static void step_to_operation(struct victim *victim)
+{
+        while (victim->shared->phase == PHASE_BEFORE)
+                if (!step(victim))
+                        die("the victim ended before its operation");
+}
+
 /* Starts a victim and brings it to the first instruction of its operation. */
 static void start_stepping(const struct step_plan *plan, struct victim *ret_victim)
 {
-        struct victim *v = ret_victim;
-        int status;
-
         stay_on_one_processor();
-        start(plan, v, true);
-        if (waitpid(v->pid, &status, 0) < 0 || !WIFSTOPPED(status))
-                die("the victim did not stop");
-        while (v->shared->phase == PHASE_BEFORE)
-                if (!step(v))
-                        die("the victim ended before its operation");
+        start(plan, ret_victim, true);
+        await(ret_victim);
+        step_to_operation(ret_victim);
 }
 
 static void end(struct victim *victim)
@@ -215,32 +243,61 @@ static void kill_now(struct victim *victim)
                 die("the victim was not killed");
 }
 
+/* Whether it sleeps on a lock: how often it has begun to is counted. */
+struct sleeps {
+        const struct lane_shm *lane; /* the victim's; NULL: nobody is interested */
+        bool now;
+        unsigned n;
+};
+
+static void look_for_sleep(struct sleeps *sleeps)
+{
+        bool now = sleeps->lane && word_get(&sleeps->lane->waits_for);
+
+        sleeps->n += now && !sleeps->now;
+        sleeps->now = now;
+}
+
+/*
+ * The victim's way from here to the end of its operation, or until somebody has enough, which is told by false; or until it has
+ * slept too often.
+ */
+static bool walk(struct victim *v, const struct objd_conn *conn, const struct step_plan *plan,
+                 struct sleeps *sleeps, step_state_fn on_state, void *context)
+{
+        struct image last;
+        bool go_on = true;
+        uint64_t n = 0;
+
+        image_take(conn->arena, &last);
+        while (v->shared->phase == PHASE_INSIDE && go_on && sleeps->n <= SLEEPS_MAX) {
+                if (v->steps >= plan->first && !image_is_same(conn->arena, &last)) {
+                        image_free(&last);
+                        image_take(conn->arena, &last);
+                        look_for_sleep(sleeps);
+                        if (++n == 1 || n % plan->stride == plan->stride / 2)
+                                go_on = on_state(context, v->steps, &last);
+                }
+                if (!step(v))
+                        break;
+                v->steps++;
+        }
+        image_free(&last);
+        return go_on;
+}
+
 uint64_t step_through(const struct step_plan *plan, step_state_fn on_state, void *context)
 {
-        uint64_t n = 0, steps;
-        struct image last;
+        struct sleeps sleeps = { 0 };
+        uint64_t steps;
         struct victim v;
-        bool go_on = true;
 
         start_stepping(plan, &v);
-        image_take(v.conn.arena, &last);
-        while (v.shared->phase == PHASE_INSIDE && go_on) {
-                if (v.steps >= plan->first && !image_is_same(v.conn.arena, &last)) {
-                        image_free(&last);
-                        image_take(v.conn.arena, &last);
-                        if (++n == 1 || n % plan->stride == plan->stride / 2)
-                                go_on = on_state(context, v.steps, &last);
-                }
-                if (!step(&v))
-                        break;
-                v.steps++;
-        }
-        if (go_on)
+        if (walk(&v, &v.conn, plan, &sleeps, on_state, context))
                 run_to_its_end(&v);
         else
                 kill_now(&v);
         steps = v.steps;
-        image_free(&last);
         end(&v);
         return steps;
 }
@@ -264,6 +321,132 @@ int step_and_kill(const struct step_plan *plan, uint64_t steps)
         if (done)
                 close(fd);
         return done ? -1 : fd;
+}
+
+/* ---- Two of them ---------------------------------------------------------------------------------------- */
+
+struct two {
+        struct victim first, second;
+        struct objd_conn conn; /* the tracer's own view of the arena of both */
+};
+
+static void step_on(struct victim *victim, uint64_t steps)
+{
+        if (steps == UINT64_MAX) {
+                if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) < 0)
+                        die("a victim that goes on");
+                await(victim);
+                return;
+        }
+        while (victim->steps < steps && victim->shared->phase == PHASE_INSIDE) {
+                if (!step(victim))
+                        die("the victim ended inside its operation");
+                victim->steps++;
+        }
+}
+
+/* One after the other, so that they have the same lanes each time. */
+static void start_two(const struct step_pair *pair, struct two *ret_two)
+{
+        struct two *two = ret_two;
+        int fd = image_make_file(pair->first->start);
+
+        stay_on_one_processor();
+        share(&two->first);
+        share(&two->second);
+        let_go(pair->first, &two->first, fd, STOPS_TWICE);
+        await(&two->first);
+        let_go(pair->second, &two->second, fd, STOPS_TWICE);
+        await(&two->second);
+        bare_attach(&two->conn, fd);
+        step_to_operation(&two->first);
+        step_to_operation(&two->second);
+}
+
+static void bring_first(const struct step_pair *pair, struct two *two)
+{
+        step_on(&two->first, pair->steps);
+        if (pair->killed)
+                kill_now(&two->first);
+}
+
+static void end_two(const struct step_pair *pair, struct two *two)
+{
+        if (!pair->killed)
+                kill_now(&two->first);
+        kill_now(&two->second);
+        munmap(two->first.shared, sizeof(*two->first.shared));
+        munmap(two->second.shared, sizeof(*two->second.shared));
+}
+
+uint64_t step_first(const struct step_pair *pair, step_state_fn on_state, void *context)
+{
+        struct step_pair alive = *pair;
+        struct sleeps sleeps = { 0 };
+        struct two two;
+
+        alive.killed = false;
+        start_two(pair, &two);
+        (void)walk(&two.first, &two.conn, pair->first, &sleeps, on_state, context);
+        end_two(&alive, &two);
+        bare_leave(&two.conn);
+        return two.first.steps;
+}
+
+/* The lane of a victim that has one. */
+static const struct lane_shm *lane_of(const struct objd_conn *conn, const struct victim *victim)
+{
+        for (uint32_t i = 1; i < arena_lanes_high(conn->arena); i++)
+                if (arena_lane(conn->arena, i)->claimed && arena_lane(conn->arena, i)->pid == victim->pid)
+                        return arena_lane(conn->arena, i);
+        return NULL;
+}
+
+static bool show(const struct objd_conn *conn, uint64_t step, step_state_fn on_state, void *context)
+{
+        struct image image;
+        bool go_on;
+
+        image_take(conn->arena, &image);
+        go_on = on_state(context, step, &image);
+        image_free(&image);
+        return go_on;
+}
+
+uint64_t step_second(const struct step_pair *pair, step_state_fn on_state, void *context,
+                     struct step_end *ret_end)
+{
+        struct sleeps sleeps = { 0 };
+        struct two two;
+
+        *ret_end = (struct step_end){ 0 };
+        start_two(pair, &two);
+        bring_first(pair, &two);
+        sleeps.lane = lane_of(&two.conn, &two.second);
+        if (show(&two.conn, 0, on_state, context) &&
+            walk(&two.second, &two.conn, pair->second, &sleeps, on_state, context)) {
+                ret_end->waits = sleeps.n > 0;
+                ret_end->through = two.second.shared->phase == PHASE_DONE;
+                ret_end->status = two.second.shared->status;
+                (void)show(&two.conn, two.second.steps, on_state, context);
+        }
+        end_two(pair, &two);
+        bare_leave(&two.conn);
+        return two.second.steps;
+}
+
+int step_and_kill_both(const struct step_pair *pair, uint64_t steps)
+{
+        struct two two;
+        int fd;
+
+        start_two(pair, &two);
+        bring_first(pair, &two);
+        step_on(&two.second, steps);
+        end_two(pair, &two);
+        fd = fcntl(two.conn.arena->fd, F_DUPFD_CLOEXEC, 3);
+        bare_leave(&two.conn);
+        return fd;
 }
 
 int run_to_end(const struct step_plan *plan)

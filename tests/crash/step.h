@@ -30,8 +30,9 @@ struct step_plan {
         step_fn prepare; /* what the victim does before instructions are counted: it opens handles. NULL: nothing, not even a lane */
         step_fn fn;
         void *context;
-        uint64_t first;  /* the arena is looked at from this instruction on, */
-        uint64_t stride; /* at every so many of the places where it has changed; 1: all */
+        uint64_t first;     /* the arena is looked at from this instruction on, */
+        uint64_t stride;    /* at every so many of the places where it has changed; 1: all */
+        int64_t timeout_ns; /* how long the operation waits for the living; 0: as long as it does by itself */
 };
 
 /* Gets the arena as it was before instruction `step`. False ends the run. */
@@ -47,6 +48,39 @@ uint64_t step_through(const struct step_plan *plan, step_state_fn on_state, void
  * was through before that.
  */
 int step_and_kill(const struct step_plan *plan, uint64_t steps);
+
+/*
+ * Two victims in one arena, the first one's. Both are prepared, first the first; then the first does a part of its operation, and
+ * then the second does its own, beside the first, which is stopped, or behind it, if it is killed there.
+ */
+struct step_pair {
+        const struct step_plan *first, *second;
+        uint64_t steps; /* instructions of the first; UINT64_MAX: all */
+        bool killed;
+};
+
+/* How the second has come out. */
+struct step_end {
+        bool through;       /* it has returned, */
+        objd_status status; /* with this */
+        bool waits;         /* it waits for the first, and would for as long as that is stopped */
+};
+
+/*
+ * The first one's way while the second is ready: its states, as step_through() shows them. Gives how many instructions it has
+ * taken, and both to their deaths.
+ */
+uint64_t step_first(const struct step_pair *pair, step_state_fn on_state, void *context);
+
+/*
+ * The second one's way: its states, and before them the arena as the first has left it, and after them as the second leaves it, by
+ * when *ret_end is set. It may fail, and wait for the first: that is seen after some sleeps, and ends it.
+ */
+uint64_t step_second(const struct step_pair *pair, step_state_fn on_state, void *context,
+                     struct step_end *ret_end);
+
+/* The second does so many instructions (UINT64_MAX: all), then both are killed. Gives a descriptor of their arena. */
+int step_and_kill_both(const struct step_pair *pair, uint64_t steps);
 
 /* Runs it to its end at full speed, which is one more death. Gives a descriptor of its arena. */
 int run_to_end(const struct step_plan *plan);

@@ -86,6 +86,25 @@ struct op_table {
 
 extern const struct op_table dict_ops, list_ops, queue_ops, lock_ops, object_ops, batch_ops, life_ops;
 
+/* Keys of a pair's operations; others are taken as they stand. */
+enum {
+        KEY_TARGET = -1, /* the store's own */
+        KEY_NEAR = -2,   /* one that is not there, in the same shard */
+        KEY_FAR = -3     /* one that is not there, in another shard */
+};
+
+/* Two operations that two victims are in at once, in one store. */
+struct pair_test {
+        const char *store;     /* an operation's name: its store, as it is before that operation */
+        const char *operation; /* by name */
+        int64_t key;           /* dict: of it */
+        const char *other;
+        int64_t other_key;
+};
+
+extern const struct pair_test pair_tests[];
+extern const size_t n_pair_tests;
+
 struct sweep_options {
         bool all;        /* everywhere */
         bool large;      /* steps through large operations in a sample, too */
@@ -107,15 +126,29 @@ struct sweep_sums {
         uint64_t recovery_instructions; /* of recoveries, at which they could be killed */
         uint64_t recovery_states;       /* different memory at them, each looked at */
         uint64_t faults;
-        uint64_t longest_ns; /* that anybody who came next took for its write, at the best of three times */
+        uint64_t pairs;       /* of operations, in their order; likewise with two victims: */
+        uint64_t pair_places; /* instructions of the second, for each of those that the first was left at */
+        uint64_t pair_first;  /* states of the first that there are */
+        uint64_t pair_looked; /* of these, at which the second was stepped */
+        uint64_t pair_states; /* different memory of both, each looked at */
+        uint64_t pair_waits;  /* how often the second came to wait for the first */
+        uint64_t longest_ns;  /* that anybody who came next took for its write, at the best of three times */
 };
 
-/* Looks at one operation wherever its process may die. In a process of its own, which is its parameter's. */
+/* Looks at one operation, or at two, wherever their processes may die. In a process of its own, which is its parameter's. */
 struct sweep_job {
         struct op_test *test;
+        const struct pair_test *pair;
         struct sweep_sums *sums;
 };
 int sweep_operation(void *job);
+int sweep_pair(void *job);
+
+/* The operation of this name; ends the process if there is none. */
+const struct op_test *find_operation(const char *name);
+
+/* The image of a store in which the operation can begin, and nobody has a lane. */
+void sweep_build(struct op_test *test, struct image *ret_image);
 
 /* ---- What operations share (ops.c) ---------------------------------------------------------------------- */
 
@@ -146,3 +179,6 @@ objd_status run_victim(struct objd_conn *conn, void *victim);
 objd_status write_next(struct objd_conn *conn, const struct op_test *test);
 
 const char *target_of(const struct op_test *test);
+
+/* The next key after this one in the same shard, or in another. */
+int64_t key_beside(struct objd_conn *conn, int64_t key, bool same_shard);

@@ -287,3 +287,33 @@ uint64_t image_log_digest(const struct image *image)
         }
         return digest;
 }
+
+/* Where the image has what is at this place in the file. */
+static const uint8_t *bytes_at(const struct image *image, uint64_t off, uint64_t size)
+{
+        for (size_t i = 0; i < image->n; i++) {
+                const struct image_piece *piece = &image->pieces[i];
+
+                if (off >= piece->off && size <= piece->size && off - piece->off <= piece->size - size)
+                        return piece->bytes + (off - piece->off);
+        }
+        return NULL;
+}
+
+uint64_t image_lock_digest(const struct image *image)
+{
+        const struct image_piece *lanes = &image->pieces[2];
+        uint64_t digest = image_log_digest(image);
+
+        for (uint64_t done = 0; done < lanes->size; done += LANE_SIZE) {
+                const struct lane_shm *lane = (const struct lane_shm *)(lanes->bytes + done);
+
+                for (uint32_t i = 0; i < lane->n_locks && i < LANE_LOCKS; i++) {
+                        const uint8_t *word = bytes_at(image, lane->locks[i], sizeof(uint64_t));
+
+                        if (word)
+                                digest = mix(digest, word, sizeof(uint64_t));
+                }
+        }
+        return digest;
+}

@@ -63,3 +63,6 @@ uint64_t image_digest(const struct image *image);
 
 /* What stands in the lanes of those who have begun something: their logs' states and lengths, and what they owe. */
 uint64_t image_log_digest(const struct image *image);
+
+/* The same, and the words of the lines in the lanes' intents: who holds which lock, and what is noted. */
+uint64_t image_lock_digest(const struct image *image);
