@@ -126,11 +126,13 @@ static const char *tool_program(void)
 
 static void start_tool(struct tool *tool, struct side *side, struct random *random)
 {
-        static const char *const verbs[] = { "check", "ls", "stats", "dump", "clients", "locks" };
-        const char *verb = verbs[random_below(random, sizeof(verbs) / sizeof(*verbs))];
-        bool is_atomic = strcmp(verb, "dump") == 0 && random_below(random, 2);
+        static const char *const verbs[][3] = {
+                { "check" }, { "ls" },   { "stats" },          { "clients" },
+                { "locks" }, { "dump" }, { "dump", "--json" }, { "dump", "--json", "--atomic" },
+        };
+        const char *const *verb = verbs[random_below(random, sizeof(verbs) / sizeof(*verbs))];
 
-        *tool = (struct tool){ .side = side, .is_check = strcmp(verb, "check") == 0 };
+        *tool = (struct tool){ .side = side, .is_check = strcmp(verb[0], "check") == 0 };
         fflush(NULL);
         tool->pid = fork();
         assert_true(tool->pid >= 0);
@@ -141,7 +143,7 @@ static void start_tool(struct tool *tool, struct side *side, struct random *rand
                 dup2(null, STDOUT_FILENO);
                 dup2(null, STDERR_FILENO);
                 setenv("OBJD_URL", side->f->url, 1);
-                execl(tool_program(), "objctl", verb, is_atomic ? "--atomic" : (char *)NULL, (char *)NULL);
+                execl(tool_program(), "objctl", verb[0], verb[1], verb[2], (char *)NULL);
                 _exit(127);
         }
 }

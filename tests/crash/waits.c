@@ -381,7 +381,7 @@ static void look_at(struct watched *w, int64_t now)
         struct chain chain;
         uint32_t number;
 
-        if (start_ns == w->dead_ns)
+        if (start_ns && start_ns == w->dead_ns)
                 return;
         if (start_ns != w->start_ns) {
                 finish(w, now);
