@@ -21,6 +21,7 @@
 #include "dumpload/json.h"
 #include "dumpload/names.h"
 #include "dumpload/numbers.h"
+#include "dumpload/snapshot.h"
 #include "dumpload/spool.h"
 #include "object/freeze.h"
 #include "object/value.h"
@@ -37,6 +38,9 @@ struct dump {
         struct spool spool;
         struct numbers numbers;
         struct dump_report *report;
+        struct snapshot snapshot;
+        bool has_snapshot;
+        bool holds_all; /* everybody waits for what is written now */
 
         struct named *named;
         size_t n_named, room_named;
@@ -290,7 +294,7 @@ static bool is_damage(const struct dump *dump, objd_status r)
         return !dump->broken && (r == OBJD_E_CORRUPT || r == OBJD_E_POISONED || r == OBJD_E_TOOBIG);
 }
 
-/* With the lane of a frozen arena, or without one: then the object is frozen by itself. */
+/* With the lane of a frozen arena, or of a copy, or without one: then the object is frozen by itself. */
 static objd_status dump_object(struct dump *dump, struct lane *lane, uint32_t number)
 {
         objd_ref ref = dump->numbers.objects[number - 1].ref;
@@ -315,7 +319,7 @@ static objd_status dump_object(struct dump *dump, struct lane *lane, uint32_t nu
                 fprintf(dump->spool.f, "{\"gone\":%" PRIu32 "}\n", number);
         else if (r)
                 return r;
-        return lane ? OBJD_OK : spool_flush(&dump->spool);
+        return dump->holds_all ? OBJD_OK : spool_flush(&dump->spool);
 }
 
 static objd_status dump_ref(struct dump *dump, struct lane *lane, objd_ref ref)
@@ -343,20 +347,55 @@ static objd_status dump_all(struct dump *dump, struct lane *lane)
         return r;
 }
 
-static objd_status dump_everything_frozen(struct lane *lane, struct objd_object *names, void *context)
+static objd_status dump_everything(struct dump *dump, struct lane *lane, struct objd_object *names)
 {
-        struct dump *dump = context;
         objd_status r = dump->options->root ? OBJD_OK : list_names(lane, names, dump);
 
         return r ? r : dump_all(dump, lane);
 }
 
+/*
+ * Only the copy is waited for. Where there is no room for one, and for what is perhaps a few objects, the dump is written while
+ * everybody waits.
+ */
+static objd_status copy_or_dump_frozen(struct lane *lane, struct objd_object *names, void *context)
+{
+        struct dump *dump = context;
+        objd_status r;
+
+        dump->has_snapshot =
+                !dump->options->root && snapshot_take(lane, dump->conn, &dump->snapshot) == OBJD_OK;
+        if (dump->has_snapshot)
+                return OBJD_OK;
+        dump->holds_all = true;
+        r = dump_everything(dump, lane, names);
+        dump->holds_all = false;
+        return r;
+}
+
+static objd_status dump_snapshot(struct dump *dump)
+{
+        struct objd_conn *conn = dump->conn;
+        struct objd_object names;
+        objd_status r;
+
+        dump->conn = &dump->snapshot.conn;
+        r = frozen_names(dump->conn, &names);
+        if (r == OBJD_OK)
+                r = dump_everything(dump, &dump->snapshot.lane, &names);
+        dump->conn = conn;
+        snapshot_free(&dump->snapshot);
+        return r;
+}
+
 static objd_status run_atomic(struct dump *dump)
 {
         int64_t start = now_ns();
-        objd_status r = freeze_all(dump->conn, dump_everything_frozen, dump);
+        objd_status r = freeze_all(dump->conn, copy_or_dump_frozen, dump);
 
         dump->report->pause_ns = now_ns() - start;
+        if (r == OBJD_OK && dump->has_snapshot)
+                r = dump_snapshot(dump);
         return r ? r : spool_flush(&dump->spool);
 }
 

@@ -4,7 +4,8 @@
 /*
  * dump.h -- a store, or an object and what can be reached from it, as lines of JSON
  *
- * Each object is as of one moment: it is frozen while it is copied, so that writers wait and readers go on. Nothing is held
+ * Each object is as of one moment: it is frozen while it is written, so that writers wait and readers go on. A dump of all
+ * objects as of one moment is written from a copy of the arena, and only the copy is waited for (snapshot.h). Nothing is held
  * in memory but what is in hand: of a value 48 KiB, of a dict or a priority queue the order of two million entries
  * (48 MiB; more of them are gone through again), 32 bytes an object, and the names of all objects.
  */

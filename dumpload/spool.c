@@ -38,6 +38,11 @@ static int open_unnamed(const char *directory)
         return fd;
 }
 
+int spool_open(void)
+{
+        return open_unnamed(spool_directory());
+}
+
 static bool is_regular(FILE *f)
 {
         struct stat st;
@@ -47,13 +52,12 @@ static bool is_regular(FILE *f)
 
 objd_status spool_init(struct spool *spool, FILE *target)
 {
-        const char *directory = spool_directory();
         int fd;
 
         *spool = (struct spool){ .f = target, .target = target };
         if (is_regular(target))
                 return OBJD_OK;
-        fd = open_unnamed(directory);
+        fd = spool_open();
         spool->f = fd < 0 ? NULL : fdopen(fd, "w+");
         spool->buffer = malloc(BUFFER_SIZE);
         if (spool->f && spool->buffer) {
@@ -63,7 +67,7 @@ objd_status spool_init(struct spool *spool, FILE *target)
         if (fd >= 0 && !spool->f)
                 (void)close(fd); /* nothing was written */
         spool_deinit(spool);
-        return fail_errno("cannot make a file for the dump in %s", directory);
+        return fail_errno("cannot make a file for the dump in %s", spool_directory());
 }
 
 void spool_deinit(struct spool *spool)

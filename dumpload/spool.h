@@ -19,6 +19,9 @@ struct spool {
         void *buffer;
 };
 
+/* A file without a name in $TMPDIR (/var/tmp), that is gone with its descriptor; -1 and errno. */
+int spool_open(void);
+
 /* @return OBJD_OK, OBJD_E_SYS, OBJD_E_NOMEM */
 objd_status spool_init(struct spool *spool, FILE *target);
 void spool_deinit(struct spool *spool);

@@ -1022,6 +1022,33 @@ static void a_damaged_store_does_the_dumper_no_harm(void **state)
         }
 }
 
+/* ---- All of one moment -------------------------------------------------------------------------------- */
+
+/* Written from a copy, from the store itself where there is no room for a copy, or object by object: it is the same. */
+static void a_dump_of_one_moment_needs_no_room_for_a_copy(void **state)
+{
+        struct maker m = { .random = random_begin("test-dump"), .conn = *state };
+        const char *directory = getenv("TMPDIR");
+        char *before = directory ? strdup(directory) : NULL;
+        struct text by_object, from_copy, without_copy;
+
+        make_anything(&m);
+        by_object = dump(m.conn, false);
+        from_copy = dump(m.conn, true);
+        setenv("TMPDIR", "/nowhere", 1);
+        without_copy = dump(m.conn, true);
+        if (before)
+                setenv("TMPDIR", before, 1);
+        else
+                unsetenv("TMPDIR");
+        free(before);
+        assert_string_equal(from_copy.bytes, by_object.bytes);
+        assert_string_equal(without_copy.bytes, by_object.bytes);
+        free(by_object.bytes);
+        free(from_copy.bytes);
+        free(without_copy.bytes);
+}
+
 /* ---- From one object on ------------------------------------------------------------------------------- */
 
 static void a_dump_of_one_object_has_what_can_be_reached_from_it(void **state)
@@ -1063,6 +1090,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(every_value_comes_back),
+                INSIDE_TEST(a_dump_of_one_moment_needs_no_room_for_a_copy),
                 INSIDE_TEST(large_values_come_in_parts),
                 INSIDE_TEST(a_dict_keeps_the_order_of_its_keys),
                 INSIDE_TEST(queues_of_each_order_come_back),
