@@ -37,6 +37,32 @@ PLAIN bool is_plain(const objd_object *dict, const objd_value *key, struct key *
                plain_key(dict->conn->arena, dict->config, key, ret_key);
 }
 
+/*
+ * The shortest of the short ways: keys of the one type that the dict has, and of 16 bytes, as many as a UUID has. The size is a
+ * constant then, so that neither hashing nor comparing is a call or a loop.
+ */
+PLAIN bool is_plain_16(const objd_object *dict, const objd_value *key, struct key *ret_key)
+{
+        if (__builtin_expect(key->type + 1U != dict->plain_key || key->size != 16 || !key->data ||
+                                     next_timeout.set,
+                             0))
+                return false;
+        *ret_key = (struct key){ .data = key->data, .size = 16, .type = key->type };
+        ret_key->hash = key_hash(dict->conn->arena, key->type, key->data, 16);
+        return true;
+}
+
+/* The first step of each slow way, unless the handle knows where the dict's shards are: the next call may be plain. */
+static void remember_shards(objd_object *dict)
+{
+        struct lane *lane = object_kind(dict->config) == OBJD_DICT ? plain_enter(dict) : NULL;
+
+        if (lane) {
+                plain_remember_shards(lane->arena, dict);
+                lane_leave_plain(lane);
+        }
+}
+
 static __attribute__((noinline)) objd_status get_slowly(objd_object *dict, const objd_value *key,
                                                         objd_value *ret_value, objd_buf *buf)
 {
@@ -44,22 +70,44 @@ static __attribute__((noinline)) objd_status get_slowly(objd_object *dict, const
 
         if (r || !buf)
                 return r ? r : fail(OBJD_E_INVAL, "objd_dict_get: buf is NULL");
+        remember_shards(dict);
         return dict_read(dict, key, ret_value, buf);
 }
 
-objd_status objd_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
+PLAIN objd_status get(objd_object *dict, const objd_value *key_value, const struct key *key,
+                      objd_value *ret_value, objd_buf *buf)
 {
-        struct lane *lane = NULL;
-        objd_status r = NOT_PLAIN;
-        struct key made;
+        struct lane *lane = plain_enter(dict);
+        uint64_t head;
+        bool done;
 
-        if (__builtin_expect(dict && key && ret_value && buf && is_plain(dict, key, &made), 1))
-                lane = plain_enter(dict);
-        if (__builtin_expect(lane != NULL, 1)) {
-                r = dict_get_plain(lane, dict, &made, ret_value, buf);
-                lane_leave(lane);
-        }
-        return __builtin_expect(r == NOT_PLAIN, 0) ? get_slowly(dict, key, ret_value, buf) : r;
+        if (__builtin_expect(!lane, 0))
+                return get_slowly(dict, key_value, ret_value, buf);
+        done = dict_get_plain(lane, dict, key, buf, &head);
+        lane_leave_plain(lane);
+        if (__builtin_expect(!done, 0))
+                return get_slowly(dict, key_value, ret_value, buf);
+        return plain_decode(entry_value_type(head), buf->data, entry_value_size(head), ret_value);
+}
+
+static __attribute__((noinline)) objd_status get_any(objd_object *dict, const objd_value *key_value,
+                                                     objd_value *ret_value, objd_buf *buf)
+{
+        struct key key;
+
+        if (dict && key_value && ret_value && buf && is_plain(dict, key_value, &key))
+                return get(dict, key_value, &key, ret_value, buf);
+        return get_slowly(dict, key_value, ret_value, buf);
+}
+
+objd_status objd_dict_get(objd_object *dict, const objd_value *key_value, objd_value *ret_value,
+                          objd_buf *buf)
+{
+        struct key key;
+
+        if (__builtin_expect(dict && key_value && ret_value && buf && is_plain_16(dict, key_value, &key), 1))
+                return get(dict, key_value, &key, ret_value, buf);
+        return get_any(dict, key_value, ret_value, buf);
 }
 
 static __attribute__((noinline)) objd_status set_slowly(objd_object *dict, const objd_value *key,
@@ -68,7 +116,10 @@ static __attribute__((noinline)) objd_status set_slowly(objd_object *dict, const
         struct op op = { .code = OP_DICT_SET, .key = key, .value = value };
         objd_status r = check(dict, key, value, "objd_dict_set");
 
-        return r ? r : run(dict, &op);
+        if (r)
+                return r;
+        remember_shards(dict);
+        return run(dict, &op);
 }
 
 objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
@@ -83,7 +134,7 @@ objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_v
                 lane = plain_enter(dict);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = dict_set_plain(lane, dict, key, &made, value);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         return __builtin_expect(r == NOT_PLAIN, 0) ? set_slowly(dict, key, value) : r;
 }
@@ -134,7 +185,10 @@ static __attribute__((noinline)) objd_status del_slowly(objd_object *dict, const
         struct op op = { .code = OP_DICT_DEL, .key = key };
         objd_status r = check(dict, key, key, "objd_dict_del");
 
-        return r ? r : run(dict, &op);
+        if (r)
+                return r;
+        remember_shards(dict);
+        return run(dict, &op);
 }
 
 objd_status objd_dict_del(objd_object *dict, const objd_value *key)
@@ -147,7 +201,7 @@ objd_status objd_dict_del(objd_object *dict, const objd_value *key)
                 lane = plain_enter(dict);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = dict_del_plain(lane, dict, &made);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         return __builtin_expect(r == NOT_PLAIN, 0) ? del_slowly(dict, key) : r;
 }

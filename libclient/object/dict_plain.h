@@ -9,6 +9,10 @@
  * still worth its memory. See plain.h. The rules for what may be followed without a lock are those of dict_read.c.
  */
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "object/dict.h"
 #include "object/dict_hash.h"
 #include "object/plain.h"
@@ -27,14 +31,22 @@ PLAIN bool plain_inside(const struct arena *arena, uint64_t off)
 /* The line that guards a hash, under its lock or a version of it. */
 struct plain_view {
         const struct arena *arena;
+        uint8_t *base; /* the arena's; kept, since the compiler may not assume that stores leave it alone */
         struct line_shm *line;
-        uint64_t version;
-        bool locked; /* a constant to the compiler */
+        uint64_t
+                version; /* the line's whole word, with nobody there: who waits and who freezes is not plain */
+        bool locked;     /* a constant to the compiler */
 };
+
+PLAIN bool plain_holds(const struct line_shm *line, uint64_t version)
+{
+        fence_acquire();
+        return __builtin_expect(word_get(&line->word) == version, 1);
+}
 
 PLAIN bool plain_valid(const struct plain_view *view)
 {
-        return view->locked || __builtin_expect(lock_read_valid(view->line, view->version), 1);
+        return view->locked || plain_holds(view->line, view->version);
 }
 
 /* What key_make() does, for keys that need no look at their bytes; that a new one is UTF-8 is asked when it is stored. */
@@ -63,169 +75,196 @@ PLAIN bool plain_key(const struct arena *arena, uint64_t config, const objd_valu
 
 /*
  * The shards of a large dict stay where they are until its own line is written to, which happens when it is cleared. So a
- * handle remembers where they were under which version of that line: cache[0] is the version + 1, cache[1] the place.
- * The place is written first and read last, so that it is never older than the version that it is used with; and it is
- * used only if, once the shard's own version has been loaded, the object's line still has that version.
+ * handle remembers where they were under which version of that line: cache[0] is the line's word, 0 for a dict that had no
+ * shards, and cache[1] the place. The place is written first and read last, so that it is never older than the version that it
+ * is used with; and it is used only if, once the shard's own version has been loaded, the object's line still has that version.
  */
-static __attribute__((noinline)) bool plain_find_shards(const struct arena *arena, struct objd_object *dict)
+static __attribute__((noinline)) void plain_remember_shards(const struct arena *arena,
+                                                            struct objd_object *dict)
 {
         struct line_shm *line = &dict->shm->line;
-        uint64_t version = lock_read_begin(line), root = word_get(&line->root[0]), off = root & ~DICT_SHARDED;
+        uint64_t word = word_get_acquire(&line->word), root = word_get(&line->root[0]),
+                 off = root & ~DICT_SHARDED;
 
-        if (off == root || !plain_inside(arena, off) || off % LINE_SIZE ||
+        if (word == word_get(&dict->cache[0]) || (word & ~LOCK_VERSION_MASK) ||
             word_get(&line->serial) != dict->serial || word_get(&line->config) != dict->config ||
-            !lock_version_is_stable(version) || !lock_read_valid(line, version))
-                return false;
-        word_set_release(&dict->cache[1], off);
-        word_set_release(&dict->cache[0], version + 1);
-        return true;
+            !plain_holds(line, word))
+                return;
+        if (off == root) {
+                word_set_release(&dict->cache[0], 0);
+        } else if (plain_inside(arena, off) && off % LINE_SIZE == 0) {
+                word_set_release(&dict->cache[1], off);
+                word_set_release(&dict->cache[0], word);
+        }
 }
 
 /* The line that guards the hash. It is known for certain once plain_is_guard() has said so. */
-PLAIN struct line_shm *plain_guard(const struct arena *arena, struct objd_object *dict, uint64_t hash,
+PLAIN struct line_shm *plain_guard(const struct plain_view *view, struct objd_object *dict, uint64_t hash,
                                    uint64_t *ret_outer)
 {
-        struct line_shm *line = &dict->shm->line;
-
-        *ret_outer = word_get_acquire(&dict->cache[0]) - 1;
-        if (__builtin_expect((word_get(&line->word) & LOCK_READ_MASK) != *ret_outer, 0)) {
-                if (!(word_get(&line->root[0]) & DICT_SHARDED) || !plain_find_shards(arena, dict))
-                        return line;
-                *ret_outer = word_get_acquire(&dict->cache[0]) - 1;
-        }
-        return (struct line_shm *)(void *)(arena->base + word_get_acquire(&dict->cache[1])) +
-               hash_shard(hash);
+        *ret_outer = word_get_acquire(&dict->cache[0]);
+        if (__builtin_expect(!*ret_outer, 0))
+                return &dict->shm->line;
+        return (struct line_shm *)(void *)(view->base + word_get_acquire(&dict->cache[1])) + hash_shard(hash);
 }
 
 /* Whether the line, whose version has been loaded or whose lock is held, is the one that guards the dict's hashes. */
-PLAIN bool plain_is_guard(const struct objd_object *dict, const struct line_shm *guard, uint64_t outer)
+PLAIN bool plain_is_guard(const struct objd_object *dict, uint64_t outer)
 {
         const struct line_shm *line = &dict->shm->line;
 
-        if (__builtin_expect(guard != line, 1))
-                return lock_read_valid(line, outer);
+        if (__builtin_expect(outer != 0, 1))
+                return plain_holds(line, outer);
         return word_get(&line->serial) == dict->serial && word_get(&line->config) == dict->config &&
                !(word_get(&line->root[0]) & DICT_SHARDED);
 }
 
 PLAIN struct segment_shm *plain_segment(const struct plain_view *view, uint64_t hash, uint32_t *ret_groups)
 {
-        const struct arena *arena = view->arena;
         uint64_t word = word_get(&view->line->root[0]), off;
         uint32_t depth = table_depth(word);
 
         if (depth) {
                 off = table_off(word) + CHUNK_HEAD + hash_index(hash, depth) * 8;
-                if (!plain_inside(arena, off) || !plain_valid(view))
+                if (!plain_inside(view->arena, off) || !plain_valid(view))
                         return NULL;
-                word = word_get((const uint64_t *)(void *)(arena->base + off));
+                word = word_get((const uint64_t *)(void *)(view->base + off));
         }
         off = table_off(word) + CHUNK_HEAD;
         *ret_groups = table_groups(word);
-        if (__builtin_expect(*ret_groups - 1 >= DICT_GROUPS_MAX, 0) || !plain_inside(arena, off) ||
+        if (__builtin_expect(*ret_groups - 1 >= DICT_GROUPS_MAX, 0) || !plain_inside(view->arena, off) ||
             !plain_valid(view))
                 return NULL;
-        return (struct segment_shm *)(void *)(arena->base + off);
+        return (struct segment_shm *)(void *)(view->base + off);
 }
 
 /* What a search has found: the key's slot and its entry; or that there is none; or neither, and it is not plain. */
 struct plain_place {
-        uint64_t *slot; /* of the key; of the group, if it is absent */
+        uint64_t *slot; /* the key's; if it is absent, the first of its group */
         struct entry_shm *entry;
         uint64_t *value; /* by the key's size: the processor need not wait for the head to fetch it */
         uint64_t head;
         bool absent; /* the key is not there */
 };
 
-PLAIN bool plain_key_matches(const uint64_t *words, const struct key *key)
+static __attribute__((noinline, unused)) bool plain_rest_matches(const uint64_t *words, const uint8_t *data,
+                                                                 size_t size)
 {
-        const uint8_t *data = key->data, *end = data + key->size;
-
-        for (; end - data >= 16; data += 16, words += 2)
-                if ((word_get(words) ^ plain_word(data)) | (word_get(words + 1) ^ plain_word(data + 8)))
-                        return false;
-        if (end - data >= 8) {
+        for (; size >= 8; size -= 8, data += 8)
                 if (word_get(words++) != plain_word(data))
                         return false;
-                data += 8;
-        }
-        return data == end || word_get(words) == plain_last(data, (size_t)(end - data));
+        return !size || word_get(words) == plain_last(data, size);
 }
 
-/* An entry with the key's tag; whether it is the key's, or something is odd (place->entry is NULL then). */
+PLAIN bool plain_key_matches(const uint64_t *words, const struct key *key)
+{
+        const uint8_t *data = key->data;
+
+        if (__builtin_expect(key->size != 16, 0))
+                return plain_rest_matches(words, data, key->size);
+        return !((word_get(words) ^ plain_word(data)) | (word_get(words + 1) ^ plain_word(data + 8)));
+}
+
+/* Whether a slot with the key's tag is the key's; if something is odd, it is not. */
 PLAIN bool plain_is_key(const struct plain_view *view, const struct key *key, uint64_t slot,
                         struct plain_place *place)
 {
         uint64_t off = slot_off_of(slot);
-        struct entry_shm *entry = (struct entry_shm *)(void *)(view->arena->base + off);
+        struct entry_shm *entry = (struct entry_shm *)(void *)(view->base + off);
 
-        place->entry = NULL;
-        if (!plain_inside(view->arena, off) || !plain_valid(view))
-                return true;
-        place->head = word_get(&entry->head);
-        if ((place->head & 0xffff) != (key->type | key->size << 4) || !plain_key_matches(entry->data, key))
+        if (__builtin_expect(slot <= SLOT_GONE, 0) || !plain_inside(view->arena, off) || !plain_valid(view))
                 return false;
+        place->head = word_get(&entry->head);
         place->entry = entry;
         place->value = entry->data + round8(key->size) / 8;
-        return true;
+        return (place->head & 0xffff) == (key->type | key->size << 4) && plain_key_matches(entry->data, key);
 }
 
-/* Looks in the one group where nearly all keys are; a key that has been pushed on to the next is not plain. */
-PLAIN void plain_find(const struct plain_view *view, struct segment_shm *segment, uint32_t groups,
+/*
+ * The slots of a group that have the tag: bit 2i is slot i. All eight are looked at without a branch, since which of them it is nobody
+ * can foretell, and a branch that is foretold wrongly waits for the slots to come from memory. x86 compares two at a time, loaded as
+ * in pair_copy_out(). An empty slot may be among them, if the tag is 0.
+ */
+PLAIN uint32_t plain_tag_mask(const uint64_t *slots, uint64_t tag)
+{
+#if defined(__SSE2__) && !defined(UNDER_THREAD_SANITIZER)
+        const volatile __m128i_u *pairs = (const volatile __m128i_u *)(const void *)slots;
+        const __m128i tags = _mm_set1_epi32((int)tag);
+        __m128i a = _mm_cmpeq_epi32(_mm_srli_epi64(pairs[0], 37), tags);
+        __m128i b = _mm_cmpeq_epi32(_mm_srli_epi64(pairs[1], 37), tags);
+        __m128i c = _mm_cmpeq_epi32(_mm_srli_epi64(pairs[2], 37), tags);
+        __m128i d = _mm_cmpeq_epi32(_mm_srli_epi64(pairs[3], 37), tags);
+
+        return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d))) &
+               0x5555;
+#else
+        uint32_t mask = 0;
+
+        for (uint32_t i = 0; i < DICT_GROUP; i++)
+                mask |= (uint32_t)(word_get(&slots[i]) >> 37 == tag) << 2 * i;
+        return mask;
+#endif
+}
+
+PLAIN bool plain_has_empty(const uint64_t *slots)
+{
+        bool empty = false;
+
+        for (uint32_t i = 0; i < DICT_GROUP; i++)
+                empty |= !word_get(&slots[i]);
+        return empty;
+}
+
+/*
+ * Looks in the one group where nearly all keys are, and there at the first slot with the key's tag: that another one has the same
+ * happens once in millions. Whether it has found the key; if not, place tells whether it is absent for certain, and its
+ * slot is the group's first.
+ */
+PLAIN bool plain_find(const struct plain_view *view, struct segment_shm *segment, uint32_t groups,
                       const struct key *key, struct plain_place *place)
 {
         uint64_t *slots = &segment->slots[(size_t)hash_group(key->hash, groups) * DICT_GROUP];
-        uint32_t at = hash_first(key->hash);
-        uint64_t tag = hash_tag(key->hash);
-        bool empty = false;
+        uint32_t mask = plain_tag_mask(slots, hash_tag(key->hash));
 
-        for (uint32_t i = 0; i < DICT_GROUP; i++, at = (at + 1) % DICT_GROUP) {
-                uint64_t word = word_get(&slots[at]);
-
-                if (word >> 37 == tag && word > SLOT_GONE && plain_is_key(view, key, word, place)) {
-                        place->slot = &slots[at];
-                        place->absent = false;
-                        return;
-                }
-                empty |= !word;
-        }
-        place->entry = NULL;
-        place->absent = empty;
         place->slot = slots;
+        if (__builtin_expect(!mask, 0)) {
+                place->absent = plain_has_empty(slots);
+                return false;
+        }
+        place->slot += (uint32_t)__builtin_ctz(mask) / 2;
+        place->absent = false;
+        return __builtin_expect(plain_is_key(view, key, word_get(place->slot), place), 1);
 }
 
 /* ---- Get ---------------------------------------------------------------------------------------------- */
 
-/* The lane has been entered. @return OBJD_OK, NOT_PLAIN (also if the key is not there), OBJD_E_CORRUPT */
-PLAIN objd_status dict_get_plain(struct lane *lane, struct objd_object *dict, const struct key *key,
-                                 objd_value *ret_value, objd_buf *buf)
+/* The lane has been entered. Copies the value to buf; false: not plain (also if the key is not there). */
+PLAIN bool dict_get_plain(struct lane *lane, struct objd_object *dict, const struct key *key, objd_buf *buf,
+                          uint64_t *ret_head)
 {
-        struct plain_view view = { .arena = lane->arena };
+        struct plain_view view = { .arena = lane->arena, .base = lane->arena->base };
         struct plain_place place;
         struct segment_shm *segment;
         uint64_t outer, size;
         uint32_t groups;
 
-        view.line = plain_guard(view.arena, dict, key->hash, &outer);
-        view.version = lock_read_begin(view.line);
-        if (__builtin_expect(!lock_version_is_stable(view.version) || !plain_is_guard(dict, view.line, outer),
-                             0))
-                return NOT_PLAIN;
+        view.line = plain_guard(&view, dict, key->hash, &outer);
+        view.version = word_get_acquire(&view.line->word);
+        if (__builtin_expect((view.version & ~LOCK_VERSION_MASK) || !plain_is_guard(dict, outer), 0))
+                return false;
         segment = plain_segment(&view, key->hash, &groups);
-        if (!segment)
-                return NOT_PLAIN;
-        plain_find(&view, segment, groups, key, &place);
-        if (__builtin_expect(!place.entry, 0))
-                return NOT_PLAIN;
+        if (!segment || !plain_find(&view, segment, groups, key, &place))
+                return false;
         size = entry_value_size(place.head);
         if (__builtin_expect(entry_is_big(place.head) || !plain_may_copy(view.arena, place.value, size, buf),
                              0))
-                return NOT_PLAIN;
+                return false;
         plain_copy_out(buf->data, place.value, size);
         if (!plain_valid(&view))
-                return NOT_PLAIN;
-        word_set(&lane->shm->n_reads, lane->shm->n_reads + 1);
-        return plain_decode(entry_value_type(place.head), buf->data, size, ret_value);
+                return false;
+        word_add_own_release(&lane->shm->n_reads, 1);
+        *ret_head = place.head;
+        return true;
 }
 
 /* ---- Set, delete --------------------------------------------------------------------------------------- */
@@ -234,15 +273,14 @@ PLAIN objd_status dict_get_plain(struct lane *lane, struct objd_object *dict, co
 PLAIN struct segment_shm *plain_lock(struct lane *lane, struct objd_object *dict, uint64_t hash,
                                      struct plain_view *ret_view, uint32_t *ret_groups)
 {
-        const struct arena *arena = lane->arena;
         struct segment_shm *segment = NULL;
         uint64_t outer;
 
-        *ret_view = (struct plain_view){ .arena = arena, .locked = true };
-        ret_view->line = plain_guard(arena, dict, hash, &outer);
+        *ret_view = (struct plain_view){ .arena = lane->arena, .base = lane->arena->base, .locked = true };
+        ret_view->line = plain_guard(ret_view, dict, hash, &outer);
         if (__builtin_expect(!txn_lock_one(lane, ret_view->line), 0))
                 return NULL;
-        if (__builtin_expect(plain_is_guard(dict, ret_view->line, outer), 1))
+        if (__builtin_expect(plain_is_guard(dict, outer), 1))
                 segment = plain_segment(ret_view, hash, ret_groups);
         if (__builtin_expect(!segment, 0))
                 txn_unlock_one(lane, ret_view->line);
@@ -345,9 +383,8 @@ PLAIN objd_status dict_set_plain(struct lane *lane, struct objd_object *dict, co
         segment = plain_lock(lane, dict, key->hash, &view, &groups);
         if (!segment)
                 return NOT_PLAIN;
-        plain_find(&view, segment, groups, key, &place);
         head = key->type | (uint64_t)key->size << 4 | (uint64_t)value->type << 16 | size << 24;
-        if (place.entry)
+        if (plain_find(&view, segment, groups, key, &place))
                 done = plain_replace(lane, &place, head, value);
         else if (place.absent && (key->type != OBJD_STR || value_check(key_value) == OBJD_OK))
                 done = plain_insert(lane, dict, &view, segment, place.slot, key, head, value);
@@ -367,16 +404,16 @@ PLAIN objd_status dict_del_plain(struct lane *lane, struct objd_object *dict, co
         struct segment_shm *segment;
         uint64_t shape, bytes, size;
         uint32_t groups;
-        bool empty;
+        bool empty, found;
 
         segment = plain_lock(lane, dict, key->hash, &view, &groups);
         if (!segment)
                 return NOT_PLAIN;
-        plain_find(&view, segment, groups, key, &place);
+        found = plain_find(&view, segment, groups, key, &place);
         shape = segment->shape;
-        size = place.entry ? entry_size(place.head) : 0;
+        size = found ? entry_size(place.head) : 0;
         bytes = segment->bytes - size + (size << 32);
-        if (__builtin_expect(!place.entry || entry_is_big(place.head) || shape >> 48 <= 1 ||
+        if (__builtin_expect(!found || entry_is_big(place.head) || shape >> 48 <= 1 ||
                                      segment_wants_shrinking((uint32_t)bytes, (uint32_t)(bytes >> 32)),
                              0)) {
                 txn_unlock_one(lane, view.line);

@@ -75,6 +75,7 @@ static objd_status find_handle(struct objd_conn *conn, objd_ref ref, struct objd
 
                 ret_handle->shm = object;
                 ret_handle->config = word_get(&object->line.config) & ~(0xffULL << OBJECT_STATE_SHIFT);
+                ret_handle->plain_key = object_plain_key(ret_handle->config);
                 if (word_get(&object->line.serial) != ref.serial)
                         r = object_gone(ret_handle);
                 if (lock_version_is_stable(version) && lock_read_valid(&object->line, version))
@@ -300,6 +301,7 @@ objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind
                 return r;
         *ret_handle = handle_of_new(conn, ref, kind, config);
         ret_handle->retire_seen = retired;
+        ret_handle->plain_key = object_plain_key(ret_handle->config);
         return OBJD_OK;
 }
 

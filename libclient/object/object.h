@@ -35,6 +35,7 @@ struct objd_object {
         uint64_t config;      /* constant for the object's life: OBJECT_* below */
         uint64_t retire_seen; /* header.retire_count when shm was last known to be a slot; atomic */
         uint64_t cache[2];    /* the kind's own hints; atomic */
+        objd_type plain_key; /* of a dict: keys of this type may take the shortest way; constant, 0 is none */
 };
 
 /* line.config: kind 8 | key type 8 | value type 8 | order 8 | lock flags 8 | state 8. State is the only part that changes. */
@@ -57,6 +58,14 @@ static inline objd_type object_key_type(uint64_t config)
 static inline objd_type object_value_type(uint64_t config)
 {
         return (objd_type)(config >> 16 & 0xff);
+}
+
+/* What objd_object.plain_key is for this config; 0 is the key type of no key. */
+static inline uint32_t object_plain_key(uint64_t config)
+{
+        objd_type type = object_key_type(config);
+
+        return object_kind(config) == OBJD_DICT && (type == OBJD_STR || type == OBJD_BYTES) ? type + 1U : 0;
 }
 
 static inline objd_order object_order(uint64_t config)

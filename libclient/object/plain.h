@@ -117,7 +117,7 @@ PLAIN struct lane *plain_enter(const struct objd_object *object)
         struct lane *lane = lane_enter_plain(object->conn->arena);
 
         if (__builtin_expect(lane && !object_is_known(object), 0)) {
-                lane_leave(lane);
+                lane_leave_plain(lane);
                 return NULL;
         }
         return lane;

@@ -230,6 +230,7 @@ void lane_abandon(struct lane *lane)
 static void keep(struct lane *lane)
 {
         lane->fork_generation = fork_generation();
+        lane->fork_now = __atomic_load_n(&fork_word, __ATOMIC_ACQUIRE);
         arena_ref(lane->arena);
         lane->next = lane_own;
         lane_own = lane;

@@ -18,7 +18,8 @@ struct lane {
         struct lane *next;
         uint32_t number;
         uint32_t depth;           /* 1 while a call is under way */
-        uint64_t fork_generation; /* fork.h: in which process this lane was claimed */
+        uint64_t fork_generation; /* fork.h: in which process this lane was claimed, */
+        const uint64_t *fork_now; /* and where the generation stands that it is now; 0: to be asked for */
         uint64_t abandoned_in;    /* likewise abandoned, but there was no other lane; 0: not at all */
         const void *frame;        /* of the call under way: the address of its stack frame, */
         const void *caller;       /* and where it returns to */
@@ -177,19 +178,30 @@ static inline __attribute__((always_inline)) objd_status lane_enter_to_read(stru
 
 /*
  * The same for a call that takes no lock which it might have to wait for, if there is nothing more to it; else NULL, and
- * lane_enter() has to be asked. A caller that does so in another function, at its very end, saves fewer registers.
+ * lane_enter() has to be asked. A caller that does so in another function, at its very end, saves fewer registers; and none for
+ * a frame pointer: where the caller's frame ends says as well where the call under way is on the stack.
  */
-static inline __attribute__((always_inline)) struct lane *lane_enter_plain(struct arena *arena)
+static inline __attribute__((always_inline)) struct lane *lane_enter_plain(const struct arena *arena)
 {
         struct lane *lane = lane_own;
 
-        if (!lane_is_ready(lane, arena))
+        if (__builtin_expect(!lane || lane->arena != arena || lane->depth ||
+                                     __atomic_load_n(lane->fork_now, __ATOMIC_RELAXED) !=
+                                             lane->fork_generation,
+                             0))
                 return NULL;
         lane->depth = 1;
-        lane->frame = __builtin_frame_address(0);
+        lane->frame = __builtin_dwarf_cfa();
         lane->caller = __builtin_return_address(0);
         lane_resume(lane);
         return lane;
+}
+
+/* The end of what lane_enter_plain() began, where the epoch has not been let go meanwhile: it is odd. */
+static inline void lane_leave_plain(struct lane *lane)
+{
+        word_add_own_release(&lane->shm->epoch, 1);
+        lane->depth = 0;
 }
 
 static inline void lane_leave(struct lane *lane)
