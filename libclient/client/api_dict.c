@@ -122,21 +122,39 @@ static __attribute__((noinline)) objd_status set_slowly(objd_object *dict, const
         return run(dict, &op);
 }
 
-objd_status objd_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
+PLAIN objd_status set(objd_object *dict, const objd_value *key_value, const struct key *key,
+                      const objd_value *value)
 {
-        struct lane *lane = NULL;
-        objd_status r = NOT_PLAIN;
-        struct key made;
+        struct lane *lane = plain_enter(dict);
+        objd_status r;
 
-        if (__builtin_expect(dict && key && value && is_plain(dict, key, &made) &&
+        if (__builtin_expect(!lane, 0))
+                return set_slowly(dict, key_value, value);
+        r = dict_set_plain(lane, dict, key_value, key, value);
+        lane_leave_plain(lane);
+        return __builtin_expect(r == NOT_PLAIN, 0) ? set_slowly(dict, key_value, value) : r;
+}
+
+static __attribute__((noinline)) objd_status set_any(objd_object *dict, const objd_value *key_value,
+                                                     const objd_value *value)
+{
+        struct key key;
+
+        if (dict && key_value && value && is_plain(dict, key_value, &key) &&
+            plain_is_good(value, object_value_type(dict->config)))
+                return set(dict, key_value, &key, value);
+        return set_slowly(dict, key_value, value);
+}
+
+objd_status objd_dict_set(objd_object *dict, const objd_value *key_value, const objd_value *value)
+{
+        struct key key;
+
+        if (__builtin_expect(dict && key_value && value && is_plain_16(dict, key_value, &key) &&
                                      plain_is_good(value, object_value_type(dict->config)),
                              1))
-                lane = plain_enter(dict);
-        if (__builtin_expect(lane != NULL, 1)) {
-                r = dict_set_plain(lane, dict, key, &made, value);
-                lane_leave_plain(lane);
-        }
-        return __builtin_expect(r == NOT_PLAIN, 0) ? set_slowly(dict, key, value) : r;
+                return set(dict, key_value, &key, value);
+        return set_any(dict, key_value, value);
 }
 
 objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
@@ -191,19 +209,34 @@ static __attribute__((noinline)) objd_status del_slowly(objd_object *dict, const
         return run(dict, &op);
 }
 
-objd_status objd_dict_del(objd_object *dict, const objd_value *key)
+PLAIN objd_status del(objd_object *dict, const objd_value *key_value, const struct key *key)
 {
-        struct lane *lane = NULL;
-        objd_status r = NOT_PLAIN;
-        struct key made;
+        struct lane *lane = plain_enter(dict);
+        objd_status r;
 
-        if (__builtin_expect(dict && key && is_plain(dict, key, &made), 1))
-                lane = plain_enter(dict);
-        if (__builtin_expect(lane != NULL, 1)) {
-                r = dict_del_plain(lane, dict, &made);
-                lane_leave_plain(lane);
-        }
-        return __builtin_expect(r == NOT_PLAIN, 0) ? del_slowly(dict, key) : r;
+        if (__builtin_expect(!lane, 0))
+                return del_slowly(dict, key_value);
+        r = dict_del_plain(lane, dict, key);
+        lane_leave_plain(lane);
+        return __builtin_expect(r == NOT_PLAIN, 0) ? del_slowly(dict, key_value) : r;
+}
+
+static __attribute__((noinline)) objd_status del_any(objd_object *dict, const objd_value *key_value)
+{
+        struct key key;
+
+        if (dict && key_value && is_plain(dict, key_value, &key))
+                return del(dict, key_value, &key);
+        return del_slowly(dict, key_value);
+}
+
+objd_status objd_dict_del(objd_object *dict, const objd_value *key_value)
+{
+        struct key key;
+
+        if (__builtin_expect(dict && key_value && is_plain_16(dict, key_value, &key), 1))
+                return del(dict, key_value, &key);
+        return del_any(dict, key_value);
 }
 
 objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)

@@ -121,7 +121,7 @@ objd_status objd_lock_take(objd_object *lock, int64_t timeout_ns, uint64_t *ret_
 
         if (__builtin_expect(lane != NULL, 1)) {
                 taken = timeout_ns >= OBJD_FOREVER && lock_take_plain(lane, lock, &token);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         if (__builtin_expect(!taken, 0))
                 return take_slowly(lock, timeout_ns, ret_token);
@@ -137,7 +137,7 @@ objd_status objd_lock_give(objd_object *lock)
 
         if (__builtin_expect(lane != NULL, 1)) {
                 given = lock_give_plain(lane, lock);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         return __builtin_expect(given, 1) ? OBJD_OK : give_slowly(lock);
 }

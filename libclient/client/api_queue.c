@@ -225,7 +225,7 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
                 lane = lane_enter_plain(queue->conn->arena);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = queue_put_plain(lane, queue, value);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         return __builtin_expect(r == NOT_PLAIN, 0) ? put_slowly(queue, value, timeout_ns) : r;
 }
@@ -279,7 +279,7 @@ objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *
                 lane = lane_enter_plain(queue->conn->arena);
         if (__builtin_expect(lane != NULL, 1)) {
                 r = queue_get_plain(lane, queue, ret_value, buf);
-                lane_leave(lane);
+                lane_leave_plain(lane);
         }
         return __builtin_expect(r == NOT_PLAIN, 0) ? get_slowly(queue, ret_value, buf, timeout_ns) : r;
 }

@@ -74,47 +74,57 @@ PLAIN bool plain_key(const struct arena *arena, uint64_t config, const objd_valu
 }
 
 /*
- * The shards of a large dict stay where they are until its own line is written to, which happens when it is cleared. So a
- * handle remembers where they were under which version of that line: cache[0] is the line's word, 0 for a dict that had no
- * shards, and cache[1] the place. The place is written first and read last, so that it is never older than the version that it
- * is used with; and it is used only if, once the shard's own version has been loaded, the object's line still has that version.
+ * The shards of a large dict stay where they are until its own line is written to, which happens when it is cleared. So a handle
+ * remembers where they were, and under which version of that line: cache[0] is both in one word, the place's 29 bits and the last 35
+ * of the version, since two words could be left by two threads of which one was late; 0 stands for a dict without shards. What is remembered is
+ * used only if, once the shard's own version has been loaded, the object's line still has that version, and nobody is there.
  */
+#define SHARDS_VERSION_BITS 35
+
+static_assert(ARENA_SIZE_MAX * 2 / (DICT_SHARDS * LINE_SIZE) <= 1ULL << (64 - SHARDS_VERSION_BITS),
+              "the places fit");
+
 static __attribute__((noinline)) void plain_remember_shards(const struct arena *arena,
                                                             struct objd_object *dict)
 {
         struct line_shm *line = &dict->shm->line;
         uint64_t word = word_get_acquire(&line->word), root = word_get(&line->root[0]),
-                 off = root & ~DICT_SHARDED;
+                 off = root & ~DICT_SHARDED, cache = 0;
 
-        if (word == word_get(&dict->cache[0]) || (word & ~LOCK_VERSION_MASK) ||
-            word_get(&line->serial) != dict->serial || word_get(&line->config) != dict->config ||
-            !plain_holds(line, word))
+        if ((word & ~LOCK_VERSION_MASK) || word_get(&line->serial) != dict->serial ||
+            word_get(&line->config) != dict->config || !plain_holds(line, word))
                 return;
-        if (off == root) {
-                word_set_release(&dict->cache[0], 0);
-        } else if (plain_inside(arena, off) && off % LINE_SIZE == 0) {
-                word_set_release(&dict->cache[1], off);
-                word_set_release(&dict->cache[0], word);
-        }
+        if (off != root && plain_inside(arena, off) && off % (DICT_SHARDS * LINE_SIZE) == 0)
+                cache = off / (DICT_SHARDS * LINE_SIZE) << SHARDS_VERSION_BITS |
+                        (word >> LOCK_VERSION_SHIFT & ((1ULL << SHARDS_VERSION_BITS) - 1));
+        if (word_get(&dict->cache[0]) != cache)
+                word_set(&dict->cache[0], cache);
 }
 
-/* The line that guards the hash. It is known for certain once plain_is_guard() has said so. */
+/* The line that guards the hash, by what the handle remembers. It is known for certain once plain_is_guard() has said so. */
 PLAIN struct line_shm *plain_guard(const struct plain_view *view, struct objd_object *dict, uint64_t hash,
-                                   uint64_t *ret_outer)
+                                   uint64_t *ret_cache)
 {
-        *ret_outer = word_get_acquire(&dict->cache[0]);
-        if (__builtin_expect(!*ret_outer, 0))
+        *ret_cache = word_get(&dict->cache[0]);
+        if (__builtin_expect(!*ret_cache, 0))
                 return &dict->shm->line;
-        return (struct line_shm *)(void *)(view->base + word_get_acquire(&dict->cache[1])) + hash_shard(hash);
+        return (struct line_shm *)(void *)(view->base +
+                                           (*ret_cache >> SHARDS_VERSION_BITS) * (DICT_SHARDS * LINE_SIZE)) +
+               hash_shard(hash);
 }
 
 /* Whether the line, whose version has been loaded or whose lock is held, is the one that guards the dict's hashes. */
-PLAIN bool plain_is_guard(const struct objd_object *dict, uint64_t outer)
+PLAIN bool plain_is_guard(const struct objd_object *dict, uint64_t cache)
 {
         const struct line_shm *line = &dict->shm->line;
 
-        if (__builtin_expect(outer != 0, 1))
-                return plain_holds(line, outer);
+        if (__builtin_expect(cache != 0, 1)) {
+                fence_acquire();
+                return __builtin_expect(word_get(&line->word)
+                                                        << (64 - SHARDS_VERSION_BITS - LOCK_VERSION_SHIFT) ==
+                                                cache << (64 - SHARDS_VERSION_BITS),
+                                        1);
+        }
         return word_get(&line->serial) == dict->serial && word_get(&line->config) == dict->config &&
                !(word_get(&line->root[0]) & DICT_SHARDED);
 }
@@ -245,12 +255,12 @@ PLAIN bool dict_get_plain(struct lane *lane, struct objd_object *dict, const str
         struct plain_view view = { .arena = lane->arena, .base = lane->arena->base };
         struct plain_place place;
         struct segment_shm *segment;
-        uint64_t outer, size;
+        uint64_t cache, size;
         uint32_t groups;
 
-        view.line = plain_guard(&view, dict, key->hash, &outer);
+        view.line = plain_guard(&view, dict, key->hash, &cache);
         view.version = word_get_acquire(&view.line->word);
-        if (__builtin_expect((view.version & ~LOCK_VERSION_MASK) || !plain_is_guard(dict, outer), 0))
+        if (__builtin_expect((view.version & ~LOCK_VERSION_MASK) || !plain_is_guard(dict, cache), 0))
                 return false;
         segment = plain_segment(&view, key->hash, &groups);
         if (!segment || !plain_find(&view, segment, groups, key, &place))
@@ -274,13 +284,13 @@ PLAIN struct segment_shm *plain_lock(struct lane *lane, struct objd_object *dict
                                      struct plain_view *ret_view, uint32_t *ret_groups)
 {
         struct segment_shm *segment = NULL;
-        uint64_t outer;
+        uint64_t cache;
 
         *ret_view = (struct plain_view){ .arena = lane->arena, .base = lane->arena->base, .locked = true };
-        ret_view->line = plain_guard(ret_view, dict, hash, &outer);
+        ret_view->line = plain_guard(ret_view, dict, hash, &cache);
         if (__builtin_expect(!txn_lock_one(lane, ret_view->line), 0))
                 return NULL;
-        if (__builtin_expect(plain_is_guard(dict, outer), 1))
+        if (__builtin_expect(plain_is_guard(dict, cache), 1))
                 segment = plain_segment(ret_view, hash, ret_groups);
         if (__builtin_expect(!segment, 0))
                 txn_unlock_one(lane, ret_view->line);

@@ -28,9 +28,14 @@
  */
 PLAIN uint64_t plain_note(struct lane_shm *shm, uint8_t *base, uint64_t at, const uint64_t *p, uint64_t n)
 {
-        uint64_t *to = (uint64_t *)(void *)(shm->log_bytes + at);
+        uint64_t *to = (uint64_t *)(void *)(shm->log_bytes + at), i = 0;
 
-        for (uint64_t i = 0; i < n; i++)
+        /* A wider load waits for narrower stores that are still under way; few words may just have been written. */
+        for (; n >= 8 && i + 4 <= n; i += 4) {
+                pair_copy_out(&to[i], &p[i]);
+                pair_copy_out(&to[i + 2], &p[i + 2]);
+        }
+        for (; i < n; i++)
                 to[i] = word_get(&p[i]);
         to[n] = (uint64_t)((const uint8_t *)p - base) << 16 | n;
         order_for_death();
