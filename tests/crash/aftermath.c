@@ -379,7 +379,7 @@ void aftermath_kill_the_next(struct aftermath *after, const struct image *state)
         uint64_t digest = image_log_digest(state), n_steps;
         unsigned allowed = after->allowed, found = after->found;
 
-        if (!seen_add(&after->logs[after->depth], digest))
+        if (!sweep_options.recovery || !seen_add(&after->logs[after->depth], digest))
                 return;
         after->sums->logs++;
         if (!is_log_wanted(after, digest))

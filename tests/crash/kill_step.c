@@ -4,18 +4,19 @@
  * kill_step.c -- every operation, its process killed between any two of its instructions
  *
  * What is done with an operation is in sweep.c, what with two of them in pairs.c; the operations are in ops_*.c, a file for each
- * kind of object. Without
- * options it takes a sample: every twelfth place of each operation where memory has changed.
+ * kind of object; a daemon that takes a store up is in adopt.c. Without options it takes a sample: every twelfth place of each
+ * operation where memory has changed.
  *
- *   --all        every place, and real deaths besides; recovery from every state of the log
- *   --stride N   every N-th place
- *   --large      in a sample, steps through large operations as well
- *   --only TEXT  operations with this text in their names; pairs of them if it begins with "two:"
- *   --seed N     other hashes and places
- *   --from N     begins at that instruction
- *   --jobs N     so many operations at once
- *   --show       prints what stores hold before and after
- *   --list       names the operations
+ *   --all          every place, and real deaths besides; recovery from every state of the log
+ *   --no-recovery  kills no recovery, which takes most of the time
+ *   --stride N     every N-th place
+ *   --large        in a sample, steps through large operations as well
+ *   --only TEXT    operations with this text in their names; pairs of them if it begins with "two:"
+ *   --seed N       other hashes and places
+ *   --from N       begins at that instruction
+ *   --jobs N       so many operations at once
+ *   --show         prints what stores hold before and after
+ *   --list         names the operations
  */
 
 #include <getopt.h>
@@ -189,6 +190,18 @@ static void two_operations_are_each_whole_or_nothing_wherever_both_processes_die
         assert_int_equal(n_failed, 0);
 }
 
+static void a_store_is_whole_wherever_a_daemon_dies_that_takes_it_up(void **state)
+{
+        struct sweep_job job = { 0 };
+
+        (void)state;
+        n_failed = 0;
+        if (is_wanted(ADOPTION_NAME))
+                start_job(&job, sweep_adoption);
+        wait_for_all();
+        assert_int_equal(n_failed, 0);
+}
+
 static void print_total(void)
 {
         printf("in all: %llu operations; %llu places where they were killed (%llu different memories, %llu real "
@@ -221,11 +234,17 @@ static unsigned long number(const char *text, unsigned long min, unsigned long m
 static void read_options(int argc, char **argv)
 {
         static const struct option names[] = {
-                { "all", no_argument, NULL, 'a' },        { "stride", required_argument, NULL, 's' },
-                { "seed", required_argument, NULL, 'r' }, { "only", required_argument, NULL, 'o' },
-                { "from", required_argument, NULL, 'f' }, { "large", no_argument, NULL, 'l' },
-                { "jobs", required_argument, NULL, 'j' }, { "list", no_argument, NULL, 'n' },
-                { "show", no_argument, NULL, 'w' },       { NULL, 0, NULL, 0 },
+                { "all", no_argument, NULL, 'a' },
+                { "stride", required_argument, NULL, 's' },
+                { "seed", required_argument, NULL, 'r' },
+                { "only", required_argument, NULL, 'o' },
+                { "from", required_argument, NULL, 'f' },
+                { "large", no_argument, NULL, 'l' },
+                { "jobs", required_argument, NULL, 'j' },
+                { "list", no_argument, NULL, 'n' },
+                { "show", no_argument, NULL, 'w' },
+                { "no-recovery", no_argument, NULL, 'x' },
+                { NULL, 0, NULL, 0 },
         };
         int c;
 
@@ -252,6 +271,9 @@ static void read_options(int argc, char **argv)
                 case 'j':
                         options.jobs = number(optarg, 1, JOBS_MAX);
                         break;
+                case 'x':
+                        sweep_options.recovery = false;
+                        break;
                 case 'w':
                         sweep_options.show = true;
                         break;
@@ -261,7 +283,7 @@ static void read_options(int argc, char **argv)
                 default:
                         fprintf(stderr,
                                 "usage: %s [--all] [--stride N] [--large] [--seed N] [--only TEXT] [--from N] "
-                                "[--jobs N] [--show] [--list]\n",
+                                "[--jobs N] [--no-recovery] [--show] [--list]\n",
                                 argv[0]);
                         exit(2);
                 }
@@ -271,6 +293,7 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(an_operation_is_whole_or_nothing_wherever_its_process_dies),
+                cmocka_unit_test(a_store_is_whole_wherever_a_daemon_dies_that_takes_it_up),
                 cmocka_unit_test(two_operations_are_each_whole_or_nothing_wherever_both_processes_die),
         };
         int status;

@@ -105,8 +105,7 @@ static void go_to_any_processor(void)
         on_one_processor = false;
 }
 
-/* Tracer and victim run in turn, which is fastest if they do so on the same processor. */
-static void stay_on_one_processor(void)
+void step_on_one_processor(void)
 {
         cpu_set_t set;
         int cpu = sched_getcpu();
@@ -208,7 +207,7 @@ static void step_to_operation(struct victim *victim)
 /* Starts a victim and brings it to the first instruction of its operation. */
 static void start_stepping(const struct step_plan *plan, struct victim *ret_victim)
 {
-        stay_on_one_processor();
+        step_on_one_processor();
         start(plan, ret_victim, true);
         await(ret_victim);
         step_to_operation(ret_victim);
@@ -351,7 +350,7 @@ static void start_two(const struct step_pair *pair, struct two *ret_two)
         struct two *two = ret_two;
         int fd = image_make_file(pair->first->start);
 
-        stay_on_one_processor();
+        step_on_one_processor();
         share(&two->first);
         share(&two->second);
         let_go(pair->first, &two->first, fd, STOPS_TWICE);

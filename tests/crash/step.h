@@ -90,3 +90,6 @@ int run_to_end(const struct step_plan *plan);
  * What a victim takes for it on its way to the end is learnt in *duration_ns, which begins as 0. -1: it was not hit inside.
  */
 int run_and_kill(const struct step_plan *plan, uint64_t entropy, int64_t *duration_ns);
+
+/* Whoever steps and who is stepped run in turn, which is fastest if they do so on the same processor: this process, and who it starts. */
+void step_on_one_processor(void);

@@ -29,7 +29,7 @@
 #define REAL_KILLS_OF_ALL 10
 #define REAL_KILLS_OF_LARGE 3
 
-struct sweep_options sweep_options = { .seed = 1, .stride = 12 };
+struct sweep_options sweep_options = { .seed = 1, .stride = 12, .recovery = true };
 
 enum outcome { OLD, NEW, N_OUTCOMES };
 

@@ -107,6 +107,7 @@ extern const size_t n_pair_tests;
 
 struct sweep_options {
         bool all;        /* everywhere */
+        bool recovery;   /* kills recovery as well */
         bool large;      /* steps through large operations in a sample, too */
         uint64_t stride; /* of a sample: at which of the places where memory has changed */
         uint64_t from;   /* the first instruction to look at, to see a failure again */
@@ -143,6 +144,8 @@ struct sweep_job {
 };
 int sweep_operation(void *job);
 int sweep_pair(void *job);
+int sweep_adoption(void *job); /* needs no test of the job */
+#define ADOPTION_NAME "daemon: takes a store up"
 
 /* The operation of this name; ends the process if there is none. */
 const struct op_test *find_operation(const char *name);

@@ -175,28 +175,48 @@ static void mark_dead(const struct image_piece *piece, int fd)
                         die("writing a memfd");
 }
 
-int image_make_living(const struct image *image)
+static void write_pieces(const struct image *image, int fd)
 {
-        int fd = memfd_create("objd-image", MFD_CLOEXEC);
-
-        if (fd < 0 || ftruncate(fd, (off_t)image->file_size) < 0)
-                die("a memfd");
+        if (ftruncate(fd, (off_t)image->file_size) < 0)
+                die("a file for an image");
         for (size_t i = 0; i < image->n; i++) {
                 const struct image_piece *piece = &image->pieces[i];
 
                 if (pwrite(fd, piece->bytes, piece->size, (off_t)piece->off) != (ssize_t)piece->size)
-                        die("writing a memfd");
+                        die("writing an image");
         }
+}
+
+void image_write(const struct image *image, int fd)
+{
+        write_pieces(image, fd);
+        for (size_t i = 0; i < image->n; i++)
+                if (has_lanes(i))
+                        mark_dead(&image->pieces[i], fd);
+}
+
+static int make_memfd(void)
+{
+        int fd = memfd_create("objd-image", MFD_CLOEXEC);
+
+        if (fd < 0)
+                die("a memfd");
+        return fd;
+}
+
+int image_make_living(const struct image *image)
+{
+        int fd = make_memfd();
+
+        write_pieces(image, fd);
         return fd;
 }
 
 int image_make_file(const struct image *image)
 {
-        int fd = image_make_living(image);
+        int fd = make_memfd();
 
-        for (size_t i = 0; i < image->n; i++)
-                if (has_lanes(i))
-                        mark_dead(&image->pieces[i], fd);
+        image_write(image, fd);
         return fd;
 }
 

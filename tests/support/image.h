@@ -55,6 +55,9 @@ int image_make_file(const struct image *image);
 /* The same with nobody marked: those in it who are alive in the first arena are taken for living. */
 int image_make_living(const struct image *image);
 
+/* The same as image_make_file(), into a file that is there and empty. */
+void image_write(const struct image *image, int fd);
+
 /*
  * The same for two images between which nobody's way goes on differently: without pids, times, counters, and what lies behind
  * the end of a log or of a lane's list.
