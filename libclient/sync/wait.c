@@ -96,15 +96,6 @@ objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, i
         return OBJD_OK;
 }
 
-objd_status wait_while(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns)
-{
-        bool woken;
-
-        if (wait_spin(lane, word, seen, deadline_ns))
-                return OBJD_OK;
-        return wait_sleep(lane, word, seen, deadline_ns, &woken);
-}
-
 /* The result tells how many were woken, which changes nothing for anybody. */
 void wait_wake(struct arena *arena, const uint32_t *word, int n)
 {

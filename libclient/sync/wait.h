@@ -15,18 +15,12 @@
 #define WAIT_SLICE_NS 20000000LL
 
 /*
- * Waits until the 32-bit word is no longer `seen`: spins for as long as that has been worth it for this lane, then
- * sleeps. Lets the lane's epoch go meanwhile, so the caller must look everything up again. It may return early
- * for no reason. Recovers the dead after a slice in which nothing came.
+ * Waiting until the 32-bit word is no longer `seen` has two halves, between which a caller says that it is about to sleep.
+ * wait_spin() goes on for as long as that has been worth it for this lane; it keeps the epoch, writes nothing, and tells whether
+ * the word has changed; it returns at once where spinning has not been worth it, or with one processor. wait_sleep() sleeps
+ * at most WAIT_SLICE_NS and tells whether it may have been woken, as opposed to having slept to the end, after which it
+ * recovers the dead. It lets the lane's epoch go meanwhile, so the caller must look everything up again.
  * @return OBJD_OK (look again), OBJD_E_TIMEOUT (deadline_ns, monotonic, has passed)
- */
-objd_status wait_while(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns);
-
-/*
- * The two halves of it, for callers that say between them that they are about to sleep. wait_spin() keeps the
- * epoch, writes nothing, and tells whether the word has changed; it returns at once where spinning has not been
- * worth it, or with one processor. wait_sleep() sleeps at most WAIT_SLICE_NS and tells whether it may have
- * been woken, as opposed to having slept to the end.
  */
 bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns);
 objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns,

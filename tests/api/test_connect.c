@@ -75,6 +75,8 @@ static void a_directory_that_is_too_long_is_refused(void **state)
 
         assert_sentence(objd_connect(url, &conn), OBJD_E_INVAL,
                         "url: the directory has 5001 bytes, at most 4095 are allowed");
+        strcpy(url + 5005, "/name?read-only");
+        assert_sentence(objd_connect(url, &conn), OBJD_E_INVAL, "url: it has 5016 bytes, which is too long");
 }
 
 static void null_arguments_are_refused(void **state)

@@ -29,6 +29,21 @@
 
 #define NOBODY 65534
 
+/* From now on a shell runs these commands, of which the last is to be: exec "$objd" "$@" */
+static void use_script(struct fixture *f, const char *commands)
+{
+        char path[128];
+        FILE *script;
+
+        snprintf(path, sizeof(path), "%s/script", f->base);
+        script = fopen(path, "we");
+        assert_non_null(script);
+        fprintf(script, "#!/bin/sh\nobjd=%s\n%s\n", fixture_program(), commands);
+        assert_int_equal(fchmod(fileno(script), 0755), 0);
+        assert_int_equal(fclose(script), 0);
+        fixture_use_program(f, path);
+}
+
 /* The daemon fails to start with status 1 and this in its log. */
 static void assert_does_not_start(struct fixture *f, const char *const *options, const char *sentence)
 {
@@ -90,7 +105,80 @@ static void a_bad_command_line_is_refused_with_what_is_wrong(void **state)
         }
 }
 
+static void a_directory_that_is_too_long_is_refused(void **state)
+{
+        struct fixture_output output;
+        char path[5000];
+
+        memset(path, 'd', sizeof(path));
+        path[0] = '/';
+        path[sizeof(path) - 1] = '\0';
+        fixture_run(*state, (const char *[]){ "--dir", path, NULL }, &output);
+        assert_int_equal(output.status, 2);
+        assert_contains(output.err, "--dir: the path has 4999 bytes, at most ");
+}
+
+static void there_are_at_most_256_rules(void **state)
+{
+        struct fixture *f = *state;
+        struct fixture_output output;
+
+        use_script(f, "for i in $(seq 256); do set -- \"$@\" --allow-uid $((100000 + i)); done\n"
+                      "exec \"$objd\" \"$@\" --deny-gid 7");
+        fixture_run_here(f, NULL, &output);
+        assert_int_equal(output.status, 2);
+        assert_contains(output.err, "--deny-gid: there are 256 rules already, which is all there can be");
+}
+
+static void slashes_behind_the_directory_and_foreground_change_nothing(void **state)
+{
+        struct fixture *f = *state;
+        char directory[128];
+
+        snprintf(directory, sizeof(directory), "%s///", f->directory);
+        fixture_start(f, (const char *[]){ "--dir", directory, "--foreground", NULL });
+        objd_close(fixture_connect(f));
+        assert_false(strstr(fixture_log(f), "///") != NULL);
+}
+
+static void a_log_file_that_cannot_be_opened_is_told(void **state)
+{
+        struct fixture_output output;
+
+        fixture_run_here(*state, (const char *[]){ "--log-file", "/nowhere/log", NULL }, &output);
+        assert_int_equal(output.status, 1);
+        assert_contains(output.err, "cannot open /nowhere/log: No such file or directory");
+}
+
 /* ---- Life -------------------------------------------------------------------------------------------- */
+
+/* The hard limit is raised by who may, and lowers the number of clients of who may not. */
+static void the_limit_of_open_files_limits_the_clients(void **state)
+{
+        static const struct {
+                const char *commands, *sentence;
+        } cases[] = {
+                { "ulimit -n 200", "only 128 clients can connect: the limit of open files is 200" },
+                { "ulimit -S -n 100; ulimit -H -n 600",
+                  "only 472 clients can connect: the limit of open files is 600" },
+        };
+        struct fixture *f = *state;
+        char script[256];
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                snprintf(script, sizeof(script), "%s\nexec %s \"$objd\" \"$@\"", cases[i].commands,
+                         geteuid() == 0 ? "setpriv --bounding-set -sys_resource" : "");
+                use_script(f, script);
+                fixture_start(f, (const char *[]){ "--max-clients", "1000", NULL });
+                assert_contains(fixture_log(f), cases[i].sentence);
+                objd_close(fixture_connect(f));
+                fixture_stop(f, SIGTERM);
+        }
+        use_script(f, "ulimit -S -n 100\nexec \"$objd\" \"$@\"");
+        fixture_start(f, (const char *[]){ "--max-clients", "10", NULL });
+        assert_false(strstr(fixture_log(f), "clients can connect") != NULL);
+        objd_close(fixture_connect(f));
+}
 
 static void a_service_manager_is_told_of_start_and_end(void **state)
 {
@@ -226,6 +314,24 @@ static void a_store_that_cannot_be_saved_stays(void **state)
         assert_true(fixture_has(f, ".arena"));
 }
 
+static void what_cannot_be_given_its_name_is_not_left_behind(void **state)
+{
+        struct fixture *f = *state;
+        char path[128], new_path[140];
+        int status;
+
+        snprintf(path, sizeof(path), "%s/dump", f->base);
+        snprintf(new_path, sizeof(new_path), "%s.new", path);
+        assert_int_equal(mkdir(path, 0700), 0);
+        fixture_start(f, (const char *[]){ "--save-on-exit", path, "--remove-on-exit", NULL });
+        status = fixture_stop(f, SIGTERM);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        assert_contains(fixture_log(f), "cannot save the store: cannot rename ");
+        assert_int_not_equal(access(new_path, F_OK), 0);
+        assert_true(fixture_has(f, ".arena"));
+        assert_int_equal(rmdir(path), 0);
+}
+
 static void a_hang_up_signal_does_not_end_it(void **state)
 {
         struct fixture *f = *state;
@@ -255,6 +361,26 @@ static void a_second_daemon_is_told_who_runs(void **state)
         conn = fixture_connect(f); /* the first one has not been disturbed */
         assert_ok(numbers_add(conn, "k", 1));
         objd_close(conn);
+}
+
+/* Whoever has the lock writes into the file who it is, a moment later. */
+static void a_daemon_that_is_just_starting_is_one_already(void **state)
+{
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        struct fixture *f = *state;
+        char path[128];
+        int fd;
+
+        assert_int_equal(mkdir(f->directory, 0755), 0);
+        fixture_path(f, ".lock", path);
+        fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
+        assert_does_not_start(f, NULL, "is just starting");
+        close(fd);
+
+        fixture_start(f, NULL); /* it was nobody's any more */
+        objd_close(fixture_connect(f));
 }
 
 static bool has_two_clients(void *context)
@@ -743,6 +869,11 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 FIXTURE_TEST(help_and_version_are_answered_on_stdout),
                 FIXTURE_TEST(a_bad_command_line_is_refused_with_what_is_wrong),
+                FIXTURE_TEST(a_directory_that_is_too_long_is_refused),
+                FIXTURE_TEST(there_are_at_most_256_rules),
+                FIXTURE_TEST(slashes_behind_the_directory_and_foreground_change_nothing),
+                FIXTURE_TEST(a_log_file_that_cannot_be_opened_is_told),
+                FIXTURE_TEST(the_limit_of_open_files_limits_the_clients),
                 FIXTURE_TEST(a_service_manager_is_told_of_start_and_end),
                 FIXTURE_TEST(term_and_int_end_it_cleanly_and_the_arena_stays),
                 FIXTURE_TEST(remove_on_exit_leaves_no_file),
@@ -750,8 +881,10 @@ int main(void)
                 FIXTURE_TEST(a_store_that_is_there_is_not_loaded_over),
                 FIXTURE_TEST(a_dump_that_is_wrong_keeps_it_from_starting),
                 FIXTURE_TEST(a_store_that_cannot_be_saved_stays),
+                FIXTURE_TEST(what_cannot_be_given_its_name_is_not_left_behind),
                 FIXTURE_TEST(a_hang_up_signal_does_not_end_it),
                 FIXTURE_TEST(a_second_daemon_is_told_who_runs),
+                FIXTURE_TEST(a_daemon_that_is_just_starting_is_one_already),
                 FIXTURE_TEST(a_killed_daemon_is_missed_by_nobody_and_the_next_one_goes_on),
                 FIXTURE_TEST(what_a_killed_daemon_left_half_made_is_replaced),
                 FIXTURE_TEST(a_memfd_store_ends_with_its_last_user),

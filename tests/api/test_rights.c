@@ -48,6 +48,7 @@
 struct both {
         struct fixture *f;
         struct gate ready, go;
+        objd_conn *conn; /* the test's, for children that inherit it */
         int step;
 };
 
@@ -559,7 +560,7 @@ static int read_held_line(void *context)
         objd_buf buf = OBJD_BUF_INIT;
         objd_status r;
 
-        child_ok(objd_set_timeout(conn, both->step ? 10000000000LL : 50000000));
+        child_ok(objd_set_timeout(conn, both->step ? PATIENCE_NS : 50000000));
         /* Opening looks at the line as well. */
         r = objd_open(conn, "numbers", OBJD_DICT, &dict);
         if (!both->step)
@@ -593,6 +594,43 @@ static void a_reader_waits_for_the_living_and_has_the_dead_cleaned_up(void **sta
         both.step = 1;
         child_expect_success(child_start(read_held_line, &both));
         objd_close(conn);
+        both_deinit(&both);
+}
+
+/* A child that has inherited its connection: the daemon does not hear of its death. */
+static int hold_line_as_heir(void *context)
+{
+        struct both *both = context;
+        objd_object *dict = find(both->conn, "numbers");
+        struct lane *lane;
+
+        child_ok(lane_enter(both->conn->arena, OBJD_FOREVER, &lane));
+        txn_begin(lane, 0);
+        child_ok(lock_take(lane, &dict->shm->line));
+        gate_open(&both->ready, 1);
+        gate_wait(&both->go);
+        return 0;
+}
+
+/* Under the reader's eyes, so that it is the reader who finds the dead one and asks the daemon to clean up. */
+static void a_holder_dies_while_a_reader_waits_for_it(void **state)
+{
+        struct both both;
+        pid_t holder, reader;
+
+        both_init(&both, *state);
+        start_for_readers(both.f);
+        both.conn = fixture_connect(both.f);
+        assert_ok(numbers_set(both.conn, "k", 5));
+        holder = child_start(hold_line_as_heir, &both);
+        gate_wait(&both.ready);
+        both.step = 1;
+        reader = child_start(read_held_line, &both);
+        poll(NULL, 0, 50); /* it may wait by then; if it does not yet, it finds a dead holder */
+        child_kill(holder);
+        child_expect_success(reader);
+        assert_number(both.conn, "k", 5);
+        objd_close(both.conn);
         both_deinit(&both);
 }
 
@@ -859,6 +897,50 @@ static void a_reader_goes_on_without_the_daemon_and_finds_the_next(void **state)
         both_deinit(&both);
 }
 
+static int pin_under_two_stores(void *context)
+{
+        struct both *both = context;
+        objd_conn *conn = connect_as_reader(both->f);
+        objd_object *dict = find(conn, "pins");
+        objd_value key = objd_cstr("big"), value;
+        objd_pin *pin;
+
+        child_ok(objd_dict_pin(dict, &key, &value, &pin));
+        objd_unpin(pin);
+        gate_open(&both->ready, 1);
+        gate_wait(&both->go);
+        read_dict(conn);
+        child_check(objd_dict_pin(dict, &key, &value, &pin) == OBJD_E_NODAEMON);
+        child_check(strstr(objd_last_error(), "serves another arena than this client has"));
+        objd_release(dict);
+        objd_close(conn);
+        return 0;
+}
+
+static void the_daemon_of_another_store_does_not_help(void **state)
+{
+        struct both both;
+        objd_conn *conn;
+        char path[128];
+        pid_t reader;
+
+        both_init(&both, *state);
+        start_for_readers(both.f);
+        conn = fixture_connect(both.f);
+        fill(conn);
+        set_big(conn, 'a');
+        reader = child_start(pin_under_two_stores, &both);
+        gate_wait(&both.ready);
+        fixture_stop(both.f, SIGTERM);
+        fixture_path(both.f, ".arena", path);
+        assert_int_equal(unlink(path), 0);
+        start_for_readers(both.f);
+        gate_open(&both.go, 1);
+        child_expect_success(reader);
+        objd_close(conn);
+        both_deinit(&both);
+}
+
 /* ---- Nothing is punched -------------------------------------------------------------------------------- */
 
 static int stay(void *context)
@@ -1068,11 +1150,13 @@ int main(void)
                 FIXTURE_TEST(a_program_of_another_user_reads_and_cannot_write),
                 FIXTURE_TEST(a_reader_among_writers_sees_whole_values),
                 FIXTURE_TEST(a_reader_waits_for_the_living_and_has_the_dead_cleaned_up),
+                FIXTURE_TEST(a_holder_dies_while_a_reader_waits_for_it),
                 FIXTURE_TEST(the_daemon_freezes_lines_for_a_moment_only),
                 FIXTURE_TEST(readers_cannot_stop_writers),
                 FIXTURE_TEST(a_readers_pins_hold_and_end_with_it),
                 FIXTURE_TEST(a_reader_joins_a_queue),
                 FIXTURE_TEST(a_reader_goes_on_without_the_daemon_and_finds_the_next),
+                FIXTURE_TEST(the_daemon_of_another_store_does_not_help),
                 FIXTURE_TEST(nothing_is_punched_under_a_reader),
                 FIXTURE_TEST(a_process_may_be_both),
                 FIXTURE_TEST(rules_say_who_may_do_what),

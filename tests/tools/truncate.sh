@@ -31,6 +31,15 @@ fill() {
         done
 }
 
+# The daemon sees it at its next look.
+expect_end_of_daemon() {
+        wait_for "$daemon_pid"
+        [ $? -eq 1 ] || fail "the daemon did not end with status 1"
+        daemon_pid=
+        grep -q "cut the arena's file short" "$dir/log" || fail "the daemon did not say what happened"
+        : >"$dir/log"
+}
+
 : >"$dir/said"
 start_daemon || exit 1
 fill
@@ -41,17 +50,19 @@ mkfifo "$dir/pipe"
 dump=$!
 exec 3<"$dir/pipe"
 head -c 1 <&3 >/dev/null
-truncate -s 70M "$dir/test.arena"
+before=$(stat --format=%b "$dir/test.arena")
+truncate -s $((131 << 19)) "$dir/test.arena" # 65.5 MiB, in the middle of the items
+[ "$(stat --format=%b "$dir/test.arena")" -lt "$before" ] || fail "nothing was cut off that there was"
 cat <&3 >/dev/null
 exec 3<&-
 wait_for $dump
 [ $? -eq 1 ] || fail "the dump did not end with status 1"
 grep -q "cut the arena's file short" "$dir/said" || fail "the dump did not say what happened"
+expect_end_of_daemon
 
-# The daemon sees it at its next look, here because a client comes and goes; even its own lane is gone.
+# The next one finds that even its own lane is gone, when a client has come and left.
+rm "$dir/test.arena"
+start_daemon || exit 1
 truncate -s 8192 "$dir/test.arena"
 "$bin_objctl" ls >/dev/null 2>&1
-wait_for "$daemon_pid"
-[ $? -eq 1 ] || fail "the daemon did not end with status 1"
-daemon_pid=
-grep -q "cut the arena's file short" "$dir/log" || fail "the daemon did not say what happened"
+expect_end_of_daemon

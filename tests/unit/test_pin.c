@@ -375,10 +375,31 @@ static void items_of_a_list_are_pinned(void **state)
         objd_release(list);
 }
 
+static void what_has_no_such_entries_cannot_be_pinned(void **state)
+{
+        objd_object *dict = inside_dict(*state, "dict"), *list;
+        objd_value key = objd_int(1), value;
+        objd_pin *pin = NULL;
+
+        assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
+        assert_sentence(objd_dict_pin(list, &key, &value, &pin), OBJD_E_KIND,
+                        "objd_dict_pin: \"list\" is no dict");
+        assert_sentence(objd_list_pin(dict, 0, &value, &pin), OBJD_E_KIND,
+                        "objd_list_pin: \"dict\" is no list");
+        assert_sentence(objd_dict_pin(dict, NULL, &value, &pin), OBJD_E_INVAL,
+                        "objd_dict_pin: an argument is NULL");
+        assert_sentence(objd_list_pin(list, 0, NULL, &pin), OBJD_E_INVAL,
+                        "objd_list_pin: an argument is NULL");
+        assert_null(pin);
+        objd_release(dict);
+        objd_release(list);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(items_of_a_list_are_pinned),
+                INSIDE_TEST(what_has_no_such_entries_cannot_be_pinned),
                 INSIDE_TEST(big_values_are_not_copied_and_small_ones_are),
                 INSIDE_TEST(what_is_pinned_survives_all_that_happens_to_its_entry),
                 INSIDE_TEST(two_pins_of_one_value_are_two),
