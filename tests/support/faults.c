@@ -85,10 +85,29 @@ static bool is_chosen(unsigned seen)
         return seen == nth || (faults->mode == FAULT_FROM_THEN_ON && seen > nth);
 }
 
+EXPORT void faults_leave(void)
+{
+        is_left = true;
+}
+
+/*
+ * With exit(), before what the compiler has put behind it. Registered before the program's first own call, it would come
+ * after that.
+ */
+static void leave_at_exit(void)
+{
+        static bool is_registered;
+
+        if (__atomic_exchange_n(&is_registered, true, __ATOMIC_RELAXED))
+                return;
+        (void)atexit(faults_leave); /* what little it could fail for, it can do without */
+}
+
 static bool fails(const char *name, const void *from, int error, bool interruptible)
 {
         if (steers || is_left || !__atomic_load_n(&faults->armed, __ATOMIC_ACQUIRE) || !is_ours(from))
                 return false;
+        leave_at_exit();
         if (faults->only[0] && strcmp(faults->only, name) != 0)
                 return false;
         if (faults->mode == FAULT_INTERRUPT && !interruptible)
@@ -383,11 +402,6 @@ EXPORT void faults_only(const char *name)
         (void)snprintf(faults->only, sizeof(faults->only), "%s", name ? name : "");
 }
 
-EXPORT void faults_leave(void)
-{
-        is_left = true;
-}
-
 static void map_shared(int fd)
 {
         void *p = (void *)syscall(SYS_mmap, 0L, sizeof(struct faults), (long)(PROT_READ | PROT_WRITE),
@@ -429,5 +443,4 @@ static __attribute__((constructor)) void begin(void)
         (void)dl_iterate_phdr(find_program, NULL);
         if (fd >= 0)
                 map_shared(fd);
-        (void)atexit(faults_leave); /* runs after all that the program itself has registered */
 }
