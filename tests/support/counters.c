@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* Weak, for the compiler's own checks when the build is set up; the linker is told to want it (-u). */
 void __gcov_dump(void) __attribute__((weak));
 
 void __real__exit(int status) __attribute__((noreturn));
