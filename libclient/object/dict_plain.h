@@ -74,10 +74,11 @@ PLAIN bool plain_key(const struct arena *arena, uint64_t config, const objd_valu
 }
 
 /*
- * The shards of a large dict stay where they are until its own line is written to, which happens when it is cleared. So a handle
- * remembers where they were, and under which version of that line: cache[0] is both in one word, the place's 29 bits and the last 35
- * of the version, since two words could be left by two threads of which one was late; 0 stands for a dict without shards. What is remembered is
- * used only if, once the shard's own version has been loaded, the object's line still has that version, and nobody is there.
+ * The shards of a large dict stay where they are until its own line is written to, which happens when it is cleared.
+ * So a handle remembers where they were, and under which version of that line. cache[0] is both in one word, the 29 bits
+ * of the place and the last 35 of the version: two words could be left by two threads of which one was late. 0 stands
+ * for a dict without shards. What is remembered is used only if, once the shard's own version has been loaded, or the
+ * shard has been locked, the object's line still has that version, and nobody is there.
  */
 #define SHARDS_VERSION_BITS 35
 
@@ -101,7 +102,7 @@ static __attribute__((noinline)) void plain_remember_shards(const struct arena *
                 word_set(&dict->cache[0], cache);
 }
 
-/* The line that guards the hash, by what the handle remembers. It is known for certain once plain_is_guard() has said so. */
+/* The line that guards the hash, by what the handle remembers; for certain once plain_is_guard() has said so. */
 PLAIN struct line_shm *plain_guard(const struct plain_view *view, struct objd_object *dict, uint64_t hash,
                                    uint64_t *ret_cache)
 {
@@ -191,9 +192,9 @@ PLAIN bool plain_is_key(const struct plain_view *view, const struct key *key, ui
 }
 
 /*
- * The slots of a group that have the tag: bit 2i is slot i. All eight are looked at without a branch, since which of them it is nobody
- * can foretell, and a branch that is foretold wrongly waits for the slots to come from memory. x86 compares two at a time, loaded as
- * in pair_copy_out(). An empty slot may be among them, if the tag is 0.
+ * The slots of a group that have the tag: bit 2i is slot i. All eight are looked at without a branch, since which of
+ * them it is nobody can foretell, and a branch that is foretold wrongly waits for the slots to come from memory. x86
+ * compares two at a time, loaded as in pair_copy_out(). An empty slot may be among them, if the tag is 0.
  */
 PLAIN uint32_t plain_tag_mask(const uint64_t *slots, uint64_t tag)
 {
@@ -226,9 +227,9 @@ PLAIN bool plain_has_empty(const uint64_t *slots)
 }
 
 /*
- * Looks in the one group where nearly all keys are, and there at the first slot with the key's tag: that another one has the same
- * happens once in millions. Whether it has found the key; if not, place tells whether it is absent for certain, and its
- * slot is the group's first.
+ * Looks in the one group where nearly all keys are, and there at the first slot with the key's tag: that another one has
+ * the same happens once in millions. Whether it has found the key; if not, place tells whether it is absent for
+ * certain, and its slot is the group's first.
  */
 PLAIN bool plain_find(const struct plain_view *view, struct segment_shm *segment, uint32_t groups,
                       const struct key *key, struct plain_place *place)

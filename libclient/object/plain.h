@@ -30,7 +30,7 @@ PLAIN uint64_t plain_note(struct lane_shm *shm, uint8_t *base, uint64_t at, cons
 {
         uint64_t *to = (uint64_t *)(void *)(shm->log_bytes + at), i = 0;
 
-        /* A wider load waits for narrower stores that are still under way; few words may just have been written. */
+        /* A wider load waits for narrower stores that are under way; few words may just have been written. */
         for (; n >= 8 && i + 4 <= n; i += 4) {
                 pair_copy_out(&to[i], &p[i]);
                 pair_copy_out(&to[i + 2], &p[i + 2]);
