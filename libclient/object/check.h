@@ -81,6 +81,9 @@ void check_label(struct check *check, const char *format, ...) __attribute__((fo
  */
 struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off);
 
+/* The chunk of the object at `place` that holds these bytes; NULL if there is none. */
+struct chunk_shm *check_chunk_around(const struct arena *arena, uint64_t place, uint64_t off, uint64_t size);
+
 /* Whether the slot at this place of a block of slots is given out. */
 bool check_slot_is_used(const struct arena *arena, uint64_t place);
 

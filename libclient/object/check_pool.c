@@ -100,6 +100,38 @@ struct chunk_shm *check_chunk_at(const struct arena *arena, uint64_t off)
         return arena_has(arena, off, size) ? chunk : NULL;
 }
 
+static enum chunk_list list_of(const struct chunk_shm *chunk)
+{
+        return (enum chunk_list)(chunk->info >> 40 & 0x7f);
+}
+
+struct chunk_shm *check_chunk_around(const struct arena *arena, uint64_t place, uint64_t off, uint64_t size)
+{
+        const struct block_shm *block;
+        struct chunk_shm *chunk;
+        uint64_t number, start;
+
+        if (!arena_at(arena, off, size))
+                return NULL;
+        number = (off - arena->data_off) >> BLOCK_SHIFT;
+        block = &arena->blocks[number];
+        start = block_off(arena, number);
+        if (block->state == BLOCK_SLAB && block->size_class < N_CLASSES) {
+                start += (off - start) / pool_class_size[block->size_class] *
+                         pool_class_size[block->size_class];
+        } else {
+                while (number && arena->blocks[number].state != BLOCK_RUN)
+                        number--;
+                start = block_off(arena, number);
+        }
+        chunk = check_chunk_at(arena, start);
+        return chunk && list_of(chunk) == CHUNK_OF_OBJECT && chunk->owner == place &&
+                               off >= start + CHUNK_HEAD &&
+                               off + size <= start + CHUNK_HEAD + chunk_size(chunk)
+                       ? chunk
+                       : NULL;
+}
+
 bool check_slot_is_used(const struct arena *arena, uint64_t place)
 {
         const struct slot_block_shm *head;
@@ -113,11 +145,6 @@ bool check_slot_is_used(const struct arena *arena, uint64_t place)
         head = (const struct slot_block_shm *)(arena->base + block_off(arena, number));
         slot = (place - block_off(arena, number)) / SLOT_SIZE;
         return slot && (word_get(&head->used[slot / 64]) >> slot % 64 & 1);
-}
-
-static enum chunk_list list_of(const struct chunk_shm *chunk)
-{
-        return (enum chunk_list)(chunk->info >> 40 & 0x7f);
 }
 
 /* ---- The block table ---------------------------------------------------------------------------------- */

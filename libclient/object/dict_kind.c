@@ -363,6 +363,9 @@ static void check_entry(struct dict_check *c, const struct segment_shm *segment,
                 check_fail(c->check, "an entry lies outside the arena");
                 return;
         }
+        if (!check_chunk_around(arena, arena_off(arena, c->object), slot_off_of(slot),
+                                entry_size(entry->head)))
+                check_fail(c->check, "an entry lies in no chunk of it");
         hash = dict_hash(arena, c->object, entry_key_type(entry->head), entry->data,
                          entry_key_size(entry->head));
         if (slot >> 37 != hash_tag(hash))
@@ -404,6 +407,7 @@ static void check_segment(struct dict_check *c, uint64_t word)
         if (n.groups != table_groups(word))
                 check_fail(c->check, "a segment has %u groups and its directory says %u", n.groups,
                            table_groups(word));
+        check_extents(c, segment);
         for (uint32_t i = 0; i < table_groups(word) * DICT_GROUP; i++) {
                 met.used += segment->slots[i] != 0;
                 if (segment->slots[i] > SLOT_GONE)
@@ -414,7 +418,6 @@ static void check_segment(struct dict_check *c, uint64_t word)
                            n.used, n.live, n.live_bytes, met.used, met.live, met.live_bytes);
         if (n.tail_used > n.tail_size)
                 check_fail(c->check, "a segment's last extent is over full");
-        check_extents(c, segment);
         c->entries += met.live;
 }
 

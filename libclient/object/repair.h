@@ -112,6 +112,7 @@ static inline bool repair_has_lines(const struct repair *repair, uint64_t off)
 /* Nobody is alive but us: what no recovery could finish or undo is given up, and no lock is held by anybody. */
 void repair_lanes(struct repair *repair);
 void repair_locks(struct repair *repair);
+void repair_free_line(struct repair *repair, struct line_shm *line);
 
 /* What dead clients had is deleted, or given back, as ever. With all structures sound. */
 void repair_clients(struct repair *repair);

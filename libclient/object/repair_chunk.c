@@ -56,9 +56,44 @@ static bool shape_by_head(const struct arena *arena, uint64_t off, const struct 
                           struct shape *ret_shape)
 {
         *ret_shape = (struct shape){ (uint32_t)(chunk->info >> 32) & 0xff, (uint32_t)chunk->info };
-        if (ret_shape->size_class != CHUNK_CLASS_RUN)
-                ret_shape->run = 0;
-        return chunk->info >> 48 == CHUNK_MAGIC && shape_fits(arena, off, ret_shape);
+        return chunk->info >> 48 == CHUNK_MAGIC &&
+               (ret_shape->size_class == CHUNK_CLASS_RUN || !ret_shape->run) &&
+               shape_fits(arena, off, ret_shape);
+}
+
+/* How many other chunks of its block are heads of that class. */
+static uint32_t count_heads(const struct arena *arena, uint64_t off, uint32_t size_class)
+{
+        uint64_t start = repair_block_off(arena, repair_block_of(arena, off));
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < BLOCK_SIZE / pool_class_size[size_class]; i++) {
+                uint64_t other = start + (uint64_t)i * pool_class_size[size_class];
+                const struct chunk_shm *chunk = (const struct chunk_shm *)(arena->base + other);
+                struct shape shape;
+
+                n += other != off && shape_by_head(arena, other, chunk, &shape) &&
+                     shape.size_class == size_class;
+        }
+        return n;
+}
+
+/*
+ * Where the head and the table differ, what else is in the block decides; if nothing does, the larger one: then what lies behind
+ * a smaller chunk is free in any case.
+ */
+static const struct shape *better(const struct arena *arena, uint64_t off, const struct shape *head,
+                                  const struct shape *table)
+{
+        uint32_t n_head, n_table;
+
+        if (head->size_class == CHUNK_CLASS_RUN && table->size_class == CHUNK_CLASS_RUN)
+                return head->run > table->run ? head : table;
+        n_head = head->size_class == CHUNK_CLASS_RUN ? 0 : count_heads(arena, off, head->size_class);
+        n_table = table->size_class == CHUNK_CLASS_RUN ? 0 : count_heads(arena, off, table->size_class);
+        if (n_head != n_table)
+                return n_head > n_table ? head : table;
+        return head->size_class > table->size_class ? head : table;
 }
 
 static bool shapes_differ(const struct shape *a, const struct shape *b)
@@ -133,7 +168,8 @@ static struct chunk_shm *find_leniently(struct repair *repair, uint64_t off, uin
 {
         const struct arena *arena = repair->arena;
         struct chunk_shm *chunk = arena_at(arena, off, CHUNK_HEAD);
-        struct shape head, table, *shape = &table;
+        struct shape head, table;
+        const struct shape *shape = &table;
         bool has_head, has_table;
 
         if (!chunk || off % CHECK_UNIT || is_taken(repair, off))
@@ -142,11 +178,15 @@ static struct chunk_shm *find_leniently(struct repair *repair, uint64_t off, uin
         has_table = shape_by_table(arena, off, &table);
         if (chunk->info >> 48 == CHUNK_MAGIC && !may_be_ours(repair, chunk, place))
                 return NULL;
-        if (has_head && (!has_table || (shapes_differ(&head, &table) && chunk->owner == place &&
-                                        repair->held[repair_block_of(arena, off)] == HELD_NOT)))
+        if (has_head && (!has_table || !is_free_for(repair, off, &table)))
                 shape = &head;
         else if (!has_table)
                 return NULL;
+        else if (has_head && shapes_differ(&head, &table) &&
+                 repair->held[repair_block_of(arena, off)] == HELD_NOT)
+                shape = better(arena, off, &head, &table);
+        if (has_head && has_table && !is_free_for(repair, off, shape))
+                shape = shape == &head ? &table : &head;
         if (!is_free_for(repair, off, shape))
                 return NULL;
         set_table(arena, off, shape);

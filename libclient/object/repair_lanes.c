@@ -6,6 +6,7 @@
 #include "object/repair.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "arena/life.h"
 #include "mem/pool.h"
@@ -84,20 +85,27 @@ static bool free_line(struct line_shm *line)
         return true;
 }
 
+void repair_free_line(struct repair *repair, struct line_shm *line)
+{
+        uint32_t lane = lock_lane(line->word);
+        char before[OBJD_NAME_MAX + 1];
+
+        if (!free_line(line))
+                return;
+        (void)snprintf(before, sizeof(before), "%s", repair->check.label);
+        check_label(&repair->check, "#%" PRIu64, arena_off(repair->arena, line));
+        repair_say(repair, REPAIR_MENDED, "a lock was held by lane %u, which nobody has", lane);
+        check_label(&repair->check, "%s", before);
+}
+
 static void free_block(struct repair *repair, uint64_t number)
 {
         const struct arena *arena = repair->arena;
         struct line_shm *lines = (struct line_shm *)(arena->base + repair_block_off(arena, number));
         uint32_t step = arena->blocks[number].state == BLOCK_SLOTS ? 2 : 1;
 
-        for (uint32_t i = SLOT_SIZE / LINE_SIZE; i < BLOCK_SIZE / LINE_SIZE; i += step) {
-                uint32_t lane = lock_lane(lines[i].word);
-
-                if (!free_line(&lines[i]))
-                        continue;
-                check_label(&repair->check, "#%" PRIu64, arena_off(arena, &lines[i]));
-                repair_say(repair, REPAIR_MENDED, "a lock was held by lane %u, which nobody has", lane);
-        }
+        for (uint32_t i = SLOT_SIZE / LINE_SIZE; i < BLOCK_SIZE / LINE_SIZE; i += step)
+                repair_free_line(repair, &lines[i]);
 }
 
 void repair_locks(struct repair *repair)

@@ -39,6 +39,7 @@ static bool take_line(struct repair *repair, uint64_t off, enum repair_held held
         if (off - repair_block_off(repair->arena, number) < SLOT_SIZE || repair_has_lines(repair, off) ||
             !hold_block(repair, number, held))
                 return false;
+        repair_free_line(repair, (struct line_shm *)(repair->arena->base + off));
         check_bit_set(repair->check.lines, check_bit(repair->arena, off));
         return true;
 }
@@ -110,6 +111,8 @@ static void begin_walk(struct repair *repair, uint64_t place)
         repair->check.object = repair_object_at(repair->arena, place);
         repair->check.n_faults = 0;
         repair->check.n_chunks = 0;
+        /* Its block may not have been known for one of lines when all locks were freed. */
+        repair_free_line(repair, &repair->check.object->line);
 }
 
 /* A name that cannot be read is given back by the dict of names, if that knows it. */

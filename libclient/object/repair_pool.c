@@ -323,11 +323,11 @@ void repair_frontier(struct repair *repair)
                 if (n)
                         frontier = number;
         }
-        if (frontier == pool->frontier)
+        if (frontier == pool->frontier && pool->table_ready >= frontier &&
+            pool->table_ready <= arena->n_blocks)
                 return;
         if (arena_commit(arena, arena_off(arena, arena->blocks), frontier * sizeof(struct block_shm)))
                 return;
         word_set(&pool->frontier, frontier);
-        if (pool->table_ready < frontier)
-                word_set(&pool->table_ready, frontier);
+        word_set(&pool->table_ready, frontier);
 }

@@ -37,27 +37,7 @@ struct chunk_shm *salvage_chunk(const struct salvage *salvage, uint64_t off, uin
 
 struct chunk_shm *salvage_chunk_around(const struct salvage *salvage, uint64_t off, uint64_t size)
 {
-        const struct arena *arena = salvage->arena;
-        uint64_t number, start;
-        struct chunk_shm *chunk;
-
-        if (!arena_at(arena, off, size))
-                return NULL;
-        number = repair_block_of(arena, off);
-        start = repair_block_off(arena, number);
-        if (arena->blocks[number].state == BLOCK_SLAB && arena->blocks[number].size_class < N_CLASSES) {
-                uint32_t step = pool_class_size[arena->blocks[number].size_class];
-
-                start += (off - start) / step * step;
-        } else {
-                while (number && arena->blocks[number].state != BLOCK_RUN)
-                        number--;
-                start = repair_block_off(arena, number);
-        }
-        chunk = salvage_chunk(salvage, start, 0);
-        return chunk && off >= start + CHUNK_HEAD && off + size <= start + CHUNK_HEAD + chunk_size(chunk)
-                       ? chunk
-                       : NULL;
+        return check_chunk_around(salvage->arena, arena_off(salvage->arena, salvage->object), off, size);
 }
 
 bool salvage_is_first(struct salvage *salvage, const struct chunk_shm *chunk)

@@ -9,24 +9,30 @@
  *
  *   test-repair             all of them
  *   test-repair NAME        one, and what it said
+ *   test-repair --kill N    all of them; repairs are killed at N moments and after each of N deeds (3)
  */
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "arena/life.h"
 #include "dumpload/dump.h"
 #include "mem/pool.h"
 #include "object/dict.h"
 #include "object/repair.h"
 #include "support/child.h"
+#include "support/image.h"
 #include "support/test.h"
 #include "txn/txn.h"
 
 #define LONG_NAME "a dict whose name is too long for its slot"
-#define HANG_SECONDS 60
+#define HANG_SECONDS 240
 
 /* ---- A store with something of everything --------------------------------------------------------------- */
 
@@ -867,6 +873,224 @@ static void each_damage_is_found_and_repaired(void **state)
         }
 }
 
+/* ---- Repairs that are killed ---------------------------------------------------------------------------- */
+
+/* What a killed repair had to deal with: something of everything. */
+static const char *const to_kill[] = { "slab state",  "slots as slab",      "groups state",
+                                       "bitmap none", "object serial",      "names root",
+                                       "names ref",   "dict root",          "dict shard root",
+                                       "list tree",   "queue books",        "queue position",
+                                       "chunk head",  "client of an object" };
+
+#define N_TO_KILL (sizeof(to_kill) / sizeof(to_kill[0]))
+
+static int n_moments = 3; /* for each damage, at which a repair is killed; "test-repair --kill N" for more */
+
+struct killed {
+        const struct image *image;
+        int fd;
+        uint64_t die_at; /* the deed after which it kills itself; 0: it does not */
+        uint64_t n_deeds;
+};
+
+static void count_deed(void *context, enum repair_deed deed, const char *object, const char *sentence)
+{
+        struct killed *killed = context;
+
+        (void)deed;
+        (void)object;
+        (void)sentence;
+        if (++killed->n_deeds == killed->die_at)
+                (void)raise(SIGKILL);
+}
+
+static void attach(int fd)
+{
+        static struct objd_conn conn;
+
+        bare_attach(&conn, dup(fd));
+        conn.arena->by_process = true;
+        store = &conn;
+}
+
+static int repair_until(void *context)
+{
+        struct repair_result result;
+
+        attach(((struct killed *)context)->fd);
+        return repair_arena(store, count_deed, context, &result) != OBJD_OK;
+}
+
+struct survivor {
+        const struct damage *damage;
+        char *const *before;
+        int fd;
+};
+
+static int repair_after(void *context)
+{
+        const struct survivor *survivor = context;
+        static struct said left;
+        struct repair_result result;
+        uint64_t n = 1;
+
+        attach(survivor->fd);
+        child_ok(repair_arena(store, note_deed, &left, &result));
+        child_ok(check_arena(store, note_fault, &left, &n));
+        if (n || result.n_left)
+                return fail_case(survivor->damage, "the checker finds after a killed repair", left.all);
+        return compare_dumps(survivor->damage, (char *const *)survivor->before);
+}
+
+/* Killed by itself after a deed, or by us at any moment; then the next one finishes it. */
+static int kill_one(const struct damage *damage, char *const before[N_NAMES], const struct image *image,
+                    uint64_t die_at, int64_t die_ns)
+{
+        struct killed killed = { .fd = image_make_file(image), .die_at = die_at };
+        struct survivor survivor = { damage, before, killed.fd };
+        pid_t pid = child_start(repair_until, &killed);
+        int status;
+
+        if (!die_at) {
+                nanosleep(&(struct timespec){ .tv_nsec = die_ns }, NULL);
+                kill(pid, SIGKILL);
+        }
+        (void)waitpid(pid, &status, 0); /* it may have been faster: then there is nothing left to do */
+        status = child_wait(child_start(repair_after, &survivor));
+        close(killed.fd);
+        return status;
+}
+
+static const struct damage *damage_of(const char *name)
+{
+        for (size_t i = 0; i < N_DAMAGES; i++)
+                if (strcmp(damages[i].name, name) == 0)
+                        return &damages[i];
+        return NULL;
+}
+
+static int kill_repairs_of(void *context)
+{
+        const struct damage *damage = context;
+        struct image image;
+        char *before[N_NAMES];
+        int status = 0;
+
+        store = make_store();
+        for (size_t i = 0; i < N_NAMES; i++)
+                before[i] = dump_of(names[i]);
+        damage->fn();
+        image_take(store->arena, &image);
+        for (uint64_t i = 1; i <= (uint64_t)n_moments && !status; i++)
+                status = kill_one(damage, before, &image, i, 0);
+        for (int i = 0; i < n_moments && !status; i++)
+                status = kill_one(damage, before, &image, 0, (i * 7919 % 97) * 100000LL);
+        image_free(&image);
+        return status != 0;
+}
+
+static void a_repair_that_is_killed_is_finished_by_the_next(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < N_TO_KILL; i++) {
+                struct damage damage = *damage_of(to_kill[i]);
+
+                child_expect_success(child_start(kill_repairs_of, &damage));
+        }
+}
+
+/* ---- Who may repair ------------------------------------------------------------------------------------- */
+
+struct other {
+        int fd;
+        struct gate ready;
+};
+
+static int use_store(void *context)
+{
+        struct other *other = context;
+        objd_object *dict;
+        objd_value key = objd_int(1), value = objd_int(1);
+
+        attach(other->fd);
+        child_ok(objd_open(store, "small", OBJD_KIND_ANY, &dict));
+        child_ok(objd_dict_set(dict, &key, &value));
+        gate_open(&other->ready, 1);
+        pause();
+        return 0;
+}
+
+static int repair_in_use(void *context)
+{
+        static struct said deeds;
+        struct repair_result result;
+        struct other other;
+        struct image image;
+        char expect[64];
+        pid_t pid;
+
+        (void)context;
+        store = make_store();
+        image_take(store->arena, &image);
+        other.fd = image_make_file(&image);
+        gate_init(&other.ready);
+        pid = child_start(use_store, &other);
+        gate_wait(&other.ready);
+        attach(other.fd);
+        child_check(repair_arena(store, note_deed, &deeds, &result) == OBJD_E_BUSY);
+        snprintf(expect, sizeof(expect), "process %d uses the arena; ", (int)pid);
+        child_check(strstr(objd_last_error(), expect) && strstr(objd_last_error(), "stop its daemon"));
+        kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        child_ok(repair_arena(store, note_deed, &deeds, &result));
+        child_check(!result.n_left && !result.n_lost);
+        return 0;
+}
+
+static void a_store_that_somebody_uses_is_not_repaired(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(repair_in_use, NULL));
+}
+
+/* While we have it alone, whoever comes is told so, and does not wait for ever. */
+static int come_while_alone(void *context)
+{
+        objd_object *dict;
+
+        attach(((struct other *)context)->fd);
+        child_ok(objd_set_timeout(store, 1000000));
+        child_check(objd_open(store, "small", OBJD_KIND_ANY, &dict) == OBJD_E_BUSY);
+        child_check(strstr(objd_last_error(), "repairs the arena"));
+        return 0;
+}
+
+static int be_alone(void *context)
+{
+        struct other other;
+        struct image image;
+        objd_object *dict;
+
+        (void)context;
+        store = make_store();
+        image_take(store->arena, &image);
+        other.fd = image_make_file(&image);
+        attach(other.fd);
+        child_ok(life_begin_alone(store->arena));
+        child_expect_success(child_start(come_while_alone, &other));
+        child_ok(objd_open(store, "small", OBJD_KIND_ANY, &dict));
+        child_expect_success(child_start(come_while_alone, &other));
+        life_end_alone(store->arena);
+        child_check(client_is_alive(store->arena, store->arena->client));
+        return 0;
+}
+
+static void nobody_comes_while_a_store_is_repaired(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(be_alone, NULL));
+}
+
 /* ---- A store without damage ----------------------------------------------------------------------------- */
 
 static int repair_sound(void *context)
@@ -889,12 +1113,15 @@ static void a_sound_store_is_left_alone(void **state)
 
 static int show(const char *name)
 {
+        struct damage damage;
+
+        if (!damage_of(name)) {
+                fprintf(stderr, "there is no damage \"%s\"\n", name);
+                return 2;
+        }
+        damage = *damage_of(name);
         print = true;
-        for (size_t i = 0; i < N_DAMAGES; i++)
-                if (strcmp(damages[i].name, name) == 0)
-                        return run_damage((void *)(uintptr_t)&damages[i]);
-        fprintf(stderr, "there is no damage \"%s\"\n", name);
-        return 2;
+        return run_damage(&damage);
 }
 
 int main(int argc, char **argv)
@@ -902,7 +1129,14 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_sound_store_is_left_alone),
                 cmocka_unit_test(each_damage_is_found_and_repaired),
+                cmocka_unit_test(a_repair_that_is_killed_is_finished_by_the_next),
+                cmocka_unit_test(a_store_that_somebody_uses_is_not_repaired),
+                cmocka_unit_test(nobody_comes_while_a_store_is_repaired),
         };
 
+        if (argc > 2 && strcmp(argv[1], "--kill") == 0) {
+                n_moments = atoi(argv[2]);
+                argc = 1;
+        }
         return argc > 1 ? show(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
  *   test-damage --seed S --seconds T      for longer; a case is what its seed and number make of it
  *   test-damage --seed S --cases N        so many; --first I begins with that one
  *   --keep-going                          goes on after a failure
+ *   --repair                              the arena is repaired, and then the checker must find nothing
  *   --hang T                              a case that takes T seconds has no end
  *   test-damage --seed S --case I         one again, with what was changed
  *
@@ -73,7 +74,7 @@ struct options {
         uint64_t seed, first, end; /* cases [first, end) */
         int64_t seconds;
         uint64_t hang; /* a case that takes this many seconds has no end */
-        bool print, keep_going;
+        bool print, keep_going, repair;
 };
 
 /* ---- A clock of our own -------------------------------------------------------------------------------- */
@@ -175,7 +176,12 @@ static void run_case(struct subject *subjects, const struct options *options, ui
         case_start_ns = clock_ns = 1000000000000LL;
         n_looks = 0;
         strike(subject, &random, options->print);
-        session(subject, &random, number % FULL_EVERY == 0, announce);
+        if (options->repair) {
+                announce("repair");
+                mend(subject, options->print);
+        } else {
+                session(subject, &random, number % FULL_EVERY == 0, announce);
+        }
         subject_restore(subject);
 }
 
@@ -270,6 +276,10 @@ int main(int argc, char **argv)
                         options.keep_going = true;
                         continue;
                 }
+                if (!strcmp(argv[i], "--repair")) {
+                        options.repair = true;
+                        continue;
+                }
                 if (!strcmp(argv[i], "--seed"))
                         options.seed = number_of(next);
                 else if (!strcmp(argv[i], "--seconds"))
@@ -287,7 +297,7 @@ int main(int argc, char **argv)
                         options.print = true;
                 } else {
                         fprintf(stderr,
-                                "usage: %s [--seed S] [--seconds T | --cases N | --case I] [--first I] [--keep-going] [--hang T]\n",
+                                "usage: %s [--seed S] [--seconds T | --cases N | --case I] [--first I] [--keep-going] [--repair] [--hang T]\n",
                                 argv[0]);
                         return 2;
                 }

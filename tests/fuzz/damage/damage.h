@@ -70,6 +70,11 @@ void strike_free(struct subject *subject);
 /* Changes one or a few words; says which if `print`. */
 void strike(struct subject *subject, struct random *random, bool print);
 
+/* ---- Repair (mend.c) ------------------------------------------------------------------------------------ */
+
+/* Repairs the arena; ends the process if the checker finds anything then. Says what is done if `print`. */
+void mend(struct subject *subject, bool print);
+
 /* ---- What is done with a damaged arena (session.c) ------------------------------------------------------ */
 
 /* Gets the name of each step before it is done. */
