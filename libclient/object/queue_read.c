@@ -87,6 +87,13 @@ static objd_status wait_for_tail(const struct reader *reader)
                                   : OBJD_OK;
 }
 
+static objd_status say_damaged(const struct reader *reader, struct objd_object *object)
+{
+        objd_status r = object_verify(object);
+
+        return r ? r : queue_corrupt(&reader->queue, "something in it");
+}
+
 /* With the lane entered. What fn returns at the end goes to the caller; only statuses, no sentences. */
 static objd_status read_queue(struct lane *lane, struct objd_object *object, look_fn fn, void *context)
 {
@@ -100,14 +107,14 @@ static objd_status read_queue(struct lane *lane, struct objd_object *object, loo
                         continue;
                 if (r)
                         return r;
-                r = fn(&reader, context);
+                r = word_get(&reader.line->config) & OBJECT_POISONED ? OBJD_E_CORRUPT : fn(&reader, context);
                 valid = holds(&reader);
                 if (freeze)
                         lane_end_read(lane);
                 if (r == AGAIN && valid && !freeze)
                         r = wait_for_tail(&reader) ? OBJD_E_BUSY : AGAIN;
                 if (r != AGAIN && valid)
-                        return r == OBJD_E_CORRUPT ? queue_corrupt(&reader.queue, "something in it") : r;
+                        return r == OBJD_E_CORRUPT ? say_damaged(&reader, object) : r;
         }
 }
 

@@ -35,11 +35,15 @@ static bool hold_block(struct repair *repair, uint64_t number, enum repair_held 
 static bool take_line(struct repair *repair, uint64_t off, enum repair_held held)
 {
         uint64_t number = repair_block_of(repair->arena, off);
+        struct line_shm *line;
 
         if (off - repair_block_off(repair->arena, number) < SLOT_SIZE || repair_has_lines(repair, off) ||
             !hold_block(repair, number, held))
                 return false;
-        repair_free_line(repair, (struct line_shm *)(repair->arena->base + off));
+        line = (struct line_shm *)(repair->arena->base + off);
+        repair_free_line(repair, line);
+        if (!object_kind(line->config)) /* it goes by the object's own, which is sound */
+                word_set(&line->config, line->config & ~LINE_POISONED);
         check_bit_set(repair->check.lines, check_bit(repair->arena, off));
         return true;
 }

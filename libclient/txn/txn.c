@@ -280,8 +280,9 @@ static void poison_in_block(struct arena *arena, uint64_t number, uint64_t seria
 {
         struct object_shm *slots = (struct object_shm *)(arena->data + (number << BLOCK_SHIFT));
 
+        /* A further line of the object, as a queue's tail, has its serial as well, and may be all that an operation looks at. */
         for (uint32_t i = 1; i < SLOTS_PER_BLOCK; i++)
-                if (word_get(&slots[i].line.serial) == serial && (word_get(&slots[i].line.config) & 0xff))
+                if (word_get(&slots[i].line.serial) == serial)
                         __atomic_fetch_or(&slots[i].line.config, LINE_POISONED, __ATOMIC_RELAXED);
 }
 
