@@ -149,6 +149,8 @@ static void leave_first_at(struct pair_sweep *sweep, uint64_t place)
         after->sums->pair_places += n_steps;
         after->sums->pair_looked++;
         after->sums->pair_waits += sweep->end.waits;
+        if (sweep->end.robbed)
+                aftermath_complain(after, "the second has robbed the first, which is alive");
         sweep->end = (struct step_end){ 0 };
 }
 

@@ -53,9 +53,10 @@ insert=(step --all --only 'list: set of a larger value')
 batch=(step --stride 1 --only 'batch: two dicts')
 pin=(step --stride 1 --only 'pin')
 lock=(step --stride 1 --only 'lock: take')
+two=(step --seed 1 --only 'two: dict: pop of any')
 stopped=(stopped 1)
 
-for test in grow replace create insert batch pin lock stopped; do
+for test in grow replace create insert batch pin lock two stopped; do
         declare -n args=$test
         clean "${args[@]}"
 done
@@ -65,6 +66,7 @@ caught publish-before-fill "${grow[@]}"
 caught wake-forgotten "${stopped[@]}"
 caught lane-not-rolled-back "${batch[@]}"
 caught living-robbed "${stopped[@]}"
+caught living-robbed "${two[@]}"
 caught unlock-before-commit "${grow[@]}"
 caught intent-after-lock "${grow[@]}"
 caught doomed-given-twice "${replace[@]}"

@@ -416,15 +416,21 @@ uint64_t step_second(const struct step_pair *pair, step_state_fn on_state, void 
                      struct step_end *ret_end)
 {
         struct sleeps sleeps = { 0 };
+        const struct lane_shm *firsts;
+        struct lane_shm before;
         struct two two;
 
         *ret_end = (struct step_end){ 0 };
         start_two(pair, &two);
         bring_first(pair, &two);
         sleeps.lane = lane_of(&two.conn, &two.second);
+        firsts = pair->killed ? NULL : lane_of(&two.conn, &two.first);
+        if (firsts)
+                before = *firsts;
         if (show(&two.conn, 0, on_state, context) &&
             walk(&two.second, &two.conn, pair->second, &sleeps, on_state, context)) {
                 ret_end->waits = sleeps.n > 0;
+                ret_end->robbed = firsts && memcmp(firsts, &before, sizeof(before));
                 ret_end->through = two.second.shared->phase == PHASE_DONE;
                 ret_end->status = two.second.shared->status;
                 (void)show(&two.conn, two.second.steps, on_state, context);

@@ -63,6 +63,7 @@ struct step_pair {
 struct step_end {
         bool through;       /* it has returned, */
         objd_status status; /* with this */
+        bool robbed;        /* it has changed something in the lane of the first, which was alive */
         bool waits;         /* it waits for the first, and would for as long as that is stopped */
 };
 
