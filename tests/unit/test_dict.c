@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -464,6 +465,121 @@ static void only_the_bytes_of_a_key_count(void **state)
         objd_release(dict);
 }
 
+static objd_object *dict_with_keys_of(objd_conn *conn, objd_type type)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_object *dict;
+
+        config.key_type = type;
+        assert_ok(objd_create(conn, NULL, OBJD_DICT, &config, &dict));
+        return dict;
+}
+
+/* The n-th key of a size: digits, which no two numbers below 10^size have in common. */
+static objd_value key_of_size(objd_type type, size_t size, int n, char room[64])
+{
+        snprintf(room, 64, "%0*d", (int)size, n);
+        return type == OBJD_STR ? objd_str(room, size) : objd_bytes(room, size);
+}
+
+static const size_t key_sizes[] = { 4, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48 };
+
+#define N_KEY_SIZES (sizeof(key_sizes) / sizeof(*key_sizes))
+
+static void fill_sizes(objd_object *dict, objd_type type, int n)
+{
+        char room[64];
+
+        for (size_t i = 0; i < N_KEY_SIZES; i++)
+                for (int k = 0; k < n; k++) {
+                        objd_value key = key_of_size(type, key_sizes[i], k, room);
+                        objd_value value = k % 3 ? objd_int(k) : objd_float(k);
+
+                        assert_ok(objd_dict_set(dict, &key, &value));
+                        assert_ok(objd_dict_set(dict, &key, &key));
+                        assert_value(dict, key, key);
+                        assert_ok(objd_dict_set(dict, &key, &value));
+                }
+        assert_int_equal(len_of(dict), N_KEY_SIZES * (size_t)n);
+}
+
+/* Deletes every other key of a dict that fill_sizes() has made, and looks at all of them. */
+static void thin_out_sizes(objd_object *dict, objd_type type, int n)
+{
+        char room[64];
+
+        for (size_t i = 0; i < N_KEY_SIZES; i++)
+                for (int k = 0; k < n; k += 2) {
+                        objd_value key = key_of_size(type, key_sizes[i], k, room);
+
+                        assert_ok(objd_dict_del(dict, &key));
+                        assert_status(objd_dict_del(dict, &key), OBJD_E_NOTFOUND);
+                }
+        for (size_t i = 0; i < N_KEY_SIZES; i++)
+                for (int k = 0; k < n; k++) {
+                        objd_value key = key_of_size(type, key_sizes[i], k, room);
+
+                        if (k % 2)
+                                assert_value(dict, key, k % 3 ? objd_int(k) : objd_float(k));
+                        else
+                                assert_no_key(dict, key);
+                }
+}
+
+/*
+ * A handle remembers where a large dict's shards are: from small to large, through a clear to small again, and to large with other
+ * shards in the same place or elsewhere. A second handle finds all that changed behind its back.
+ */
+static void keys_of_one_declared_type_and_every_size(void **state)
+{
+        static const objd_type types[] = { OBJD_BYTES, OBJD_STR };
+
+        for (size_t i = 0; i < 2; i++) {
+                objd_object *dict = dict_with_keys_of(*state, types[i]), *other, *between = NULL;
+
+                assert_ok(objd_open_ref(*state, objd_ref_of(dict), OBJD_DICT, &other));
+                for (int turn = 0; turn < 3; turn++) {
+                        fill_sizes(turn == 1 ? other : dict, types[i], turn == 2 ? 20 : 200);
+                        thin_out_sizes(turn == 1 ? dict : other, types[i], turn == 2 ? 20 : 200);
+                        assert_ok(objd_dict_clear(dict));
+                        if (!between)
+                                between = inside_dict(*state, NULL);
+                        fill(between, 0, turn ? N_SHARDED : 10);
+                }
+                objd_release(other);
+                assert_ok(objd_destroy(dict));
+                objd_release(dict);
+                assert_ok(objd_destroy(between));
+                objd_release(between);
+        }
+}
+
+static void a_key_of_another_type_than_declared_is_refused_whatever_its_size(void **state)
+{
+        objd_object *bytes = dict_with_keys_of(*state, OBJD_BYTES),
+                    *text = dict_with_keys_of(*state, OBJD_STR);
+        objd_object *list;
+        objd_value str16 = objd_cstr("0123456789abcdef"), bytes16 = objd_bytes(str16.data, 16);
+        objd_value bad = objd_str("0123456789abcd\xc3(", 16), none = bytes16, value;
+        objd_buf buf = OBJD_BUF_INIT;
+
+        none.type = OBJD_ANY;
+        assert_ok(objd_create(*state, NULL, OBJD_LIST, NULL, &list));
+        assert_status(objd_dict_set(bytes, &str16, &str16), OBJD_E_TYPE);
+        assert_status(objd_dict_set(text, &bytes16, &str16), OBJD_E_TYPE);
+        assert_status(objd_dict_set(text, &bad, &str16), OBJD_E_INVAL);
+        assert_status(objd_dict_get(bytes, &none, &value, &buf), OBJD_E_TYPE);
+        assert_status(objd_dict_get(list, &none, &value, &buf), OBJD_E_KIND);
+        assert_status(objd_dict_get(list, &bytes16, &value, &buf), OBJD_E_KIND);
+        assert_status(objd_dict_set(list, &none, &str16), OBJD_E_KIND);
+        assert_status(objd_dict_del(list, &none), OBJD_E_KIND);
+        assert_int_equal(len_of(bytes) + len_of(text), 0);
+        objd_buf_free(&buf);
+        objd_release(list);
+        objd_release(bytes);
+        objd_release(text);
+}
+
 /* ---- Types ---------------------------------------------------------------------------------------------- */
 
 static void a_wrong_type_is_refused_and_changes_nothing(void **state)
@@ -775,6 +891,8 @@ int main(void)
                 INSIDE_TEST(keys_may_be_empty_or_long_but_not_too_long),
                 INSIDE_TEST(keys_with_the_same_bytes_and_another_type_are_others),
                 INSIDE_TEST(only_the_bytes_of_a_key_count),
+                INSIDE_TEST(keys_of_one_declared_type_and_every_size),
+                INSIDE_TEST(a_key_of_another_type_than_declared_is_refused_whatever_its_size),
                 INSIDE_TEST(a_wrong_type_is_refused_and_changes_nothing),
                 INSIDE_TEST(missing_arguments_are_refused),
                 INSIDE_TEST(set_new_sets_once),
