@@ -302,12 +302,15 @@ static void recount_blocks(const struct mending *mending, struct arena *arena)
         set(mending, "pool.frontier", &pool->frontier, frontier);
         if (pool->table_ready < frontier || pool->table_ready > arena->n_blocks)
                 set(mending, "pool.table_ready", &pool->table_ready, frontier);
-        for (uint64_t i = 0; i < frontier; i++) {
+        for (uint64_t i = 0, n; i < frontier; i += n) {
                 const struct block_shm *block = &arena->blocks[i];
-                bool is_free = block->state == BLOCK_FREE || block->state == BLOCK_FREE_IN;
+                bool is_run = block->state == BLOCK_FREE || block->state == BLOCK_RUN;
 
-                n_used += !is_free;
-                n_kept += is_free && block->memory != MEMORY_NONE;
+                /* Only a run's first block says what it is. */
+                n = is_run && block->run && block->run <= frontier - i ? block->run : 1;
+                n_used += block->state == BLOCK_FREE ? 0 : n;
+                for (uint64_t k = 0; block->state == BLOCK_FREE && k < n; k++)
+                        n_kept += block[k].memory != MEMORY_NONE;
         }
         set(mending, "pool.n_used_blocks", &pool->n_used_blocks, n_used);
         set(mending, "pool.n_kept", &pool->n_kept, n_kept);

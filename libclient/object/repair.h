@@ -49,7 +49,6 @@ enum repair_held { HELD_NOT = 0, HELD_SLOTS, HELD_GROUPS, HELD_SLAB, HELD_RUN };
 struct repair_name {
         objd_ref ref;
         char *name;
-        bool used; /* the object is there */
 };
 
 /* An object that has a fault. */

@@ -168,13 +168,9 @@ static objd_status settle_name(struct repair *repair, const struct repair_name *
         objd_status r = directory_lookup(repair->conn, name->name, &now);
         bool stands = r == OBJD_OK && now.serial == name->ref.serial && now.place == name->ref.place;
 
+        if (!is_there(repair, name->ref))
+                return OBJD_OK; /* somebody else may have this name */
         check_label(&repair->check, "%s", name->name);
-        if (!is_there(repair, name->ref)) {
-                if (!stands)
-                        return OBJD_OK;
-                repair_say(repair, REPAIR_DROPPED, "there is no object of this name any more");
-                return run_on_names(repair, OP_DICT_DEL, name->name, NULL);
-        }
         (void)own_name(repair, name->ref, own);
         if (strcmp(own, name->name) == 0)
                 return OBJD_OK;
@@ -188,6 +184,19 @@ static objd_status settle_name(struct repair *repair, const struct repair_name *
         if (r == OBJD_OK)
                 repair_say(repair, REPAIR_MENDED, "it has its name again, which the dict of names knew");
         return r;
+}
+
+/* What is left of the names of objects that are not there. */
+static objd_status drop_name(struct repair *repair, const struct repair_name *name)
+{
+        objd_ref now;
+
+        if (is_there(repair, name->ref) || directory_lookup(repair->conn, name->name, &now) ||
+            now.serial != name->ref.serial || now.place != name->ref.place)
+                return OBJD_OK;
+        check_label(&repair->check, "%s", name->name);
+        repair_say(repair, REPAIR_DROPPED, "there is no object of this name any more");
+        return run_on_names(repair, OP_DICT_DEL, name->name, NULL);
 }
 
 /* Nobody could find it, or name it: it gets a name by which it can be seen and deleted. */
@@ -257,5 +266,9 @@ objd_status repair_names(struct repair *repair)
 
         for (size_t i = 0; i < repair->n_names && r == OBJD_OK; i++)
                 r = settle_name(repair, &repair->names[i]);
-        return r ? r : directory_each(repair->conn, settle_object, repair);
+        if (r == OBJD_OK)
+                r = directory_each(repair->conn, settle_object, repair);
+        for (size_t i = 0; i < repair->n_names && r == OBJD_OK; i++)
+                r = drop_name(repair, &repair->names[i]);
+        return r;
 }

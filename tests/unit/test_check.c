@@ -102,6 +102,18 @@ static void make_gaps(objd_conn *conn)
         }
 }
 
+/* Blocks that are free for sure, wherever the random hash has put everything else. */
+static void make_free_run(objd_conn *conn)
+{
+        static char large[200000];
+        objd_object *list = make(conn, "large value", OBJD_LIST, OBJD_FIFO);
+        objd_value value = objd_bytes(large, sizeof(large));
+
+        child_ok(objd_list_append(list, &value));
+        child_ok(objd_destroy(list));
+        objd_release(list);
+}
+
 static objd_conn *make_arena(void)
 {
         objd_conn *conn;
@@ -117,6 +129,7 @@ static objd_conn *make_arena(void)
         fill_queue(make(conn, "priority", OBJD_QUEUE, OBJD_PRIORITY), true);
         child_ok(objd_lock_take(make(conn, "lock", OBJD_LOCK, OBJD_FIFO), OBJD_NOWAIT, &token));
         make_gaps(conn);
+        make_free_run(conn);
         child_ok(objd_set_timeout(conn, 1000000)); /* a damaged lock is not worth waiting for */
         return conn;
 }
