@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -53,12 +54,21 @@ static objd_status copy_blocks(const struct arena *arena, int fd)
         return r;
 }
 
+/* A file that is larger than it may be costs the process its life, by SIGXFSZ, even where it is all holes. */
+static bool may_have_file_of(uint64_t size)
+{
+        struct rlimit limit;
+
+        errno = EFBIG;
+        return getrlimit(RLIMIT_FSIZE, &limit) == 0 && size <= limit.rlim_cur;
+}
+
 static objd_status copy_arena(const struct arena *arena, int fd)
 {
         uint64_t n = arena_limit(arena) >> BLOCK_SHIFT;
         objd_status r;
 
-        if (ftruncate(fd, (off_t)arena->mapped) < 0)
+        if (!may_have_file_of(arena->mapped) || ftruncate(fd, (off_t)arena->mapped) < 0)
                 return fail_errno("cannot copy the arena to a file in $TMPDIR");
         r = copy(arena, fd, 0, PAGE_SIZE);
         if (r == OBJD_OK)
