@@ -66,6 +66,43 @@ static void build_runs(struct objd_conn *conn, const struct op_test *test)
         objd_release(dict);
 }
 
+static objd_value target_16(void)
+{
+        return objd_bytes("the target's key", 16);
+}
+
+/* A dict that says that its keys are bytes, with keys of 16: they have a way of their own. */
+static void build_16(struct objd_conn *conn, const struct op_test *test)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_value value = value_of(test->fill_value), old = value_of(test->old_value), key = target_16();
+        objd_object *dict;
+
+        config.key_type = OBJD_BYTES;
+        dict = open_it(conn, "it", OBJD_DICT, &config);
+        if (test->old_value)
+                must(objd_dict_set(dict, &key, &old), "building a dict");
+        for (uint64_t i = 0; i < (uint64_t)test->fill; i++) {
+                uint64_t words[2] = { i, ~i };
+
+                key = objd_bytes(words, 16);
+                must(objd_dict_set(dict, &key, &value), "building a dict");
+        }
+        objd_release(dict);
+}
+
+/* What the next process writes there. */
+static objd_status write_16(struct objd_conn *conn, const struct op_test *test)
+{
+        objd_value key = objd_bytes("somebody else's.", 16), value = objd_int(1);
+        objd_object *dict = open_it(conn, "it", OBJD_DICT, NULL);
+        objd_status r = objd_dict_set(dict, &key, &value);
+
+        (void)test;
+        objd_release(dict);
+        return r;
+}
+
 /* ---- What is done --------------------------------------------------------------------------------------- */
 
 static objd_status run_set(struct objd_conn *conn, struct victim *v)
@@ -155,6 +192,22 @@ static objd_status run_set_text(struct objd_conn *conn, struct victim *v)
         return objd_dict_set(v->it, &key, &v->value);
 }
 
+static objd_status run_set_16(struct objd_conn *conn, struct victim *v)
+{
+        objd_value key = target_16();
+
+        (void)conn;
+        return objd_dict_set(v->it, &key, &v->value);
+}
+
+static objd_status run_del_16(struct objd_conn *conn, struct victim *v)
+{
+        objd_value key = target_16();
+
+        (void)conn;
+        return objd_dict_del(v->it, &key);
+}
+
 /* ---- The operations ------------------------------------------------------------------------------------- */
 
 #define DICT .kind = OBJD_DICT, .build = build
@@ -163,6 +216,13 @@ static struct op_test tests[] = {
         { "dict: set of a new key", DICT, .fill = 20, .fill_value = 100, .new_value = 100, .run = run_set },
         { "dict: set of the first key", DICT, .new_value = 20, .run = run_set },
         { "dict: set of a text key", DICT, .fill = 20, .fill_value = 8, .new_value = 8, .run = run_set_text },
+        { "dict: set of a new key of 16 bytes", .kind = OBJD_DICT, .build = build_16, .write = write_16,
+          .fill = 20, .fill_value = 100, .new_value = 100, .run = run_set_16 },
+        { "dict: replace at a key of 16 bytes", .kind = OBJD_DICT, .build = build_16, .write = write_16,
+          .fill = 20, .fill_value = 100, .old_value = 100, .new_value = 101, .run = run_set_16 },
+        { "dict: delete of a key of 16 bytes, in a shard", .kind = OBJD_DICT, .build = build_16,
+          .write = write_16, .fill = 900, .fill_value = 8, .old_value = 100, .run = run_del_16,
+          .size = 4 * MIB },
         { "dict: set_new", DICT, .fill = 20, .fill_value = 100, .new_value = 100, .run = run_set_new },
         { "dict: replace by the same size", DICT, .fill = 20, .fill_value = 8, .old_value = 100,
           .new_value = 104, .run = run_set },
