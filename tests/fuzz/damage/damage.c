@@ -12,6 +12,8 @@
  *   --hang T                              a case that takes T seconds has no end
  *   test-damage --seed S --case I         one again, with what was changed
  *
+ * SIGTERM ends a long run after the case that it is at; the sum is printed.
+ *
  * All cases run in one process, on small arenas that are put back after each one. A second process only looks whether the
  * first one still gets on. Time is the program's own: waiting for something takes none, but it counts, so that a wait
  * without an end is seen as well.
@@ -185,6 +187,14 @@ static void run_case(struct subject *subjects, const struct options *options, ui
         subject_restore(subject);
 }
 
+static volatile sig_atomic_t is_enough;
+
+static void have_enough(int signal_number)
+{
+        (void)signal_number;
+        is_enough = 1;
+}
+
 static int work(const struct options *options)
 {
         static struct subject subjects[N_SUBJECTS];
@@ -196,7 +206,7 @@ static int work(const struct options *options)
         sys.futex = sleepless_futex;
         start_ns = __real_now_ns();
         end_ns = start_ns + options->seconds * 1000000000LL;
-        for (uint64_t i = options->first; i < options->end; i++) {
+        for (uint64_t i = options->first; i < options->end && !is_enough; i++) {
                 if (i % 64 == 0 && options->seconds && __real_now_ns() > end_ns)
                         break;
                 run_case(subjects, options, i);
@@ -216,6 +226,8 @@ static int watch(pid_t pid, uint64_t hang)
 
         while (waitpid(pid, &status, WNOHANG) != pid) {
                 (void)usleep(20000);
+                if (is_enough)
+                        (void)kill(pid, SIGTERM);
                 still = progress->number == last ? still + 1 : 0;
                 last = progress->number;
                 if (still == hang * 50) {
@@ -248,7 +260,7 @@ static int run(struct options *options)
                         " --case %" PRIu64 "\n",
                         progress->number, (const char *)progress->step, (unsigned)status, options->seed,
                         progress->number);
-                if (!options->keep_going)
+                if (!options->keep_going || is_enough)
                         break;
                 options->first = progress->number + 1;
         }
@@ -304,6 +316,7 @@ int main(int argc, char **argv)
                 i++;
         }
         options.end = options.first + n_cases;
+        (void)signal(SIGTERM, have_enough); /* the second process inherits it */
         progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (progress == MAP_FAILED)
                 return 3;
