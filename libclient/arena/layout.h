@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC 0x0a616e657261646fULL /* "odarena\n" */
-#define ARENA_FORMAT 1u
+#define ARENA_FORMAT 2u
 #define ARENA_ABI 0x0807060504030201ULL /* read back in another byte order it is another number */
 
 #define LINE_SIZE 64u
@@ -248,11 +248,19 @@ struct client_shm {
         uint64_t n_anonymous; /* anybody, atomic: objects to look for when it dies; may be too high */
         uint64_t flags;       /* anybody, atomic: CLIENT_* */
         char comm[16];
-        uint64_t pad[8];
+
+        /* Of a session only (arena/session.h). */
+        uint64_t expires_ns;    /* anybody, atomic: CLOCK_MONOTONIC, or SESSION_OVER */
+        uint64_t session_id[2]; /* random; what its requests name */
+        uint64_t records;       /* daemon: slot_off and serial of the dict of its last replies, 0 for none yet */
+        uint64_t records_serial;
+        uint64_t pad[3];
 };
 
 #define CLIENT_SIZE 128u
 #define CLIENT_HAS_LEASED 1ULL /* items of some queue may be under a lease of it */
+#define CLIENT_IS_SESSION 2ULL /* no process of this machine: the daemon acts for it */
+#define SESSION_OVER 0ULL
 
 /* The first block of the file. Constant after creation, except where it says so. */
 struct header_shm {

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arena/session.h"
 #include "base/fork.h"
 #include "base/plant.h"
 #include "base/forklock.h"
@@ -236,12 +237,14 @@ void life_end_alone(struct arena *arena)
 
 bool client_is_alive(struct arena *arena, uint64_t id)
 {
-        const struct client_shm *client = arena_client(arena, id_number(id));
+        struct client_shm *client = arena_client(arena, id_number(id));
         struct flock lock;
 
         if (!id_number(id) || id_number(id) >= word_get(&arena->header->clients_high) ||
             !half_get_acquire(&client->claimed) || client->generation != id_generation(id))
                 return false;
+        if (word_get(&client->flags) & CLIENT_IS_SESSION)
+                return session_is_alive(arena, client);
         if (id == word_get(&arena->client) && word_get(&arena->client_fork) == fork_generation())
                 return true;
         /* Only who may write can hold a write lock; the read locks of others, which this does not ask for, say nothing. */

@@ -213,13 +213,13 @@ static objd_status make_object(struct lane *lane, struct object_shm *object, con
         serial = __atomic_fetch_add(&arena->header->pool.next_serial, 1, __ATOMIC_RELAXED);
         txn_set(lane, &object->line.serial, serial);
         txn_set(lane, &object->line.config, pack_config(kind, config));
-        txn_set(lane, &object->owner, name ? 0 : arena->client);
+        txn_set(lane, &object->owner, name ? 0 : lane_client(lane));
         txn_set(lane, (uint64_t *)(void *)&object->name_size, 0);
         word_set(&object->sequence, 0);
         if (name)
                 r = store_name(lane, object, name);
         else
-                __atomic_fetch_add(&arena_client(arena, id_number(arena->client))->n_anonymous, 1,
+                __atomic_fetch_add(&arena_client(arena, id_number(lane_client(lane)))->n_anonymous, 1,
                                    __ATOMIC_RELAXED);
         if (r == OBJD_OK)
                 r = kind_of(kind)->create(lane, object, config);

@@ -83,8 +83,8 @@ static bool is_mine(const struct lane *lane, const struct lock_shm *lock, uint64
 {
         uint64_t owner = word_get(&lock->owner);
 
-        return (state & LOCK_OWNER_BITS) == lock_owner_of(lane->self) &&
-               (owner == lane->self || lock_owner_of(owner) != (state & LOCK_OWNER_BITS));
+        return (state & LOCK_OWNER_BITS) == lock_owner_of(lane->owner) &&
+               (owner == lane->owner || lock_owner_of(owner) != (state & LOCK_OWNER_BITS));
 }
 
 /* Whether the owner that a state names lives. */
@@ -116,7 +116,7 @@ static objd_status taken(struct lane *lane, struct objd_object *object, uint64_t
                         return r;
                 }
         }
-        word_set(&lock->owner, lock_has_no_owner(object) ? 0 : lane->self);
+        word_set(&lock->owner, lock_has_no_owner(object) ? 0 : lane->owner);
         word_set(&lock->token, lock_whole_token(state, word_get(&lock->token)));
         word_set(&lock->n_takes, 1);
         *ret_token = word_get(&lock->token);
@@ -143,7 +143,7 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
         objd_status r;
 
         if (!lock_has_no_owner(object))
-                mine |= lock_owner_of(lane->self);
+                mine |= lock_owner_of(lane->owner);
         for (;;) {
                 bool died = false;
 
@@ -222,7 +222,7 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
         if (!lock_has_no_owner(object)) {
                 if (!is_mine(lane, lock, state))
                         return fail(OBJD_E_NOTOWNER, "lock %s is not this thread's", object_label(object));
-                if (word_get(&lock->n_takes) > 1 && word_get(&lock->owner) == lane->self) {
+                if (word_get(&lock->n_takes) > 1 && word_get(&lock->owner) == lane->owner) {
                         word_set(&lock->n_takes, word_get(&lock->n_takes) - 1);
                         return OBJD_OK;
                 }

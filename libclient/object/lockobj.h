@@ -72,7 +72,7 @@ static inline bool lock_take_plain(struct lane *lane, struct objd_object *object
                              0))
                 return false;
         /* A free lock has no owner's bits, and the token does not run over: one addition, since the swap waits for it. */
-        next = state + ((1ULL << LOCK_TOKEN_SHIFT) + lock_owner_of(lane->self) + LOCK_STATE_TAKEN);
+        next = state + ((1ULL << LOCK_TOKEN_SHIFT) + lock_owner_of(lane->owner) + LOCK_STATE_TAKEN);
         if (__builtin_expect(!__atomic_compare_exchange_n(&lock->state, &state, next, false, __ATOMIC_ACQUIRE,
                                                           __ATOMIC_RELAXED),
                              0))
@@ -84,7 +84,7 @@ static inline bool lock_take_plain(struct lane *lane, struct objd_object *object
                 return false;
         }
         *ret_token = lock_whole_token(next, word_get(&lock->token));
-        word_set(&lock->owner, lane->self);
+        word_set(&lock->owner, lane->owner);
         word_set(&lock->token, *ret_token);
         word_set(&lock->n_takes, 1);
         return true;
@@ -96,8 +96,8 @@ static inline bool lock_give_plain(struct lane *lane, struct objd_object *object
         uint64_t state = word_get(&lock->state);
 
         if (__builtin_expect((state & (LOCK_OWNER_BITS | LOCK_STATE_TAKEN | LOCK_STATE_WAITERS)) !=
-                                             (lock_owner_of(lane->self) | LOCK_STATE_TAKEN) ||
-                                     word_get(&lock->owner) != lane->self ||
+                                             (lock_owner_of(lane->owner) | LOCK_STATE_TAKEN) ||
+                                     word_get(&lock->owner) != lane->owner ||
                                      word_get(&lock->serial) != object->serial ||
                                      word_get(&lock->n_takes) != 1 || lock_has_no_owner(object),
                              0))

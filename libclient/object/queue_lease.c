@@ -89,7 +89,7 @@ static void plan_look(struct queue *queue, uint64_t deadline_ns, int64_t now)
 static void tell_reaper(const struct queue *queue)
 {
         struct client_shm *client =
-                arena_client(queue->arena, id_number(word_get(&queue->lane->shm->client)));
+                arena_client(queue->arena, id_number(lane_client(queue->lane)));
 
         if (!(word_get(&client->flags) & CLIENT_HAS_LEASED))
                 (void)__atomic_fetch_or(&client->flags, CLIENT_HAS_LEASED, __ATOMIC_RELAXED);
@@ -100,7 +100,7 @@ static objd_status enter(struct queue *queue, const struct queue_item_shm *item,
 {
         struct queue_shm *shm = queue->shm;
         int64_t now = now_ns();
-        struct queue_lease_shm lease = { .client = word_get(&queue->lane->shm->client), .item = *item };
+        struct queue_lease_shm lease = { .client = lane_client(queue->lane), .item = *item };
         uint64_t index = 0, number = word_get(&shm->next_lease) + 1;
         objd_status r = new_entry(queue, &index);
 
@@ -158,7 +158,7 @@ static objd_status find_own(const struct queue *queue, uint64_t id, struct queue
         struct queue_lease_shm *lease = find(queue, id);
         uint64_t deadline;
 
-        if (!lease || word_get(&lease->client) != word_get(&queue->lane->shm->client))
+        if (!lease || word_get(&lease->client) != lane_client(queue->lane))
                 return fail(OBJD_E_NOTOWNER, "queue %s: this client has no lease %llu, or has none any more",
                             queue_label(queue), (unsigned long long)id);
         deadline = word_get(&lease->deadline_ns);
@@ -292,7 +292,7 @@ static bool client_lives(struct look *look, uint64_t client)
 {
         uint64_t *known = &look->known[id_number(client) % (sizeof(look->known) / sizeof(*look->known))];
 
-        if (*known == client || client == word_get(&look->lane->shm->client))
+        if (*known == client || client == lane_client(look->lane))
                 return true;
         if (!client_is_alive(look->lane->arena, client))
                 return false;

@@ -136,7 +136,14 @@ static bool is_free(const struct lane_shm *shm)
         return !half_get(&shm->claimed) && (!word || (word & FUTEX_OWNER_DIED));
 }
 
-static objd_status take_lane(struct lane *lane, uint32_t number)
+/* Whose lane it is to be. */
+struct claimant {
+        uint64_t client;
+        bool by_process; /* it lives and dies with the client, not with a thread */
+        int64_t pid, tid;
+};
+
+static objd_status take_lane_for(struct lane *lane, uint32_t number, const struct claimant *claimant)
 {
         struct arena *arena = lane->arena;
         struct lane_shm *shm = arena_lane(arena, number);
@@ -144,14 +151,14 @@ static objd_status take_lane(struct lane *lane, uint32_t number)
 
         if (r)
                 return r;
-        half_set(&shm->by_process, arena->by_process);
+        half_set(&shm->by_process, claimant->by_process);
         r = life_begin(arena, shm);
         if (r)
                 return r;
         word_set(&shm->generation, shm->generation + 1);
-        word_set(&shm->client, arena->client);
-        shm->pid = getpid();
-        shm->tid = gettid();
+        word_set(&shm->client, claimant->client);
+        shm->pid = claimant->pid;
+        shm->tid = claimant->tid;
         /* recoverer stays: one who came too late may have won the lane just now, and will look again before it acts. */
         shm->log = (struct log_shm){ .off = arena_off(arena, shm->log_bytes), .capacity = LANE_LOG };
         shm->pool_log =
@@ -163,24 +170,41 @@ static objd_status take_lane(struct lane *lane, uint32_t number)
         lane->shm = shm;
         lane->number = number;
         lane->self = lane_id(lane);
+        lane->owner = lane->self;
         return OBJD_OK;
+}
+
+static objd_status take_lane(struct lane *lane, uint32_t number)
+{
+        const struct arena *arena = lane->arena;
+
+        return take_lane_for(lane, number,
+                             &(struct claimant){ arena->client, arena->by_process, getpid(), gettid() });
+}
+
+/* The number of a lane that is free, or has never been claimed. Inside the gate. */
+static objd_status find_free(struct arena *arena, uint32_t *ret_number)
+{
+        uint32_t high = arena_lanes_high(arena);
+
+        for (*ret_number = 1; *ret_number < high; ++*ret_number)
+                if (is_free(arena_lane(arena, *ret_number)))
+                        return OBJD_OK;
+        return high < RESERVE_LANE
+                       ? OBJD_OK
+                       : fail(OBJD_E_LIMIT,
+                              "the arena has %u lanes, one for each thread that uses it, and all are taken",
+                              RESERVE_LANE - 1);
 }
 
 static objd_status find_lane(struct lane *lane)
 {
-        uint32_t high = arena_lanes_high(lane->arena);
+        uint32_t number;
         objd_status r = ensure_client(lane->arena);
 
-        if (r)
-                return r;
-        for (uint32_t i = 1; i < high; i++)
-                if (is_free(arena_lane(lane->arena, i)))
-                        return take_lane(lane, i);
-        if (high < RESERVE_LANE)
-                return take_lane(lane, high);
-        return fail(OBJD_E_LIMIT,
-                    "the arena has %u lanes, one for each thread that uses it, and all are taken",
-                    RESERVE_LANE - 1);
+        if (r == OBJD_OK)
+                r = find_free(lane->arena, &number);
+        return r ? r : take_lane(lane, number);
 }
 
 /* All lanes are taken, some perhaps by the dead, and only somebody with a lane can recover them. */
@@ -314,6 +338,52 @@ void lane_release_apart(struct lane *lane)
 {
         release(lane);
         free(lane);
+}
+
+static uint32_t find_lane_of(struct arena *arena, uint64_t client, uint32_t thread)
+{
+        uint32_t high = arena_lanes_high(arena);
+
+        for (uint32_t i = 1; i < high; i++) {
+                const struct lane_shm *shm = arena_lane(arena, i);
+
+                if (half_get_acquire(&shm->claimed) && word_get(&shm->client) == client &&
+                    shm->tid == (int64_t)thread)
+                        return i;
+        }
+        return 0;
+}
+
+objd_status lane_claim_for(struct arena *arena, uint64_t client, uint32_t thread, int64_t deadline_ns,
+                           uint64_t *ret_owner)
+{
+        const struct claimant claimant = { client, true, arena_client(arena, id_number(client))->pid, thread };
+        struct lane lane = { .arena = arena };
+        uint32_t number = find_lane_of(arena, client, thread);
+        objd_status r;
+
+        if (number) {
+                *ret_owner = id_make(number, word_get(&arena_lane(arena, number)->generation));
+                return OBJD_OK;
+        }
+        r = gate_enter(arena, deadline_ns);
+        if (r)
+                return r;
+        r = find_free(arena, &number);
+        if (r == OBJD_OK)
+                r = take_lane_for(&lane, number, &claimant);
+        gate_leave(arena);
+        if (r == OBJD_OK)
+                *ret_owner = lane.self;
+        return r;
+}
+
+void lane_release_for(struct arena *arena, uint64_t client, uint32_t thread)
+{
+        uint32_t number = find_lane_of(arena, client, thread);
+
+        if (number)
+                __atomic_store_n(&arena_lane(arena, number)->claimed, 0, __ATOMIC_RELEASE);
 }
 
 /* The thread's lane in this arena, without those that are a parent process's. */

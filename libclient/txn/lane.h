@@ -25,6 +25,9 @@ struct lane {
         const void *caller;       /* and where it returns to */
         uint64_t
                 self; /* id of the claim that this thread really has; differs when it stands in for a dead lane */
+        uint64_t owner;         /* in whose name object locks are taken: self, but for a session's thread */
+        uint64_t as_client;     /* in whose name all else is owned: a session, 0 for this process's own client */
+        struct rider *rider;    /* what the daemon writes down with the change under way; object/rider.h */
         int64_t timeout_ns;     /* of the call under way: how long it may wait for living holders */
         int64_t deadline_ns;    /* the same as a moment; 0 until lane_deadline() is asked */
         uint32_t spin;          /* adaptive: how long waiting by spinning has been worth it */
@@ -83,6 +86,12 @@ static inline void lane_rest(struct lane *lane)
         word_set_release(&lane->shm->epoch, epoch + (epoch & 1));
 }
 
+/* The client to whom leases and anonymous objects of the call under way belong. */
+static inline uint64_t lane_client(const struct lane *lane)
+{
+        return lane->as_client ? lane->as_client : word_get(&lane->shm->client);
+}
+
 /* The id of the lane's claim: dead as soon as its thread has died or given the lane back. */
 static inline uint64_t lane_id(const struct lane *lane)
 {
@@ -114,6 +123,14 @@ void lane_release_own(struct arena *arena);
  */
 objd_status lane_claim_apart(struct arena *arena, int64_t deadline_ns, struct lane **ret_lane);
 void lane_release_apart(struct lane *lane);
+
+/*
+ * The lane in whose name a thread of a session owns locks, claimed if it has none; lane->owner is set to it for the call. It lives
+ * as long as the session, or until it is released. @return as lane_enter()
+ */
+objd_status lane_claim_for(struct arena *arena, uint64_t client, uint32_t thread, int64_t deadline_ns,
+                           uint64_t *ret_owner);
+void lane_release_for(struct arena *arena, uint64_t client, uint32_t thread);
 
 /* A private stand-in for somebody's lane, to finish or undo what its dead owner left (recover.c). */
 void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id);
