@@ -62,8 +62,9 @@ static objd_status find_free(struct arena *arena, uint32_t *ret_number)
                                        N_CLIENTS - 1);
 }
 
-objd_status session_claim(struct arena *arena, const uint8_t id[SESSION_ID_SIZE], const struct session_name *name,
-                          int64_t expires_ns, int64_t deadline_ns, uint64_t *ret_client)
+objd_status session_claim(struct arena *arena, const uint8_t id[SESSION_ID_SIZE],
+                          const struct session_name *name, int64_t expires_ns, int64_t deadline_ns,
+                          uint64_t *ret_client)
 {
         struct client_shm *client = NULL;
         uint32_t number;

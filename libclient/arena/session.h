@@ -26,8 +26,9 @@ struct session_name {
 };
 
 /* Enters a session that ends at that moment (monotonic). Passes the gate. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_BUSY, OBJD_E_NOMEM */
-objd_status session_claim(struct arena *arena, const uint8_t id[SESSION_ID_SIZE], const struct session_name *name,
-                          int64_t expires_ns, int64_t deadline_ns, uint64_t *ret_client);
+objd_status session_claim(struct arena *arena, const uint8_t id[SESSION_ID_SIZE],
+                          const struct session_name *name, int64_t expires_ns, int64_t deadline_ns,
+                          uint64_t *ret_client);
 
 /* Puts its end off. False: it is over. */
 bool session_renew(struct arena *arena, uint64_t client, int64_t expires_ns);

@@ -14,6 +14,7 @@
 #include "object/dict.h"
 #include "object/header.h"
 #include "object/kind.h"
+#include "object/rider.h"
 #include "object/queue.h"
 #include "object/value.h"
 #include "txn/txn.h"
@@ -238,10 +239,14 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
         plan.n = 0;
         if (text)
                 r = name_plan(lane, name, &plan);
+        if (r == OBJD_OK)
+                r = rider_plan(lane, &plan);
         if (r)
                 return r;
         txn_begin(lane, OP_CREATE);
         r = lock_for_making(lane, &plan, &object);
+        if (r == OBJD_OK)
+                r = rider_verify(lane);
         if (r == OBJD_OK && text)
                 r = name_verify(lane, name);
         if (r == OBJD_OK && text)
@@ -252,6 +257,10 @@ static objd_status create_attempt(struct lane *lane, const char *text, objd_kind
                 r = make_object(lane, object, text, kind, config, &ref);
         if (r == OBJD_OK && text)
                 r = name_put(lane, name, ref);
+        if (r == OBJD_OK && lane->rider)
+                lane->rider->made = ref;
+        if (r == OBJD_OK)
+                r = rider_apply(lane);
         if (r) {
                 txn_abort(lane);
                 return r;
@@ -482,6 +491,8 @@ static objd_status target_attempt(struct lane *lane, struct target *target, cons
         }
         if (r == OBJD_OK)
                 r = target_plan(lane, target, new, &plan);
+        if (r == OBJD_OK)
+                r = rider_plan(lane, &plan);
         if (r)
                 return r;
         txn_begin(lane, target->destroy ? OP_DESTROY : OP_RENAME);
@@ -489,7 +500,11 @@ static objd_status target_attempt(struct lane *lane, struct target *target, cons
         if (r == OBJD_OK)
                 r = target_verify(lane, target, new);
         if (r == OBJD_OK)
+                r = rider_verify(lane);
+        if (r == OBJD_OK)
                 r = target->destroy ? apply_destroy(lane, target) : apply_rename(lane, target, new);
+        if (r == OBJD_OK)
+                r = rider_apply(lane);
         if (r) {
                 txn_abort(lane);
                 return r;

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "object/kind.h"
+#include "object/rider.h"
 #include "txn/txn.h"
 
 const char *const op_name[N_OPS] = {
@@ -161,7 +162,7 @@ static objd_status verify(struct lane *lane, struct op *ops, size_t n, size_t *f
         r = plan_ops(lane, ops, n, &again, failed);
         if (r)
                 return r;
-        return plan_is_held(lane, &again) ? OBJD_OK : OP_PLAN_AGAIN;
+        return plan_is_held(lane, &again) ? rider_verify(lane) : OP_PLAN_AGAIN;
 }
 
 static objd_status apply(struct lane *lane, struct op *ops, size_t n, size_t *failed)
@@ -184,6 +185,8 @@ static objd_status attempt(struct lane *lane, struct op *ops, size_t n, size_t *
 
         plan.n = 0;
         r = plan_ops(lane, ops, n, &plan, failed);
+        if (r == OBJD_OK)
+                r = rider_plan(lane, &plan);
         if (r)
                 return r;
         txn_begin(lane, ops[0].code);
@@ -192,6 +195,8 @@ static objd_status attempt(struct lane *lane, struct op *ops, size_t n, size_t *
                 r = verify(lane, ops, n, failed);
         if (r == OBJD_OK)
                 r = apply(lane, ops, n, failed);
+        if (r == OBJD_OK)
+                r = rider_apply(lane);
         if (r == OBJD_OK)
                 return txn_commit(lane);
         txn_abort(lane);

@@ -357,7 +357,8 @@ static uint32_t find_lane_of(struct arena *arena, uint64_t client, uint32_t thre
 objd_status lane_claim_for(struct arena *arena, uint64_t client, uint32_t thread, int64_t deadline_ns,
                            uint64_t *ret_owner)
 {
-        const struct claimant claimant = { client, true, arena_client(arena, id_number(client))->pid, thread };
+        const struct claimant claimant = { client, true, arena_client(arena, id_number(client))->pid,
+                                           thread };
         struct lane lane = { .arena = arena };
         uint32_t number = find_lane_of(arena, client, thread);
         objd_status r;
@@ -384,6 +385,24 @@ void lane_release_for(struct arena *arena, uint64_t client, uint32_t thread)
 
         if (number)
                 __atomic_store_n(&arena_lane(arena, number)->claimed, 0, __ATOMIC_RELEASE);
+}
+
+objd_status lane_act_as(struct arena *arena, uint64_t client, uint64_t owner, struct lane **ret_lane)
+{
+        objd_status r = lane_enter(arena, OBJD_NOWAIT, ret_lane);
+
+        if (r)
+                return r;
+        lane_leave(*ret_lane);
+        (*ret_lane)->as_client = client;
+        (*ret_lane)->owner = owner ? owner : (*ret_lane)->self;
+        return OBJD_OK;
+}
+
+void lane_act_as_self(struct lane *lane)
+{
+        lane->as_client = 0;
+        lane->owner = lane->self;
 }
 
 /* The thread's lane in this arena, without those that are a parent process's. */

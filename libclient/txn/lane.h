@@ -25,15 +25,15 @@ struct lane {
         const void *caller;       /* and where it returns to */
         uint64_t
                 self; /* id of the claim that this thread really has; differs when it stands in for a dead lane */
-        uint64_t owner;         /* in whose name object locks are taken: self, but for a session's thread */
-        uint64_t as_client;     /* in whose name all else is owned: a session, 0 for this process's own client */
-        struct rider *rider;    /* what the daemon writes down with the change under way; object/rider.h */
-        int64_t timeout_ns;     /* of the call under way: how long it may wait for living holders */
-        int64_t deadline_ns;    /* the same as a moment; 0 until lane_deadline() is asked */
-        uint32_t spin;          /* adaptive: how long waiting by spinning has been worth it */
-        bool starved;           /* a note found no room: the commit will refuse */
-        bool read_only;         /* the arena is; shm is ordinary memory of this process */
-        bool frozen;            /* read-only: the daemon keeps writers away; see lane_end_read() */
+        uint64_t owner;      /* in whose name object locks are taken: self, but for a session's thread */
+        uint64_t as_client;  /* in whose name all else is owned: a session, 0 for this process's own client */
+        struct rider *rider; /* what the daemon writes down with the change under way; object/rider.h */
+        int64_t timeout_ns;  /* of the call under way: how long it may wait for living holders */
+        int64_t deadline_ns; /* the same as a moment; 0 until lane_deadline() is asked */
+        uint32_t spin;       /* adaptive: how long waiting by spinning has been worth it */
+        bool starved;        /* a note found no room: the commit will refuse */
+        bool read_only;      /* the arena is; shm is ordinary memory of this process */
+        bool frozen;         /* read-only: the daemon keeps writers away; see lane_end_read() */
         struct help_line *help; /* read-only: this thread's own line to the daemon (client/help.c) */
 };
 
@@ -131,6 +131,13 @@ void lane_release_apart(struct lane *lane);
 objd_status lane_claim_for(struct arena *arena, uint64_t client, uint32_t thread, int64_t deadline_ns,
                            uint64_t *ret_owner);
 void lane_release_for(struct arena *arena, uint64_t client, uint32_t thread);
+
+/*
+ * From here to lane_act_as_self() this thread's calls in the arena are made in the name of a session: what they come to own is
+ * its own. owner is from lane_claim_for(), 0 where no lock will be taken. @return as lane_enter()
+ */
+objd_status lane_act_as(struct arena *arena, uint64_t client, uint64_t owner, struct lane **ret_lane);
+void lane_act_as_self(struct lane *lane);
 
 /* A private stand-in for somebody's lane, to finish or undo what its dead owner left (recover.c). */
 void lane_impersonate(struct lane *lane, struct arena *arena, uint32_t number, uint64_t by_lane_id);
