@@ -64,7 +64,7 @@ objd_status frame_decode(const void *bytes, size_t size, uint32_t max_piece, uin
 
 /* A message on its way out. */
 struct frame_cutter {
-        const struct wire_out *out;
+        struct wire_out *out;
         struct frame_head head; /* of the next frame */
         uint64_t at;            /* where in the message its piece begins */
         uint32_t max_frame;
@@ -73,13 +73,16 @@ struct frame_cutter {
 
 /* max_frame is the most that a frame may have, its head included: over FRAME_HEAD. */
 void frame_cut(struct frame_cutter *cutter, enum frame_type type, const uint8_t session[WIRE_SESSION_SIZE],
-               const struct wire_out *out, uint32_t max_frame);
+               struct wire_out *out, uint32_t max_frame);
 
 /* Bytes of the next frame, 0 if there is none. */
 size_t frame_cut_size(const struct frame_cutter *cutter);
 
 /* Writes the next frame, of as many bytes, and goes on to the one after it. */
 void frame_cut_next(struct frame_cutter *cutter, void *dst);
+
+/* Writes a frame that has no message: BYE, PING, PONG. */
+void frame_bare(enum frame_type type, const uint8_t session[WIRE_SESSION_SIZE], uint8_t dst[FRAME_HEAD]);
 
 /* ---- Joining ------------------------------------------------------------------------------------------ */
 

@@ -27,6 +27,7 @@ struct space {
         ProtobufCAllocator allocator; /* allocates from this space; its free gives back large pieces only */
         struct memory memory;
         struct space_chunk *chunks; /* the newest one first; the last is kept by space_reset() */
+        struct space_chunk *large;  /* of one piece each, the newest first */
         uint8_t *at, *end;          /* what is free of the chunk that small pieces come off */
         size_t taken;               /* from memory */
         size_t limit;               /* of that */

@@ -42,6 +42,12 @@ struct wire_part {
         size_t size;
 };
 
+/* Where the last copy ended: a part, and how much of the message stands before it. */
+struct wire_seek {
+        uint64_t at;
+        size_t part;
+};
+
 /*
  * A message to be sent; used again and again. Parts are not copied: what the values point to must stay until the message is
  * sent, or until wire_out_settle().
@@ -55,6 +61,7 @@ struct wire_out {
                 size; /* of the whole message: the body alone, or padded to 8 and the bulk, with its padding */
         uint32_t bulk_from;
         struct space space;
+        struct wire_seek seek;
         uint8_t *settled; /* the whole message, if it has been copied together */
 };
 
@@ -63,7 +70,7 @@ void wire_out_init(struct wire_out *out, uint32_t bulk_from);
 void wire_out_deinit(struct wire_out *out);
 
 /* Copies size bytes of the whole message, beginning at `from`, to dst: a piece of it for a carrier. */
-void wire_out_copy(const struct wire_out *out, uint64_t from, void *dst, size_t size);
+void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size);
 
 /* Copies the parts, so that the values may go. @return OBJD_OK, OBJD_E_NOMEM */
 objd_status wire_out_settle(struct wire_out *out);
