@@ -358,9 +358,10 @@ static void a_message_is_the_same_in_pieces_of_any_size(void **state)
 static void what_is_too_big_or_no_value_is_not_sent(void **state)
 {
         uint64_t shape[2] = { UINT64_MAX, UINT64_MAX };
-        objd_value values[] = { objd_bytes("", OBJD_VALUE_MAX + 1), objd_bytes(NULL, 5), objd_cstr(NULL),
-                                objd_array(OBJD_F64, 2, shape, ""), { .type = OBJD_ANY },
-                                { .type = (objd_type)77 } };
+        objd_value values[] = {
+                objd_bytes("", OBJD_VALUE_MAX + 1), objd_bytes(NULL, 5),  objd_cstr(NULL),
+                objd_array(OBJD_F64, 2, shape, ""), { .type = OBJD_ANY }, { .type = (objd_type)77 }
+        };
         struct call call = { .code = CALL_LIST_APPEND, .values = values, .n_values = 1 };
         struct call_batch batch = { .seq = 1, .calls = &call, .n_calls = 1 };
         struct wire_out out;
@@ -498,7 +499,8 @@ static void each_call_that_makes_no_sense_has_its_sentence(void **state)
 
 static void text_must_be_utf8_and_without_nul(void **state)
 {
-        static const char *const names[] = { "a\0b", "a\xff" "b" };
+        static const char *const names[] = { "a\0b", "a\xff"
+                                                     "b" };
 
         (void)state;
         for (size_t i = 0; i < 2; i++) {
@@ -516,7 +518,8 @@ static void text_must_be_utf8_and_without_nul(void **state)
 
 static void a_bulk_belongs_to_its_values_to_the_last_byte(void **state)
 {
-        static const uint8_t body[] = { 0x2a, 0x0c, 0x22, 0x0a, 0x08, 0x28, 0x22, 0x04, 0x32, 0x00, 0x50, 0x05, 0, 0 };
+        static const uint8_t body[] = { 0x2a, 0x0c, 0x22, 0x0a, 0x08, 0x28, 0x22,
+                                        0x04, 0x32, 0x00, 0x50, 0x05, 0,    0 };
         uint8_t message[64] = { 0 };
         struct call_batch got;
         struct space space;
@@ -829,18 +832,39 @@ static void a_space_is_used_again_and_keeps_its_limit(void **state)
 
 static void a_hello_and_its_answers_go_there_and_back(void **state)
 {
-        struct wire_hello hello = { .version_from = 1, .version_to = 3, .name = "worker", .pid = 77,
-                                    .has_session = true, .session = "0123456789abcde", .token = "tok\0en",
-                                    .token_size = 6, .key_id = "k", .key_id_size = 1, .bulk_from = 1024,
+        struct wire_hello hello = { .version_from = 1,
+                                    .version_to = 3,
+                                    .name = "worker",
+                                    .pid = 77,
+                                    .has_session = true,
+                                    .session = "0123456789abcde",
+                                    .token = "tok\0en",
+                                    .token_size = 6,
+                                    .key_id = "k",
+                                    .key_id_size = 1,
+                                    .bulk_from = 1024,
                                     .max_message = 1 << 20 },
                           got_hello;
-        struct wire_welcome welcome = { .version = 1, .session = "fedcba987654321", .resumed = true,
-                                        .read_only = true, .heartbeat_ns = 1, .expiry_ns = 2, .max_frame = 3,
-                                        .max_message = 4, .max_requests = 5, .window = 6, .epoch = 7,
-                                        .pid = 8, .last_seq = 9, .store = "default" },
+        struct wire_welcome welcome = { .version = 1,
+                                        .session = "fedcba987654321",
+                                        .resumed = true,
+                                        .read_only = true,
+                                        .heartbeat_ns = 1,
+                                        .expiry_ns = 2,
+                                        .max_frame = 3,
+                                        .max_message = 4,
+                                        .max_requests = 5,
+                                        .window = 6,
+                                        .epoch = 7,
+                                        .pid = 8,
+                                        .last_seq = 9,
+                                        .store = "default" },
                             got_welcome;
-        struct wire_refused refused = { .status = OBJD_E_ACCESS, .sentence = "no", .version_from = 1,
-                                        .version_to = 1, .seq = 4 },
+        struct wire_refused refused = { .status = OBJD_E_ACCESS,
+                                        .sentence = "no",
+                                        .version_from = 1,
+                                        .version_to = 1,
+                                        .seq = 4 },
                             got_refused;
         struct wire_out out;
         struct space space;
