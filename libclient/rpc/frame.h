@@ -22,6 +22,7 @@
 #define FRAME_HEAD 32u
 #define FRAME_MAGIC 0x6fu
 #define FRAME_VERSION 1u
+#define FRAME_HELLO_MAX 4096u /* bytes of a frame, head included, before there is a welcome */
 
 enum frame_type {
         FRAME_HELLO = 1,
