@@ -86,11 +86,11 @@ void log_line(enum log_level level, const char *format, ...)
         va_end(args);
 }
 
-/* Whether one more line fits into this second. */
+/* Whether one more line of this thread fits into this second. */
 static bool is_within_limit(void)
 {
-        static time_t second;
-        static unsigned n_written, n_left_out;
+        static _Thread_local time_t second;
+        static _Thread_local unsigned n_written, n_left_out;
         time_t now = time(NULL);
 
         if (now != second) {

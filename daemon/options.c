@@ -16,6 +16,8 @@
 #include "base/status.h"
 
 #define MAX_CLIENTS_DEFAULT 4000u
+#define SESSION_EXPIRY_DEFAULT 30
+#define SESSION_EXPIRY_MAX 86400
 #define MAX_PER_UID_DEFAULT 1000u
 #define IDLE_EXIT_MAX 1000000000u
 #define MAX_CLIENTS_MAX (N_CLIENTS - 1) /* client 0 is nobody */
@@ -52,6 +54,11 @@ static const char help[] =
         "                     dies before objd has looked\n"
         "  --recover          mend a damaged store that nobody uses, and say what was lost\n"
         "  --log-file FILE    append log lines to FILE instead of stderr\n"
+        "  --rpc URL          also serve processes that have no mapping of the store, through this daemon:\n"
+        "                     they connect to the same URL, \"ipc:///PATH\" for a socket of this machine.\n"
+        "                     May be given several times\n"
+        "  --session-expiry SEC  what such a process holds is released when nothing has been heard of it for so\n"
+        "                     long; default 30\n"
         "  --help             this text\n"
         "  --version          the version\n"
         "\n"
@@ -97,6 +104,8 @@ enum option_code {
         OPTION_IDLE_EXIT,
         OPTION_DIE_WITH_PARENT,
         OPTION_LOG_FILE,
+        OPTION_RPC,
+        OPTION_SESSION_EXPIRY,
         OPTION_HELP,
         OPTION_VERSION
 };
@@ -126,6 +135,8 @@ static const struct option long_options[] = {
         { "idle-exit", required_argument, NULL, OPTION_IDLE_EXIT },
         { "die-with-parent", optional_argument, NULL, OPTION_DIE_WITH_PARENT },
         { "log-file", required_argument, NULL, OPTION_LOG_FILE },
+        { "rpc", required_argument, NULL, OPTION_RPC },
+        { "session-expiry", required_argument, NULL, OPTION_SESSION_EXPIRY },
         { "help", no_argument, NULL, OPTION_HELP },
         { "version", no_argument, NULL, OPTION_VERSION },
         { NULL, 0, NULL, 0 },
@@ -204,6 +215,14 @@ static objd_status parse_level(const char *text, struct options *options)
         return OBJD_OK;
 }
 
+/* Over TCP anybody could come, and there are no keys yet to tell who. */
+static objd_status parse_rpc(const char *url)
+{
+        if (strncmp(url, "ipc://", 6) == 0 && url[6] == '/')
+                return OBJD_OK;
+        return fail(OBJD_E_INVAL, "--rpc: \"%s\" is no \"ipc:///PATH\"", url);
+}
+
 static objd_status parse_option(int code, const char *value, struct options *options)
 {
         switch (code) {
@@ -250,6 +269,14 @@ static objd_status parse_option(int code, const char *value, struct options *opt
         case OPTION_LOG_FILE:
                 options->log_file = value;
                 return OBJD_OK;
+        case OPTION_RPC:
+                if (options->n_rpc == RPC_URLS_MAX)
+                        return fail(OBJD_E_LIMIT, "--rpc: no more than %d addresses", RPC_URLS_MAX);
+                options->rpc[options->n_rpc++] = value;
+                return parse_rpc(value);
+        case OPTION_SESSION_EXPIRY:
+                return parse_number("--session-expiry", value, 1, SESSION_EXPIRY_MAX,
+                                    &options->session_expiry);
         case OPTION_HELP:
                 options->answer = help;
                 return OBJD_OK;
@@ -272,6 +299,7 @@ objd_status options_parse(int argc, char **argv, struct options *ret_options)
                 .own_directory = true,
                 .size = STORE_SIZE_DEFAULT,
                 .max_clients = MAX_CLIENTS_DEFAULT,
+                .session_expiry = SESSION_EXPIRY_DEFAULT,
                 .max_per_uid = MAX_PER_UID_DEFAULT,
                 .log_level = LOG_LEVEL_INFO,
                 .policy.own = geteuid(),

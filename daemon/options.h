@@ -13,6 +13,8 @@
 #include "log.h"
 #include "policy.h"
 
+#define RPC_URLS_MAX 16
+
 struct options {
         const char *name;
         char directory[PATH_MAX];
@@ -32,6 +34,9 @@ struct options {
         uint32_t max_per_uid; /* of users other than the daemon's own */
         enum log_level log_level;
         struct policy policy;
+        const char *rpc[RPC_URLS_MAX]; /* addresses to listen on for those without a mapping */
+        uint32_t n_rpc;
+        uint32_t session_expiry; /* seconds */
         const char *answer; /* what --help or --version has to say; nothing else is to be done then */
 };
 

@@ -141,6 +141,39 @@ static void close_parent(const struct server *server)
                 (void)close(server->parent.fd); /* a pidfd */
 }
 
+static void stop_proxy(struct server *server)
+{
+        if (!server->store.options->n_rpc)
+                return;
+        proxy_stop(&server->proxy);
+        while (server->n_links)
+                sp_link_close(server->links[--server->n_links]);
+}
+
+static objd_status start_proxy(struct server *server, const struct options *options)
+{
+        objd_status r;
+
+        if (!options->n_rpc)
+                return OBJD_OK;
+        r = proxy_init(&server->proxy, server->store.arena, options->name,
+                       (int64_t)options->session_expiry * 1000000000);
+        if (r)
+                return r;
+        for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++) {
+                r = sp_link_open(&server->proxy, options->rpc[i], &server->links[i]);
+                if (r == OBJD_OK) {
+                        server->n_links++;
+                        log_info("clients without a mapping connect to \"%s\"", options->rpc[i]);
+                }
+        }
+        if (r == OBJD_OK)
+                r = proxy_start(&server->proxy);
+        if (r)
+                stop_proxy(server);
+        return r;
+}
+
 static objd_status start_in_loop(struct server *server, const struct options *options)
 {
         objd_status r;
@@ -153,6 +186,11 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         loop_set_tick_fn(&server->loop, on_tick, server);
         r = control_init(&server->control, &server->loop, &server->store, raise_limit(options->max_clients),
                          on_hang_up, server);
+        if (r == OBJD_OK) {
+                r = start_proxy(server, options);
+                if (r)
+                        control_deinit(&server->control);
+        }
         if (r) {
                 store_drop(&server->store);
                 return r;
@@ -202,6 +240,7 @@ objd_status server_stop(struct server *server)
         const struct control_stats *stats = &server->control.stats;
         objd_status r;
 
+        stop_proxy(server);
         control_deinit(&server->control);
         log_info("%" PRIu64 " clients were let in, %" PRIu64 " refused, %" PRIu64 " dropped",
                  stats->n_welcomed, stats->n_refused, stats->n_dropped);

@@ -8,6 +8,8 @@
 #include "control.h"
 #include "loop.h"
 #include "options.h"
+#include "proxy/server.h"
+#include "proxy/sp_link.h"
 #include "reaper.h"
 #include "storefile.h"
 
@@ -16,6 +18,9 @@ struct server {
         struct store store;
         struct control control;
         struct reaper reaper;
+        struct proxy_server proxy;
+        struct sp_link *links[RPC_URLS_MAX];
+        uint32_t n_links;
         uint32_t ticks_left;       /* once nobody is there any more: for news of a death that comes late */
         int64_t idle_since_ns;     /* when somebody was last there */
         struct loop_source parent; /* --die-with-parent: a pidfd, else -1 */

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC 0x0a616e657261646fULL /* "odarena\n" */
-#define ARENA_FORMAT 2u
+#define ARENA_FORMAT 1u
 #define ARENA_ABI 0x0807060504030201ULL /* read back in another byte order it is another number */
 
 #define LINE_SIZE 64u

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/status.h"
+#include "client/proxy.h"
 #include "base/sys.h"
 #include "object/dict.h"
 #include "object/dict_plain.h"
@@ -66,6 +67,9 @@ static void remember_shards(objd_object *dict)
 static __attribute__((noinline)) objd_status get_slowly(objd_object *dict, const objd_value *key,
                                                         objd_value *ret_value, objd_buf *buf)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_get(dict, key, ret_value, buf);
+
         objd_status r = check(dict, key, ret_value, "objd_dict_get");
 
         if (r || !buf)
@@ -113,6 +117,9 @@ objd_status objd_dict_get(objd_object *dict, const objd_value *key_value, objd_v
 static __attribute__((noinline)) objd_status set_slowly(objd_object *dict, const objd_value *key,
                                                         const objd_value *value)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_set(dict, key, value);
+
         struct op op = { .code = OP_DICT_SET, .key = key, .value = value };
         objd_status r = check(dict, key, value, "objd_dict_set");
 
@@ -159,6 +166,9 @@ objd_status objd_dict_set(objd_object *dict, const objd_value *key_value, const 
 
 objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_set_new(dict, key, value);
+
         struct op op = { .code = OP_DICT_SET_NEW, .key = key, .value = value };
         objd_status r = check(dict, key, value, "objd_dict_set_new");
 
@@ -168,6 +178,9 @@ objd_status objd_dict_set_new(objd_object *dict, const objd_value *key, const ob
 objd_status objd_dict_cas(objd_object *dict, const objd_value *key, const objd_value *expected,
                           const objd_value *value)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_cas(dict, key, expected, value);
+
         struct op op = { .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected };
         objd_status r = check(dict, key, key, "objd_dict_cas");
 
@@ -176,6 +189,9 @@ objd_status objd_dict_cas(objd_object *dict, const objd_value *key, const objd_v
 
 objd_status objd_dict_add_int(objd_object *dict, const objd_value *key, int64_t delta, int64_t *ret_sum)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_add_int(dict, key, delta, ret_sum);
+
         struct op op = { .code = OP_DICT_ADD_INT, .key = key, .u.integer = delta };
         objd_status r = check(dict, key, key, "objd_dict_add_int");
 
@@ -188,6 +204,9 @@ objd_status objd_dict_add_int(objd_object *dict, const objd_value *key, int64_t 
 
 objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double delta, double *ret_sum)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_add_float(dict, key, delta, ret_sum);
+
         struct op op = { .code = OP_DICT_ADD_FLOAT, .key = key, .u.real = delta };
         objd_status r = check(dict, key, key, "objd_dict_add_float");
 
@@ -200,6 +219,9 @@ objd_status objd_dict_add_float(objd_object *dict, const objd_value *key, double
 
 static __attribute__((noinline)) objd_status del_slowly(objd_object *dict, const objd_value *key)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_del(dict, key);
+
         struct op op = { .code = OP_DICT_DEL, .key = key };
         objd_status r = check(dict, key, key, "objd_dict_del");
 
@@ -241,6 +263,9 @@ objd_status objd_dict_del(objd_object *dict, const objd_value *key_value)
 
 objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_pop(dict, key, ret_value, buf);
+
         struct op op = { .code = OP_DICT_POP, .key = key, .buf = buf };
         objd_status r = check(dict, key, ret_value, "objd_dict_pop");
 
@@ -254,6 +279,9 @@ objd_status objd_dict_pop(objd_object *dict, const objd_value *key, objd_value *
 
 objd_status objd_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_value *ret_value, objd_buf *buf)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_pop_any(dict, ret_key, ret_value, buf);
+
         struct op op = { .code = OP_DICT_POP_ANY, .buf = buf };
         objd_status r = check(dict, ret_key, ret_value, "objd_dict_pop_any");
 
@@ -269,6 +297,9 @@ objd_status objd_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_value
 
 objd_status objd_dict_contains(objd_object *dict, const objd_value *key, bool *ret_found)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_contains(dict, key, ret_found);
+
         objd_status r = check(dict, key, ret_found, "objd_dict_contains");
 
         if (r)
@@ -282,6 +313,9 @@ objd_status objd_dict_contains(objd_object *dict, const objd_value *key, bool *r
 
 objd_status objd_dict_len(objd_object *dict, uint64_t *ret_len)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_len(dict, ret_len);
+
         objd_status r = check(dict, ret_len, ret_len, "objd_dict_len");
 
         return r ? r : dict_kind.len(dict, ret_len);
@@ -289,6 +323,9 @@ objd_status objd_dict_len(objd_object *dict, uint64_t *ret_len)
 
 objd_status objd_dict_clear(objd_object *dict)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_clear(dict);
+
         struct op op = { .code = OP_DICT_CLEAR };
         objd_status r = check(dict, dict, dict, "objd_dict_clear");
 
@@ -297,6 +334,9 @@ objd_status objd_dict_clear(objd_object *dict)
 
 objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const objd_value *values, size_t n)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_set_many(dict, keys, values, n);
+
         HOLD_NEXT_TIMEOUT;
         objd_status r = check(dict, n ? keys : (const void *)dict, n ? values : (const void *)dict,
                               "objd_dict_set_many");
@@ -318,6 +358,9 @@ objd_status objd_dict_set_many(objd_object *dict, const objd_value *keys, const 
 
 objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n, objd_items **ret_items)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_get_many(dict, keys, n, ret_items);
+
         HOLD_NEXT_TIMEOUT;
         objd_status r = check(dict, n ? keys : (const void *)dict, ret_items, "objd_dict_get_many");
         struct items_builder items = { 0 };
@@ -342,6 +385,9 @@ objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t
 
 objd_status objd_dict_copy(objd_object *dict, objd_items **ret_items)
 {
+        if (object_is_proxied(dict))
+                return proxy_dict_copy(dict, ret_items);
+
         HOLD_NEXT_TIMEOUT;
         struct items_builder items = { 0 };
         objd_status r = check(dict, ret_items, ret_items, "objd_dict_copy");

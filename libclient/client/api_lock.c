@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/status.h"
+#include "client/proxy.h"
 #include "base/sys.h"
 #include "object/lockobj.h"
 #include "object/plain.h"
@@ -66,6 +67,9 @@ static objd_status say_who(struct lane *lane, objd_object *lock, objd_status r, 
 static __attribute__((noinline)) objd_status take_slowly(objd_object *lock, int64_t timeout_ns,
                                                          uint64_t *ret_token)
 {
+        if (object_is_proxied(lock))
+                return proxy_lock_take(lock, timeout_ns, ret_token);
+
         struct lane *lane;
         uint64_t token = 0;
         objd_status r = check(lock, "objd_lock_take");
@@ -91,6 +95,9 @@ static __attribute__((noinline)) objd_status take_slowly(objd_object *lock, int6
 
 static __attribute__((noinline)) objd_status give_slowly(objd_object *lock)
 {
+        if (object_is_proxied(lock))
+                return proxy_lock_give(lock);
+
         struct lane *lane;
         objd_status r = check(lock, "objd_lock_give");
 
@@ -144,6 +151,9 @@ objd_status objd_lock_give(objd_object *lock)
 
 objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pid, uint64_t *ret_token)
 {
+        if (object_is_proxied(lock))
+                return proxy_lock_owner(lock, ret_taken, ret_pid, ret_token);
+
         struct lock_holder holder;
         struct lane *lane;
         objd_status r = check(lock, "objd_lock_owner");

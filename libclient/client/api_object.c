@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/proxy.h"
 #include "object/directory.h"
 #include "object/kind.h"
 #include "txn/recover.h"
@@ -47,6 +48,8 @@ static objd_status create(objd_conn *conn, const char *name, objd_kind kind, con
 
         if (!conn || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_create: conn and ret_object must be given");
+        if (conn->rpc)
+                return proxy_create(conn, name, kind, config, ret_object);
         object = sys.alloc(sizeof(*object));
         if (!object)
                 return fail(OBJD_E_NOMEM, "no memory for a handle");
@@ -65,7 +68,7 @@ objd_status objd_create(objd_conn *conn, const char *name, objd_kind kind, const
         objd_status r = create(conn, name, kind, config, ret_object);
 
         /* Where there is no daemon to do it, whoever makes objects sees to it that those of the dead go. */
-        if (r == OBJD_OK)
+        if (r == OBJD_OK && !conn->rpc)
                 recover_on_arrival(conn->arena);
         return r;
 }
@@ -78,6 +81,8 @@ objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_ob
 
         if (!conn || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open_ref: conn and ret_object must be given");
+        if (conn->rpc)
+                return proxy_open_ref(conn, ref, kind, ret_object);
         r = make_handle(conn, ref, &object);
         if (r)
                 return r;
@@ -98,6 +103,8 @@ objd_status objd_open(objd_conn *conn, const char *name, objd_kind kind, objd_ob
 
         if (!conn || !name || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open: conn, name and ret_object must be given");
+        if (conn->rpc)
+                return proxy_open(conn, name, kind, ret_object);
         r = directory_lookup(conn, name, &ref);
         if (r == OBJD_OK)
                 r = objd_open_ref(conn, ref, kind, ret_object);
@@ -134,6 +141,8 @@ objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kin
 
         if (!conn || !name || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open_or_create: conn, name and ret_object must be given");
+        if (conn->rpc)
+                return proxy_open_or_create(conn, name, kind, config, ret_object);
         do {
                 r = objd_open(conn, name, kind, &object);
                 if (r == OBJD_E_NOTFOUND)
@@ -159,12 +168,16 @@ void objd_release(objd_object *object)
 
 objd_ref objd_ref_of(const objd_object *object)
 {
+        if (object_is_proxied(object))
+                return proxy_ref_of(object);
         return (objd_ref){ arena_off(object->conn->arena, object->shm), object->serial };
 }
 
 objd_status objd_destroy(objd_object *object)
 {
         HOLD_NEXT_TIMEOUT;
+        if (object_is_proxied(object))
+                return proxy_destroy(object);
         return object ? directory_destroy(object) : fail(OBJD_E_INVAL, "objd_destroy: object must be given");
 }
 
@@ -175,6 +188,8 @@ objd_status objd_delete(objd_conn *conn, const char *name)
 
         if (!conn || !name)
                 return fail(OBJD_E_INVAL, "objd_delete: conn and name must be given");
+        if (conn->rpc)
+                return proxy_delete(conn, name);
         r = directory_delete(conn, name);
         if (r == OBJD_E_GONE)
                 return fail(OBJD_E_NOTFOUND, "there is no object named \"%s\"", name);
@@ -186,6 +201,8 @@ objd_status objd_set_name(objd_object *object, const char *name)
         HOLD_NEXT_TIMEOUT;
         if (!object || !name)
                 return fail(OBJD_E_INVAL, "objd_set_name: object and name must be given");
+        if (object_is_proxied(object))
+                return proxy_set_name(object, name);
         return directory_rename(object, name);
 }
 
@@ -199,6 +216,8 @@ objd_status objd_info_get(objd_object *object, objd_info *ret_info)
 
         if (!object || !ret_info)
                 return fail(OBJD_E_INVAL, "objd_info_get: object and ret_info must be given");
+        if (object_is_proxied(object))
+                return proxy_info(object, ret_info);
         kind = kind_of(object_kind(object->config));
         r = kind->len(object, &info.len);
         if (r && r != OBJD_E_CORRUPT)
@@ -282,6 +301,8 @@ objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos
 
         if (!conn || !ret_infos || !ret_len)
                 return fail(OBJD_E_INVAL, "objd_list: conn, ret_infos and ret_len must be given");
+        if (conn->rpc)
+                return proxy_list(conn, prefix, ret_infos, ret_len);
         r = directory_names(conn, &names);
         if (r == OBJD_OK)
                 r = kind_of(OBJD_DICT)->walk(&names, UINT64_MAX, add_info, &listing);

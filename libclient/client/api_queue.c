@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/status.h"
+#include "client/proxy.h"
 #include "base/sys.h"
 #include "client/help.h"
 #include "object/queue.h"
@@ -209,6 +210,9 @@ static objd_status put(objd_object *queue, const objd_value *values, size_t n, i
 static __attribute__((noinline)) objd_status put_slowly(objd_object *queue, const objd_value *value,
                                                         int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_put(queue, value, timeout_ns);
+
         return put(queue, value, 1, 0, timeout_ns, "objd_queue_put");
 }
 
@@ -233,6 +237,9 @@ objd_status objd_queue_put(objd_object *queue, const objd_value *value, int64_t 
 objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value, int64_t priority,
                                     int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_put_priority(queue, value, priority, timeout_ns);
+
         objd_status r = check(queue, value, value, "objd_queue_put_priority");
 
         if (r)
@@ -244,6 +251,9 @@ objd_status objd_queue_put_priority(objd_object *queue, const objd_value *value,
 
 objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, size_t n, int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_put_many(queue, values, n, timeout_ns);
+
         return put(queue, n ? values : &(objd_value){ 0 }, n, 0, timeout_ns, "objd_queue_put_many");
 }
 
@@ -252,6 +262,9 @@ objd_status objd_queue_put_many(objd_object *queue, const objd_value *values, si
 static __attribute__((noinline)) objd_status get_slowly(objd_object *queue, objd_value *ret_value,
                                                         objd_buf *buf, int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_get(queue, ret_value, buf, timeout_ns);
+
         struct op op;
         objd_status r = check(queue, ret_value, buf, "objd_queue_get");
 
@@ -309,6 +322,9 @@ static void get_more(struct op *op, size_t max)
 
 objd_status objd_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items, int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_get_many(queue, max, ret_items, timeout_ns);
+
         struct items_builder items = { 0 };
         struct op op = { .code = OP_QUEUE_GET, .object = queue, .n = at_once(max), .items = &items };
         objd_status r = check(queue, ret_items, ret_items, "objd_queue_get_many");
@@ -332,6 +348,9 @@ objd_status objd_queue_get_many(objd_object *queue, size_t max, objd_items **ret
 objd_status objd_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_value *ret_value, objd_buf *buf,
                                  uint64_t *ret_lease, int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_get_lease(queue, lease_ns, ret_value, buf, ret_lease, timeout_ns);
+
         struct op op = { .code = OP_QUEUE_LEASE, .object = queue, .buf = buf, .u.integer = lease_ns };
         objd_status r = check(queue, ret_value, buf, "objd_queue_get_lease");
 
@@ -352,11 +371,17 @@ objd_status objd_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_valu
 
 objd_status objd_queue_ack(objd_object *queue, uint64_t lease)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_ack(queue, lease);
+
         return run_now(queue, OP_QUEUE_ACK, lease, "objd_queue_ack");
 }
 
 objd_status objd_queue_give_back(objd_object *queue, uint64_t lease)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_give_back(queue, lease);
+
         return run_now(queue, OP_QUEUE_GIVE_BACK, lease, "objd_queue_give_back");
 }
 
@@ -364,6 +389,9 @@ objd_status objd_queue_give_back(objd_object *queue, uint64_t lease)
 
 objd_status objd_queue_peek(objd_object *queue, objd_value *ret_value, objd_buf *buf)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_peek(queue, ret_value, buf);
+
         objd_status r = check(queue, ret_value, buf, "objd_queue_peek");
 
         return r ? r : queue_peek(queue, ret_value, buf);
@@ -371,6 +399,9 @@ objd_status objd_queue_peek(objd_object *queue, objd_value *ret_value, objd_buf 
 
 objd_status objd_queue_len(objd_object *queue, uint64_t *ret_len)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_len(queue, ret_len);
+
         objd_status r = check(queue, ret_len, ret_len, "objd_queue_len");
 
         return r ? r : queue_len(queue, ret_len);
@@ -378,16 +409,25 @@ objd_status objd_queue_len(objd_object *queue, uint64_t *ret_len)
 
 objd_status objd_queue_close(objd_object *queue)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_close(queue);
+
         return run_now(queue, OP_QUEUE_CLOSE, 0, "objd_queue_close");
 }
 
 objd_status objd_queue_poison(objd_object *queue)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_poison(queue);
+
         return run_now(queue, OP_QUEUE_POISON, 0, "objd_queue_poison");
 }
 
 objd_status objd_queue_task_done(objd_object *queue)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_task_done(queue);
+
         return run_now(queue, OP_QUEUE_TASK_DONE, 0, "objd_queue_task_done");
 }
 
@@ -425,6 +465,9 @@ static objd_status join_with_help(struct lane *lane, objd_object *queue, int64_t
 
 objd_status objd_queue_join(objd_object *queue, int64_t timeout_ns)
 {
+        if (object_is_proxied(queue))
+                return proxy_queue_join(queue, timeout_ns);
+
         struct lane *lane;
         objd_status r = check(queue, queue, queue, "objd_queue_join");
 

@@ -12,6 +12,7 @@
 #include "arena/word.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/proxy.h"
 #include "object/op.h"
 #include "object/value.h"
 
@@ -183,7 +184,8 @@ objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed)
                 batch->ops[i].result = objd_nil();
                 batch->ops[i].line = NULL;
         }
-        r = op_run(batch->conn, batch->ops, batch->len, ret_failed);
+        r = batch->conn->rpc ? proxy_commit(batch->conn, batch->ops, batch->len, ret_failed)
+                             : op_run(batch->conn, batch->ops, batch->len, ret_failed);
         batch->done = r == OBJD_OK;
         return r;
 }

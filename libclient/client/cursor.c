@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/proxy.h"
 #include "object/dict.h"
 
 /* Items of a list that are fetched at once. */
@@ -18,10 +19,17 @@
 struct objd_cursor {
         objd_object *object;
         struct dict_position position;
+        uint8_t proxied[PROXY_POSITION_MAX]; /* the same as the daemon knows it */
+        size_t proxied_size;
         int64_t index;
         objd_items *items; /* fetched and not all given yet */
         size_t next;
 };
+
+static objd_kind kind_of_cursor(const objd_object *object)
+{
+        return object_kind(object->config) & ~(objd_kind)OBJECT_PROXIED;
+}
 
 objd_status objd_cursor_new(objd_object *object, objd_cursor **ret_cursor)
 {
@@ -30,9 +38,9 @@ objd_status objd_cursor_new(objd_object *object, objd_cursor **ret_cursor)
 
         if (!object || !ret_cursor)
                 return fail(OBJD_E_INVAL, "objd_cursor_new: object and ret_cursor must be given");
-        if (object_kind(object->config) != OBJD_DICT && object_kind(object->config) != OBJD_LIST)
+        if (kind_of_cursor(object) != OBJD_DICT && kind_of_cursor(object) != OBJD_LIST)
                 return fail(OBJD_E_KIND, "only dicts and lists have cursors; %s is neither",
-                            object_label(object));
+                            object_is_proxied(object) ? "this object" : object_label(object));
         cursor = sys.alloc(sizeof(*cursor));
         if (!cursor)
                 return fail(OBJD_E_NOMEM, "no memory for a cursor");
@@ -45,7 +53,12 @@ static objd_status fetch_dict(objd_cursor *cursor)
 {
         struct items_builder builder = { 0 };
         struct dict_position position = cursor->position;
-        objd_status r = dict_step(cursor->object, &position, &builder);
+        objd_status r;
+
+        if (object_is_proxied(cursor->object))
+                return proxy_dict_step(cursor->object, cursor->proxied, &cursor->proxied_size,
+                                       &cursor->position.end, &cursor->items);
+        r = dict_step(cursor->object, &position, &builder);
 
         if (r == OBJD_OK && builder.len)
                 r = items_finish(&builder, &cursor->items);
@@ -67,7 +80,7 @@ static objd_status fetch_list(objd_cursor *cursor)
 
 static objd_status fetch(objd_cursor *cursor)
 {
-        bool is_dict = object_kind(cursor->object->config) == OBJD_DICT;
+        bool is_dict = kind_of_cursor(cursor->object) == OBJD_DICT;
 
         objd_items_free(cursor->items);
         cursor->items = NULL;

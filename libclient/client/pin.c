@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "client/help.h"
 #include "mem/pool.h"
+#include "client/proxy.h"
 #include "object/dict.h"
 #include "object/list.h"
 
@@ -159,10 +160,30 @@ static objd_status pin_in_list(objd_object *list, const void *index, struct lane
         return list_pin(list, *(const int64_t *)index, lane, place, ret_value, buf);
 }
 
+/* Without a mapping there is nothing to pin: it is a copy. */
+static objd_status pin_copy(objd_object *object, const objd_value *key, int64_t index, objd_value *ret_value,
+                            objd_pin **ret_pin)
+{
+        objd_pin *pin = sys.alloc(sizeof(*pin));
+        objd_status r;
+
+        if (!pin)
+                return fail(OBJD_E_NOMEM, "no memory for a pin");
+        r = key ? proxy_dict_get(object, key, ret_value, &pin->buf)
+                : proxy_list_get(object, index, ret_value, &pin->buf);
+        if (r)
+                objd_unpin(pin);
+        else
+                *ret_pin = pin;
+        return r;
+}
+
 objd_status objd_dict_pin(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_pin **ret_pin)
 {
         if (!dict || !key || !ret_value || !ret_pin)
                 return fail(OBJD_E_INVAL, "objd_dict_pin: an argument is NULL");
+        if (object_is_proxied(dict))
+                return pin_copy(dict, key, 0, ret_value, ret_pin);
         if (object_kind(dict->config) != OBJD_DICT)
                 return fail(OBJD_E_KIND, "objd_dict_pin: %s is no dict", object_label(dict));
         return take_pin(dict, key, pin_in_dict, ret_value, ret_pin);
@@ -172,6 +193,8 @@ objd_status objd_list_pin(objd_object *list, int64_t index, objd_value *ret_valu
 {
         if (!list || !ret_value || !ret_pin)
                 return fail(OBJD_E_INVAL, "objd_list_pin: an argument is NULL");
+        if (object_is_proxied(list))
+                return pin_copy(list, NULL, index, ret_value, ret_pin);
         if (object_kind(list->config) != OBJD_LIST)
                 return fail(OBJD_E_KIND, "objd_list_pin: %s is no list", object_label(list));
         return take_pin(list, &index, pin_in_list, ret_value, ret_pin);

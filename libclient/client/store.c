@@ -22,6 +22,7 @@
 #include "client/help.h"
 #include "client/leave.h"
 #include "client/memfd.h"
+#include "client/proxy.h"
 #include "client/register.h"
 #include "client/starter.h"
 #include "client/url.h"
@@ -134,6 +135,8 @@ objd_status objd_connect(const char *url, objd_conn **ret_conn)
 
         if (!ret_conn)
                 return fail(OBJD_E_INVAL, "objd_connect: ret_conn is NULL");
+        if (proxy_is_url(text))
+                return proxy_connect(text, ret_conn);
         r = url_parse(text, &parsed);
         if (r)
                 return r;
@@ -157,6 +160,10 @@ void objd_close(objd_conn *conn)
 
         if (!conn)
                 return;
+        if (conn->rpc) {
+                proxy_close(conn);
+                return;
+        }
         arena = conn->arena;
         forklock_take(&conns_lock);
         if (--arena->n_conns == 0)
@@ -168,7 +175,7 @@ void objd_close(objd_conn *conn)
 
 bool objd_is_read_only(const objd_conn *conn)
 {
-        return conn && conn->arena->read_only;
+        return conn && (conn->rpc ? rpc_is_read_only(conn->rpc) : conn->arena->read_only);
 }
 
 objd_status objd_set_timeout(objd_conn *conn, int64_t timeout_ns)
@@ -230,6 +237,8 @@ objd_status objd_stats_get(objd_conn *conn, objd_stats *ret_stats)
 
         if (!conn || !ret_stats)
                 return fail(OBJD_E_INVAL, "objd_stats_get: the connection or ret_stats is NULL");
+        if (conn->rpc)
+                return proxy_stats(conn, ret_stats);
         arena = conn->arena;
         stats.arena_size = arena->data_off + (arena->n_blocks << BLOCK_SHIFT);
         stats.arena_used = word_get(&arena->header->pool.used);

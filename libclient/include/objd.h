@@ -240,6 +240,7 @@ typedef struct objd_pin objd_pin;
  *                      objd where it has been installed). It ends 10 s after its last client; the store stays
  *     "shm:...?read-only", "start:...?read-only"
  *                      any of them, for a connection that only reads, though more may be allowed
+ *     "ipc:///PATH"    through the daemon that listens there (objd --rpc), without a mapping: see below
  *     "embedded:"      a new private arena without a daemon, shared with the children this process forks;
  *                      it ends with the last of them
  *     "embedded:SIZE"  the same with a size: bytes, or with a suffix K, M, G or T (default 1G)
@@ -249,6 +250,16 @@ typedef struct objd_pin objd_pin;
  * While there is no daemon, a connection that is there goes on: every call on it and on its objects does what it
  * always does, also in children that are forked then. Only objd_connect() gives OBJD_E_NODAEMON. What a daemon does for
  * its clients, they do for one another then: who waits, connects or makes an object cleans up after the dead.
+ *
+ * On a connection without a mapping every call does the same and gives the same codes, but for these:
+ *
+ *  - A call is a message to the daemon and back. While there is no daemon it waits for the next one, for as long as
+ *    objd_set_timeout() says (and a second at least), and then gives OBJD_E_NODAEMON; whether a change was made is then not known.
+ *    Otherwise a change is made exactly once, also if the daemon dies in between.
+ *  - The client is known by its session: what it holds is released when it closes the connection, or when nothing
+ *    has been heard of it for a while (objd --session-expiry). A thread that takes a lock has to end before the connection is closed.
+ *  - Pins are copies. A cursor fetches entries in advance.
+ *  - It needs the library nanomsg, loads it, and has threads of its own.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),
  *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS

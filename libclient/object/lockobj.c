@@ -177,6 +177,29 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
         }
 }
 
+/* Whether the lock is taken, as `state` says, and there is a bit in it now that says that somebody waits. */
+static bool say_waiting(struct lock_shm *lock, const struct objd_object *object, uint64_t state)
+{
+        if (!(state & LOCK_STATE_TAKEN) || state >> LOCK_TAG_SHIFT != lock_tag(object->serial))
+                return false;
+        return (state & LOCK_STATE_WAITERS) ||
+               __atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+bool lock_arm(struct objd_object *object, const uint32_t **ret_half, uint32_t *ret_seen)
+{
+        struct lock_shm *lock = lock_of(object);
+        uint64_t state = word_get(&lock->state);
+
+        *ret_half = sleep_half(lock);
+        *ret_seen = (uint32_t)(state | LOCK_STATE_WAITERS);
+        if (!say_waiting(lock, object, state))
+                return false;
+        fence_acquire(); /* as in lock_wait() */
+        return word_get(&lock->serial) == object->serial;
+}
+
 objd_status lock_wait(struct lane *lane, struct objd_object *object, int64_t deadline_ns, bool *ret_slept)
 {
         struct lock_shm *lock = lock_of(object);
@@ -188,9 +211,7 @@ objd_status lock_wait(struct lane *lane, struct objd_object *object, int64_t dea
                 return OBJD_OK;
         if (wait_spin(lane, sleep_half(lock), (uint32_t)state, deadline_ns))
                 return OBJD_OK;
-        if (!(state & LOCK_STATE_WAITERS) &&
-            !__atomic_compare_exchange_n(&lock->state, &state, state | LOCK_STATE_WAITERS, false,
-                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        if (!say_waiting(lock, object, state))
                 return OBJD_OK;
         /* Looked at after the bit was set: a deletion before it is seen here, one after it pokes the word. */
         fence_acquire();
@@ -235,6 +256,18 @@ objd_status lock_give(struct lane *lane, struct objd_object *object)
         if (__builtin_expect(state & LOCK_STATE_WAITERS, 0))
                 wait_wake(lane->arena, sleep_half(lock), 1);
         return OBJD_OK;
+}
+
+uint64_t lock_takes(struct lane *lane, struct objd_object *object)
+{
+        const struct lock_shm *lock = lock_of(object);
+        uint64_t state = word_get_acquire(&lock->state);
+
+        if (!(state & LOCK_STATE_TAKEN) || state >> LOCK_TAG_SHIFT != lock_tag(object->serial) ||
+            lock_has_no_owner(object) || !is_mine(lane, lock, state))
+                return 0;
+        /* Taken, but by a call that did not come to say so. */
+        return word_get(&lock->owner) == lane->owner ? word_get(&lock->n_takes) : 1;
 }
 
 objd_status lock_holder(struct lane *lane, struct objd_object *object, struct lock_holder *ret_holder)

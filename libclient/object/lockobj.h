@@ -106,6 +106,9 @@ static inline bool lock_give_plain(struct lane *lane, struct objd_object *object
                                            __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
+/* How often the one in whose name this lane acts has yet to give it; 0: it has it not. */
+uint64_t lock_takes(struct lane *lane, struct objd_object *object);
+
 /*
  * Takes the lock if it can be had at once. slept: the caller has slept for it, and there may be other sleepers.
  * @return OBJD_OK, OBJD_E_OWNER_DIED (taken as well), OBJD_E_BUSY (no sentence), OBJD_E_INVAL (taken by this
@@ -118,6 +121,12 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
  * @return OBJD_OK (try again), OBJD_E_TIMEOUT (no sentence), OBJD_E_GONE
  */
 objd_status lock_wait(struct lane *lane, struct objd_object *object, int64_t deadline_ns, bool *ret_slept);
+
+/*
+ * For who sleeps on many words at once: says that there is a waiter. *ret_half is the word that changes when the lock is given,
+ * *ret_seen what it is as long as it is not. False: the lock may be had, or is no longer there.
+ */
+bool lock_arm(struct objd_object *object, const uint32_t **ret_half, uint32_t *ret_seen);
 
 /* @return OBJD_OK, OBJD_E_NOTOWNER, OBJD_E_GONE, OBJD_E_CORRUPT */
 objd_status lock_give(struct lane *lane, struct objd_object *object);

@@ -13,6 +13,7 @@
 #include "txn/lane.h"
 
 struct url;
+struct rpc_client;
 
 struct objd_conn {
         struct arena *arena;
@@ -26,6 +27,8 @@ struct objd_conn {
         void (*new_daemon_fn)(struct objd_conn *conn);
         uint64_t daemon_epoch; /* atomic: of the daemon that `control` leads to */
         uint64_t retry_ns;     /* atomic: no sooner than then, if the last attempt failed */
+
+        struct rpc_client *rpc; /* a connection without a mapping: all goes through the daemon, and arena is NULL */
 };
 
 struct objd_object {
@@ -76,6 +79,17 @@ static inline objd_order object_order(uint64_t config)
 static inline uint32_t object_lock_flags(uint64_t config)
 {
         return (uint32_t)(config >> 32 & 0xff);
+}
+
+/*
+ * In the kind's byte: the handle is one of a connection without a mapping. So no function that asks for the kind it
+ * knows takes it for its own. Its shm is NULL, and cache[0] the object's place.
+ */
+#define OBJECT_PROXIED 0x80ULL
+
+static inline bool object_is_proxied(const struct objd_object *object)
+{
+        return object && __builtin_expect(object->config & OBJECT_PROXIED, 0);
 }
 
 /* The chunk that holds the object's name if it is too long for the slot, 0 if it is not. */

@@ -299,6 +299,10 @@ objd_status queue_arm(struct lane *lane, struct objd_object *object, struct queu
 objd_status queue_sleep(struct lane *lane, struct objd_object *object, struct queue_sleeper *sleeper,
                         int64_t deadline_ns);
 
+/* The word that changes when a waiter that has armed itself is to look again; to sleep on, by who sleeps on many at once. */
+objd_status queue_wake_half(struct lane *lane, struct objd_object *object, enum queue_waiter waiter,
+                            const uint32_t **ret_half);
+
 /* The waiter goes, woken or not. */
 void queue_disarm(struct lane *lane, struct objd_object *object, struct queue_sleeper *sleeper);
 

@@ -97,6 +97,20 @@ objd_status queue_sleep(struct lane *lane, struct objd_object *object, struct qu
         return r;
 }
 
+objd_status queue_wake_half(struct lane *lane, struct objd_object *object, enum queue_waiter waiter,
+                            const uint32_t **ret_half)
+{
+        struct queue queue;
+        objd_status r = queue_find(lane, object, &queue);
+
+        if (r == OBJD_OK && waiter == QUEUE_JOINER)
+                r = queue_open_unlocked(lane, object->shm, object->serial, &queue);
+        if (r)
+                return r == OBJD_E_GONE ? object_gone(object) : r;
+        *ret_half = (const uint32_t *)wake_word_of(&queue, waiter);
+        return OBJD_OK;
+}
+
 void queue_disarm(struct lane *lane, struct objd_object *object, struct queue_sleeper *sleeper)
 {
         struct queue queue;

@@ -607,7 +607,7 @@ static void a_file_that_is_no_arena_of_ours_is_refused_and_untouched(void **stat
                 { "the arena was made on a machine of another byte order", 0,
                   offsetof(struct header_shm, abi), 0x0102030405060708ULL },
                 { "the arena has format 2 and this program reads format 1", 0,
-                  offsetof(struct header_shm, format), FORMAT_WORD(ARENA_FORMAT + 1, ARENA_READY) },
+                  offsetof(struct header_shm, format), FORMAT_WORD(2, ARENA_READY) },
                 { "the arena has format 0 and this program reads format 1", 0,
                   offsetof(struct header_shm, format), FORMAT_WORD(0, ARENA_READY) },
                 { "the arena was never finished", 0, offsetof(struct header_shm, format),

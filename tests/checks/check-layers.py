@@ -11,7 +11,7 @@ import sys
 
 # Taking a lock may find its holder dead, whose lane is then rolled back, which frees memory, which takes a lock: sync, txn
 # and mem are three folders of one layer.
-RANKS = {"base": 0, "arena": 1, "sync": 2, "txn": 2, "mem": 2, "object": 3, "client": 4}
+RANKS = {"base": 0, "arena": 1, "sync": 2, "txn": 2, "mem": 2, "object": 3, "rpc": 4, "client": 5}
 LAYERS = list(RANKS)
 SHARED = "dumpload"  # what objd and objctl have in common beside the library
 PROGRAMS = ["daemon", "tools", "bench"]

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * job.c -- a batch under way
+ */
+
+#include "proxy/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+
+/* The most that a batch takes when it is unpacked, its own bytes not counted. */
+#define SPACE_MAX (256u << 20)
+
+objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
+                    struct job **ret_job)
+{
+        struct job *job = sys.alloc(sizeof(*job));
+        struct wire_in copy = *in;
+        uint64_t *bytes;
+        objd_status r = OBJD_OK;
+
+        if (!job)
+                return fail(OBJD_E_NOMEM, "no memory for a batch");
+        job->session = session;
+        space_init(&job->space, NULL, SPACE_MAX + in->size);
+        bytes = space_take(&job->space, in->size);
+        if (bytes) {
+                memcpy(bytes, in->data, in->size);
+                copy.data = (const uint8_t *)bytes;
+                r = wire_unpack_batch(&copy, limits, &job->space, &job->batch);
+        }
+        if (bytes && r == OBJD_OK)
+                job->outcomes = space_take_array(&job->space, job->batch.n_calls, sizeof(*job->outcomes));
+        if (r == OBJD_OK && (!bytes || (!job->outcomes && job->batch.n_calls)))
+                r = fail(OBJD_E_NOMEM, "no memory for a batch of %zu bytes", in->size);
+        if (r) {
+                *ret_job = NULL;
+                job->batch.n_calls = 0;
+                job_free(job);
+                return r;
+        }
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                outcome_init(&job->outcomes[i], job->batch.calls[i].code);
+        *ret_job = job;
+        return OBJD_OK;
+}
+
+void job_add(struct job *job)
+{
+        struct proxy_session *session = job->session;
+
+        job->next = session->jobs;
+        job->link = &session->jobs;
+        if (job->next)
+                job->next->link = &job->next;
+        session->jobs = job;
+        session->n_jobs++;
+}
+
+void job_free(struct job *job)
+{
+        if (job->link) {
+                *job->link = job->next;
+                if (job->next)
+                        job->next->link = job->link;
+                job->session->n_jobs--;
+        }
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                outcome_free(&job->outcomes[i]);
+        space_deinit(&job->space);
+        free(job);
+}
+
+objd_ref job_object(const struct job *job)
+{
+        return job->batch.calls[job->n_done].object;
+}
+
+/* ---- What there is to wait for --------------------------------------------------------------------------- */
+
+static int64_t end_of(int64_t from_ns, int64_t timeout_ns)
+{
+        return timeout_ns == OBJD_FOREVER || timeout_ns > INT64_MAX - from_ns ? INT64_MAX
+                                                                              : from_ns + timeout_ns;
+}
+
+static enum job_waits waits_for(const struct job *job, const struct call *call, objd_status r)
+{
+        bool blocks = (call_properties(call->code)->flags & CALL_BLOCKS) && call->timeout_ns != OBJD_NOWAIT;
+
+        if (blocks && r == OBJD_E_EMPTY)
+                return JOB_WAITS_ITEM;
+        if (blocks && r == OBJD_E_FULL)
+                return JOB_WAITS_ROOM;
+        if (blocks && r == OBJD_E_TIMEOUT && call->code == CALL_QUEUE_JOIN)
+                return JOB_WAITS_TASKS;
+        if (blocks && r == OBJD_E_BUSY && call->code == CALL_LOCK_TAKE)
+                return JOB_WAITS_LOCK;
+        if (r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT && call->code != CALL_LOCK_TAKE)
+                return JOB_WAITS_HOLDER;
+        return JOB_RUNS;
+}
+
+int64_t job_deadline(const struct job *job)
+{
+        const struct call *call = &job->batch.calls[job->n_done];
+
+        return end_of(job->call_ns,
+                      job->waits == JOB_WAITS_HOLDER ? job->batch.timeout_ns : call->timeout_ns);
+}
+
+/* It is too late: what has been a reason to wait becomes the answer. */
+static objd_status give_up(const struct job *job, const struct call *call, objd_status r)
+{
+        long long ms = (long long)(call->timeout_ns / 1000000);
+
+        switch (job->waits) {
+        case JOB_WAITS_ITEM:
+                return fail(OBJD_E_TIMEOUT, "the queue has been empty for %lld ms", ms);
+        case JOB_WAITS_ROOM:
+                return fail(OBJD_E_TIMEOUT, "the queue has been full for %lld ms", ms);
+        case JOB_WAITS_LOCK:
+                return fail(OBJD_E_TIMEOUT, "%s", objd_last_error());
+        default:
+                return r;
+        }
+}
+
+/* ---- Running --------------------------------------------------------------------------------------------- */
+
+/* Whether this call has been run before; then its outcome is what was answered. An intent is left in the record. */
+static bool was_run(struct job *job, struct recording *record, size_t place, struct outcome *outcomes,
+                    size_t n)
+{
+        struct call_reply reply;
+        uint64_t intent;
+
+        if (!job->asks_records ||
+            record_find(&job->session->records, job->batch.seq, place, &job->space, &reply, &intent))
+                return false;
+        if (!reply.n_answers) {
+                record->had_intent = true;
+                record->intent = intent;
+                return false;
+        }
+        for (size_t i = 0; i < n && i < reply.n_answers; i++) {
+                enum call_code code = outcomes[i].answer.code;
+
+                outcomes[i].answer = reply.answers[i];
+                outcomes[i].answer.code = code;
+        }
+        return true;
+}
+
+static void step_call(const struct caller *caller, struct job *job)
+{
+        const struct call *call = &job->batch.calls[job->n_done];
+        struct outcome *outcome = &job->outcomes[job->n_done];
+        bool mutates = call_properties(call->code)->flags & CALL_MUTATES;
+        struct recording record;
+        objd_status r;
+
+        if (!job->waits)
+                job->call_ns = now_ns();
+        record_init(&record, &job->session->records, job->batch.seq, job->n_done);
+        if (mutates && was_run(job, &record, job->n_done, outcome, 1)) {
+                job->waits = JOB_RUNS;
+        } else {
+                r = run_call(caller, call, mutates ? &record : NULL, outcome);
+                job->waits = waits_for(job, call, r);
+                if (job->waits && now_ns() >= job_deadline(job)) {
+                        (void)outcome_end(outcome, give_up(job, call, r));
+                        job->waits = JOB_RUNS;
+                }
+        }
+        record_deinit(&record);
+        if (!job->waits)
+                job->n_done++;
+}
+
+static void end_atomic(struct job *job, objd_status r, size_t failed)
+{
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                job->outcomes[i].answer.status = OBJD_OK;
+        if (r && failed < job->batch.n_calls)
+                (void)outcome_end(&job->outcomes[failed], r);
+        else if (r && job->batch.n_calls)
+                (void)outcome_end(&job->outcomes[0], r);
+        job->status = r;
+        job->failed = r && failed < job->batch.n_calls ? (uint32_t)failed + 1 : 0;
+        job->waits = JOB_DONE;
+}
+
+static void step_atomic(const struct caller *caller, struct job *job)
+{
+        size_t failed = job->batch.n_calls;
+        struct recording record;
+        objd_status r = OBJD_OK;
+
+        if (!job->waits)
+                job->call_ns = now_ns();
+        record_init(&record, &job->session->records, job->batch.seq, 0);
+        if (!was_run(job, &record, 0, job->outcomes, job->batch.n_calls))
+                r = run_atomic(caller, job->batch.calls, job->batch.n_calls, &record, job->outcomes, &failed);
+        record_deinit(&record);
+        job->waits = r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS;
+        if (job->waits && now_ns() < job_deadline(job))
+                return;
+        end_atomic(job, r, failed);
+}
+
+void job_step(struct proxy_sessions *sessions, struct job *job)
+{
+        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only };
+
+        if (job->batch.atomic) {
+                if (job->batch.n_calls)
+                        step_atomic(&caller, job);
+                else
+                        job->waits = JOB_DONE;
+                return;
+        }
+        while (job->n_done < job->batch.n_calls) {
+                step_call(&caller, job);
+                if (job->waits)
+                        return;
+        }
+        job->waits = JOB_DONE;
+}
+
+objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)
+{
+        struct call_reply reply = { .seq = job->batch.seq,
+                                    .status = job->status,
+                                    .failed = job->failed,
+                                    .n_answers = job->batch.n_calls };
+        struct answer *answers = space_take_array(&job->space, job->batch.n_calls, sizeof(*answers));
+
+        if (!answers && job->batch.n_calls)
+                return fail(OBJD_E_NOMEM, "no memory for a reply");
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                answers[i] = job->outcomes[i].answer;
+        reply.answers = answers;
+        if (job->status)
+                reply.sentence = answers[job->failed ? job->failed - 1 : 0].sentence;
+        return wire_pack_reply(out, &reply, max_size);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * job.h -- a batch under way: call after call, until one has to wait
+ *
+ * A batch that has to wait is parked: it holds no thread and no lock, and it is tried again when what it waits for may have
+ * changed, until it is through or too late. Its session's other batches go on meanwhile.
+ */
+
+#include "proxy/run.h"
+#include "proxy/session.h"
+
+/* What a parked batch waits for. */
+enum job_waits {
+        JOB_RUNS = 0,
+        JOB_WAITS_ITEM,   /* of a queue */
+        JOB_WAITS_ROOM,   /* in a queue */
+        JOB_WAITS_TASKS,  /* of a queue, to be done */
+        JOB_WAITS_LOCK,   /* a lock object */
+        JOB_WAITS_HOLDER, /* a living process in the middle of a change */
+        JOB_DONE
+};
+
+struct job {
+        struct proxy_session *session;
+        struct job *next, **link; /* in session->jobs */
+        struct job *group_next;   /* among those that wait for the same */
+        struct group *group;
+        struct space space; /* the batch, and what it takes to answer */
+        struct call_batch batch;
+        struct outcome *outcomes;
+        size_t n_done;
+        objd_status status; /* of an atomic batch, */
+        uint32_t failed;    /* and 1 + the place of the call that failed */
+        bool asks_records;  /* it may have been run before */
+        enum job_waits waits;
+        int64_t call_ns; /* when the call that waits was first tried */
+};
+
+/* Takes the batch, whose bytes are copied. @return OBJD_OK, and what wire_unpack_batch() says */
+objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
+                    struct job **ret_job);
+void job_free(struct job *job);
+
+/* Goes on with it, until it waits (job->waits says for what, and job_object() where) or is done. */
+void job_step(struct proxy_sessions *sessions, struct job *job);
+
+/* The object that the call which waits is about. */
+objd_ref job_object(const struct job *job);
+
+/* When it will be too late for the call that waits. */
+int64_t job_deadline(const struct job *job);
+
+/* The reply, when it is done; it lives as long as the job. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
+objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size);
+
+/* Enters it among its session's jobs; job_free() takes it out. */
+void job_add(struct job *job);

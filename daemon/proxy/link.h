@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * link.h -- what the server sees of a carrier: frames come in with a route, and go out along one
+ */
+
+#include "rpc/frame.h"
+
+/* Where an answer goes. Only its link knows what the bytes mean; a route whose peer has left leads nowhere. */
+struct proxy_route {
+        uint8_t size;
+        uint8_t bytes[31];
+};
+
+struct proxy_link {
+        const char *url; /* where it listens, for people */
+        uint32_t max_frame;
+
+        /*
+         * Sends a message, now or when its peer takes it, or never: who asked asks again. Keeps nothing that it is given. out is NULL for
+         * a frame without a message.
+         */
+        void (*send)(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
+                     const uint8_t session[WIRE_SESSION_SIZE], struct wire_out *out);
+};

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * record.c -- a session's last answers, in the store
+ */
+
+#include "proxy/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+
+/* What stands before an answer in its record. */
+struct record_head {
+        uint64_t seq;
+        uint64_t body_size; /* 0: an intent */
+        uint64_t intent;
+};
+
+static int64_t place_of(uint64_t seq, size_t place)
+{
+        return (int64_t)(seq % RECORD_WINDOW * WIRE_CALLS_MAX + place);
+}
+
+/* As the last step of the transaction: the answers, packed. */
+static objd_status pack(struct rider *rider, objd_value *ret_bytes)
+{
+        struct recording *record = (struct recording *)rider;
+        struct answer *answers;
+        struct call_reply reply = { .seq = record->seq, .n_answers = record->n_outcomes };
+        struct record_head head = { .seq = record->seq };
+        objd_status r;
+
+        record->collect(record);
+        answers = sys.alloc(record->n_outcomes * sizeof(*answers));
+        if (!answers)
+                return fail(OBJD_E_NOMEM, "no memory for an answer");
+        for (size_t i = 0; i < record->n_outcomes; i++)
+                answers[i] = record->outcomes[i].answer;
+        reply.answers = answers;
+        r = wire_pack_reply(&record->out, &reply, OBJD_VALUE_MAX - sizeof(head));
+        free(answers);
+        if (r)
+                return r;
+        free(record->bytes);
+        record->size = sizeof(head) + record->out.size;
+        record->bytes = sys.alloc(record->size);
+        if (!record->bytes)
+                return fail(OBJD_E_NOMEM, "no memory for an answer");
+        head.body_size = record->out.body_size;
+        memcpy(record->bytes, &head, sizeof(head));
+        wire_out_copy(&record->out, 0, record->bytes + sizeof(head), record->out.size);
+        *ret_bytes = objd_bytes(record->bytes, record->size);
+        return OBJD_OK;
+}
+
+void record_init(struct recording *record, struct objd_object *records, uint64_t seq, size_t place)
+{
+        memset(record, 0, sizeof(*record));
+        record->rider.records = records;
+        record->rider.slot = place_of(seq, place);
+        record->rider.answer = pack;
+        record->seq = seq;
+        wire_out_init(&record->out, WIRE_BULK_FROM);
+}
+
+void record_deinit(struct recording *record)
+{
+        wire_out_deinit(&record->out);
+        free(record->bytes);
+}
+
+void record_begin(struct recording *record, struct lane *lane, struct outcome *outcomes, size_t n,
+                  void (*collect)(struct recording *record), void *context)
+{
+        if (!record)
+                return;
+        record->outcomes = outcomes;
+        record->n_outcomes = n;
+        record->collect = collect;
+        record->context = context;
+        rider_begin(lane, &record->rider);
+}
+
+void record_end(struct recording *record, struct lane *lane)
+{
+        if (record)
+                rider_end(lane);
+}
+
+objd_status record_intent(struct recording *record, uint64_t word)
+{
+        struct record_head head = { .seq = record->seq, .intent = word };
+        objd_value key = objd_int(record->rider.slot), value = objd_bytes(&head, sizeof(head));
+
+        return objd_dict_set(record->rider.records, &key, &value);
+}
+
+static void collect_nothing(struct recording *record)
+{
+        (void)record;
+}
+
+void record_answer(struct recording *record, struct outcome *outcome, objd_status status)
+{
+        objd_value key = objd_int(record->rider.slot), value;
+
+        (void)outcome_end(outcome, status);
+        record->outcomes = outcome;
+        record->n_outcomes = 1;
+        record->collect = collect_nothing;
+        if (pack(&record->rider, &value) == OBJD_OK)
+                (void)objd_dict_set(record->rider.records, &key, &value);
+}
+
+static objd_status unpack(const objd_value *value, uint64_t seq, struct space *space,
+                          struct call_reply *ret_reply, uint64_t *ret_intent)
+{
+        struct record_head head;
+        struct wire_in in;
+        uint64_t *words;
+
+        if (value->type != OBJD_BYTES || value->size < sizeof(head))
+                return fail(OBJD_E_CORRUPT, "a session's record is damaged");
+        memcpy(&head, value->data, sizeof(head));
+        if (head.seq != seq)
+                return OBJD_E_NOTFOUND;
+        *ret_intent = head.intent;
+        *ret_reply = (struct call_reply){ .seq = seq };
+        if (!head.body_size)
+                return OBJD_OK;
+        in.size = value->size - sizeof(head);
+        words = space_take(space, in.size);
+        if (!words)
+                return fail(OBJD_E_NOMEM, "no memory for an answer of %zu bytes", in.size);
+        memcpy(words, (const uint8_t *)value->data + sizeof(head), in.size);
+        in.data = (const uint8_t *)words;
+        in.body_size = head.body_size;
+        if (head.body_size > in.size)
+                return fail(OBJD_E_CORRUPT, "a session's record is damaged");
+        return wire_unpack_reply(&in, &(struct wire_limits){ 0 }, space, ret_reply);
+}
+
+objd_status record_find(struct objd_object *records, uint64_t seq, size_t place, struct space *space,
+                        struct call_reply *ret_reply, uint64_t *ret_intent)
+{
+        objd_value key = objd_int(place_of(seq, place)), value;
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_status r = objd_dict_get(records, &key, &value, &buf);
+
+        if (r == OBJD_OK)
+                r = unpack(&value, seq, space, ret_reply, ret_intent);
+        objd_buf_free(&buf);
+        return r;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * run.c -- running a call in the store
+ */
+
+#include "proxy/run.h"
+
+#include "base/status.h"
+#include "object/directory.h"
+#include "object/value.h"
+#include "proxy/record.h"
+
+objd_status run_find(const struct caller *caller, objd_ref ref, struct objd_object *ret_object)
+{
+        return directory_handle(caller->conn, ref, ret_object);
+}
+
+static objd_status check_values(const objd_value *values, size_t n)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < n && r == OBJD_OK; i++)
+                r = value_check(&values[i]);
+        return r;
+}
+
+objd_status run_check(const struct call *call)
+{
+        objd_status r = check_values(call->keys, call->n_keys);
+
+        if (r == OBJD_OK)
+                r = check_values(call->values, call->n_values);
+        if (r == OBJD_OK && call->expected)
+                r = value_check(call->expected);
+        if (r == OBJD_OK && (call_properties(call->code)->flags & CALL_BLOCKS) &&
+            call->timeout_ns < OBJD_FOREVER)
+                r = fail(OBJD_E_INVAL, "%s: a timeout of %lld ns", call_properties(call->code)->name,
+                         (long long)call->timeout_ns);
+        return r;
+}
+
+static objd_status may_run(const struct caller *caller, const struct call_properties *properties)
+{
+        if (!properties->name)
+                return fail(OBJD_E_PROTO, "there is no such call");
+        if (caller->read_only && (properties->flags & CALL_MUTATES) && properties->group != GROUP_SESSION)
+                return fail(OBJD_E_ACCESS, "%s: this session only reads", properties->name);
+        return OBJD_OK;
+}
+
+static objd_status run(const struct caller *caller, const struct call *call, struct recording *record,
+                       struct outcome *outcome)
+{
+        const struct call_properties *properties = call_properties(call->code);
+        struct objd_object object;
+        objd_status r = may_run(caller, properties);
+
+        if (r == OBJD_OK)
+                r = run_check(call);
+        if (r)
+                return r;
+        if (properties->group == GROUP_SESSION) {
+                if (call->code == CALL_SESSION_THREAD_GONE)
+                        lane_release_for(caller->conn->arena, caller->client, call->thread);
+                return OBJD_OK;
+        }
+        if (properties->group == GROUP_STORE || properties->group == GROUP_OBJECT)
+                return run_on_names(caller, call, record, outcome);
+        r = run_find(caller, call->object, &object);
+        if (r)
+                return r;
+        if (properties->group == GROUP_LOCK)
+                return run_lock(caller, call, &object, record, outcome);
+        return properties->flags & CALL_MUTATES ? run_change(caller, call, &object, record, outcome)
+                                                : run_read(caller, call, &object, outcome);
+}
+
+objd_status run_call(const struct caller *caller, const struct call *call, struct recording *record,
+                     struct outcome *outcome)
+{
+        return outcome_end(outcome, run(caller, call, record, outcome));
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * run.h -- running a call in the store, in a session's name, without ever waiting
+ *
+ * Reads are made by the library's own functions. A change is made so that its answer is written down with it (record.h).
+ */
+
+#include "proxy/outcome.h"
+
+struct recording;
+
+/* In whose name. */
+struct caller {
+        struct objd_conn *
+                conn; /* of the daemon, for this thread; its time-out is what a call may wait for living holders */
+        uint64_t client; /* the session; 0 is the daemon itself */
+        bool read_only;
+};
+
+/*
+ * Runs it; how it has ended stands in the outcome. record is NULL if nobody would ask for the answer again. OBJD_E_EMPTY,
+ * OBJD_E_FULL, OBJD_E_BUSY and, from a join, OBJD_E_TIMEOUT say that it may go better later, whatever time-out the call has.
+ */
+objd_status run_call(const struct caller *caller, const struct call *call, struct recording *record,
+                     struct outcome *outcome);
+
+/* Several as one step. *ret_failed is as from objd_batch_commit(). After a failure all outcomes are empty. */
+objd_status run_atomic(const struct caller *caller, const struct call *calls, size_t n,
+                       struct recording *record, struct outcome *outcomes, size_t *ret_failed);
+
+/* The parts, for run.c. */
+objd_status run_read(const struct caller *caller, const struct call *call, struct objd_object *object,
+                     struct outcome *outcome);
+objd_status run_change(const struct caller *caller, const struct call *call, struct objd_object *object,
+                       struct recording *record, struct outcome *outcome);
+objd_status run_on_names(const struct caller *caller, const struct call *call, struct recording *record,
+                         struct outcome *outcome);
+objd_status run_lock(const struct caller *caller, const struct call *call, struct objd_object *object,
+                     struct recording *record, struct outcome *outcome);
+
+/* The handle for a call's ref. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_CORRUPT */
+objd_status run_find(const struct caller *caller, objd_ref ref, struct objd_object *ret_object);
+
+/* What of a call the engine does not look at itself. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG, OBJD_E_TYPE */
+objd_status run_check(const struct call *call);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * run_change.c -- calls that change an object, as operations of the engine that their answer rides along with
+ */
+
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "object/queue.h"
+#include "proxy/record.h"
+#include "proxy/run.h"
+
+/* Items that one call takes out of a queue at most, so that other getters need not wait for all of them. */
+#define GET_AT_ONCE 1024u
+
+static const enum op_code op_of[CALL_CODES] = {
+        [CALL_DICT_GET] = OP_DICT_GET,
+        [CALL_DICT_SET] = OP_DICT_SET,
+        [CALL_DICT_SET_NEW] = OP_DICT_SET_NEW,
+        [CALL_DICT_CAS] = OP_DICT_CAS,
+        [CALL_DICT_ADD_INT] = OP_DICT_ADD_INT,
+        [CALL_DICT_ADD_FLOAT] = OP_DICT_ADD_FLOAT,
+        [CALL_DICT_DEL] = OP_DICT_DEL,
+        [CALL_DICT_POP] = OP_DICT_POP,
+        [CALL_DICT_POP_ANY] = OP_DICT_POP_ANY,
+        [CALL_DICT_CLEAR] = OP_DICT_CLEAR,
+        [CALL_DICT_SET_MANY] = OP_DICT_SET,
+        [CALL_LIST_APPEND] = OP_LIST_APPEND,
+        [CALL_LIST_PREPEND] = OP_LIST_PREPEND,
+        [CALL_LIST_EXTEND] = OP_LIST_EXTEND,
+        [CALL_LIST_INSERT] = OP_LIST_INSERT,
+        [CALL_LIST_GET] = OP_LIST_GET,
+        [CALL_LIST_SET] = OP_LIST_SET,
+        [CALL_LIST_DEL] = OP_LIST_DEL,
+        [CALL_LIST_POP] = OP_LIST_POP,
+        [CALL_LIST_REMOVE] = OP_LIST_REMOVE,
+        [CALL_LIST_SLICE_DEL] = OP_LIST_SLICE_DEL,
+        [CALL_LIST_CLEAR] = OP_LIST_CLEAR,
+        [CALL_LIST_REVERSE] = OP_LIST_REVERSE,
+        [CALL_LIST_SORT] = OP_LIST_SORT,
+        [CALL_QUEUE_PUT] = OP_QUEUE_PUT,
+        [CALL_QUEUE_PUT_PRIORITY] = OP_QUEUE_PUT,
+        [CALL_QUEUE_PUT_MANY] = OP_QUEUE_PUT,
+        [CALL_QUEUE_GET] = OP_QUEUE_GET,
+        [CALL_QUEUE_GET_MANY] = OP_QUEUE_GET,
+        [CALL_QUEUE_CLOSE] = OP_QUEUE_CLOSE,
+        [CALL_QUEUE_POISON] = OP_QUEUE_POISON,
+        [CALL_QUEUE_TASK_DONE] = OP_QUEUE_TASK_DONE,
+        [CALL_QUEUE_GET_LEASE] = OP_QUEUE_LEASE,
+        [CALL_QUEUE_ACK] = OP_QUEUE_ACK,
+        [CALL_QUEUE_GIVE_BACK] = OP_QUEUE_GIVE_BACK,
+};
+
+/* A call as operations. */
+struct change {
+        const struct call *call;
+        struct outcome *outcome;
+        struct op *ops;
+        struct op one;
+        size_t n_ops;
+        struct items_builder items;
+        struct objd_object *object;
+};
+
+static void fill_op(const struct call *call, struct op *op, struct objd_object *object,
+                    struct outcome *outcome)
+{
+        op_init(op, op_of[call->code], object);
+        op->key = call->n_keys ? call->keys : NULL;
+        op->value = call->n_values ? call->values : NULL;
+        op->expected = call->expected;
+        op->n = call->n_values;
+        op->index = call->index;
+        op->stop = call->stop;
+        op->buf = &outcome->buf;
+        op->result = objd_nil();
+        switch (op->code) {
+        case OP_DICT_ADD_FLOAT:
+                op->u.real = call->real;
+                break;
+        case OP_QUEUE_ACK:
+        case OP_QUEUE_GIVE_BACK:
+                op->u.lease = call->lease;
+                break;
+        case OP_LIST_SORT:
+                op->u.descending = call->descending;
+                break;
+        case OP_QUEUE_GET:
+                op->n = 1;
+                break;
+        default:
+                op->u.integer = call->integer;
+                break;
+        }
+}
+
+/* What the library's functions would refuse, and the operations do not. */
+static objd_status check_change(const struct call *call, const struct objd_object *object)
+{
+        switch (call->code) {
+        case CALL_QUEUE_PUT_PRIORITY:
+                if (object_order(object->config) != OBJD_PRIORITY)
+                        return fail(OBJD_E_INVAL, "queue %s has no priorities", object_label(object));
+                return OBJD_OK;
+        case CALL_QUEUE_GET_LEASE:
+                if (call->integer <= 0 && call->integer != OBJD_FOREVER)
+                        return fail(OBJD_E_INVAL, "queue get_lease: a lease of %lld ns",
+                                    (long long)call->integer);
+                return OBJD_OK;
+        case CALL_QUEUE_GET_MANY:
+                return call->max ? OBJD_OK : fail(OBJD_E_INVAL, "queue get_many: max is 0");
+        default:
+                return OBJD_OK;
+        }
+}
+
+static objd_status change_begin(struct change *change)
+{
+        const struct call *call = change->call;
+        objd_status r = check_change(call, change->object);
+
+        change->ops = &change->one;
+        change->n_ops = 1;
+        if (r)
+                return r;
+        if (call->code == CALL_DICT_SET_MANY) {
+                change->n_ops = call->n_keys;
+                change->ops = sys.alloc((call->n_keys ? call->n_keys : 1) * sizeof(*change->ops));
+                if (!change->ops)
+                        return fail(OBJD_E_NOMEM, "no memory for %zu operations", call->n_keys);
+        }
+        for (size_t i = 0; i < change->n_ops; i++)
+                fill_op(call, &change->ops[i], change->object, change->outcome);
+        if (call->code == CALL_DICT_SET_MANY)
+                for (size_t i = 0; i < change->n_ops; i++) {
+                        change->ops[i].key = &call->keys[i];
+                        change->ops[i].value = &call->values[i];
+                }
+        if (call->code == CALL_QUEUE_GET_MANY) {
+                change->one.n = call->max < GET_AT_ONCE ? call->max : GET_AT_ONCE;
+                change->one.items = &change->items;
+        }
+        return OBJD_OK;
+}
+
+static void change_end(struct change *change)
+{
+        for (size_t i = 0; i < change->n_ops && change->ops; i++)
+                free(change->ops[i].scratch);
+        items_discard(&change->items);
+        if (change->ops != &change->one)
+                free(change->ops);
+}
+
+/* With all applied: also before the commit, for the record. The items are made only once. */
+static void collect_change(struct change *change)
+{
+        objd_items *items;
+
+        if (change->call->code == CALL_QUEUE_GET_MANY) {
+                if (!change->outcome->items && items_finish(&change->items, &items) == OBJD_OK)
+                        outcome_items(change->outcome, items);
+        } else if (change->n_ops) {
+                outcome_from_ops(change->outcome, change->ops);
+        }
+}
+
+static void collect(struct recording *record)
+{
+        collect_change(record->context);
+}
+
+/*
+ * A getter that finds nothing asks whether something comes back, since nobody else may have looked. Not in a lane that had to be left to
+ * others: the next call begins another one, which acts for nobody.
+ */
+static objd_status run_ops(const struct caller *caller, struct change *change, struct lane *lane)
+{
+        enum op_code code = change->ops[0].code;
+        objd_status r = op_run(caller->conn, change->ops, change->n_ops, NULL);
+
+        if (r != OBJD_E_EMPTY || (code != OP_QUEUE_GET && code != OP_QUEUE_LEASE) ||
+            lane->fork_generation != fork_generation())
+                return r;
+        r = lane_enter(caller->conn->arena, caller->conn->timeout_ns, &lane);
+        if (r)
+                return r;
+        r = lease_look(lane, change->object, true);
+        lane_leave(lane);
+        if (r == OBJD_OK && lane->fork_generation == fork_generation())
+                r = op_run(caller->conn, change->ops, change->n_ops, NULL);
+        else if (r == OBJD_OK)
+                r = OBJD_E_EMPTY;
+        return r;
+}
+
+/* An operation leaves these without a sentence, since those who wait want none. */
+static objd_status say_why(objd_status r, const struct objd_object *object)
+{
+        if (r == OBJD_E_EMPTY && object_kind(object->config) == OBJD_QUEUE)
+                return fail(r, "queue %s is empty", object_label(object));
+        return r == OBJD_E_FULL ? fail(r, "queue %s is full", object_label(object)) : r;
+}
+
+objd_status run_change(const struct caller *caller, const struct call *call, struct objd_object *object,
+                       struct recording *record, struct outcome *outcome)
+{
+        struct change change = { .call = call, .outcome = outcome, .object = object };
+        struct lane *lane = NULL;
+        objd_status r = change_begin(&change);
+
+        if (r == OBJD_OK && call->code == CALL_QUEUE_GET_MANY)
+                r = items_prepare(&change.items);
+        if (r == OBJD_OK)
+                r = lane_act_as(caller->conn->arena, caller->client, 0, &lane);
+        if (r == OBJD_OK && change.n_ops) {
+                record_begin(record, lane, outcome, 1, collect, &change);
+                r = run_ops(caller, &change, lane);
+                record_end(record, lane);
+                if (r == OBJD_OK)
+                        collect_change(&change);
+        }
+        if (lane)
+                lane_act_as_self(lane);
+        change_end(&change);
+        return say_why(r, object);
+}
+
+/* ---- Several at once ------------------------------------------------------------------------------------ */
+
+struct together {
+        const struct call *calls;
+        struct outcome *outcomes;
+        struct objd_object *objects;
+        struct op *ops;
+        size_t n;
+};
+
+static void collect_all(struct recording *record)
+{
+        struct together *together = record->context;
+
+        for (size_t i = 0; i < together->n; i++)
+                outcome_from_ops(&together->outcomes[i], &together->ops[i]);
+}
+
+static objd_status prepare_all(const struct caller *caller, struct together *together, size_t *ret_failed)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < together->n && r == OBJD_OK; i++) {
+                const struct call *call = &together->calls[i];
+                const struct call_properties *properties = call_properties(call->code);
+
+                *ret_failed = i;
+                if (!(properties->flags & CALL_IN_ATOMIC))
+                        r = fail(OBJD_E_INVAL, "%s cannot stand in an atomic batch",
+                                 properties->name ? properties->name : "what is no call");
+                if (r == OBJD_OK && caller->read_only && (properties->flags & CALL_MUTATES))
+                        r = fail(OBJD_E_ACCESS, "%s: this session only reads", properties->name);
+                if (r == OBJD_OK)
+                        r = run_check(call);
+                if (r == OBJD_OK)
+                        r = run_find(caller, call->object, &together->objects[i]);
+                if (r == OBJD_OK)
+                        fill_op(call, &together->ops[i], &together->objects[i], &together->outcomes[i]);
+        }
+        return r;
+}
+
+objd_status run_atomic(const struct caller *caller, const struct call *calls, size_t n,
+                       struct recording *record, struct outcome *outcomes, size_t *ret_failed)
+{
+        struct together together = { .calls = calls, .outcomes = outcomes, .n = n };
+        struct lane *lane = NULL;
+        objd_status r;
+
+        if (!n)
+                return OBJD_OK;
+        together.objects = sys.alloc(n * sizeof(*together.objects));
+        together.ops = sys.alloc(n * sizeof(*together.ops));
+        if (!together.objects || !together.ops)
+                r = fail(OBJD_E_NOMEM, "no memory for %zu operations", n);
+        else
+                r = prepare_all(caller, &together, ret_failed);
+        if (r == OBJD_OK)
+                r = lane_act_as(caller->conn->arena, caller->client, 0, &lane);
+        if (r == OBJD_OK) {
+                *ret_failed = n;
+                record_begin(record, lane, outcomes, n, collect_all, &together);
+                r = op_run(caller->conn, together.ops, n, ret_failed);
+                record_end(record, lane);
+                lane_act_as_self(lane);
+        }
+        for (size_t i = 0; i < n && r == OBJD_OK; i++)
+                outcome_from_ops(&outcomes[i], &together.ops[i]);
+        if (together.ops)
+                for (size_t i = 0; i < n; i++)
+                        free(together.ops[i].scratch);
+        free(together.ops);
+        free(together.objects);
+        return r;
+}

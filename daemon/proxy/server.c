@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * server.c -- the store for those who have no mapping of it
+ */
+
+#include "proxy/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "log.h"
+#include "txn/lane.h"
+
+#define TICK_MS 100
+
+/* ---- Answers ---------------------------------------------------------------------------------------------- */
+
+static void send_out(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
+                     const uint8_t session[SESSION_ID_SIZE], struct wire_out *out, objd_status packed)
+{
+        static const uint8_t nobody[SESSION_ID_SIZE];
+
+        if (packed == OBJD_OK)
+                link->send(link, route, type, session ? session : nobody, out);
+        else
+                log_limited("an answer to %s is lost: %s", link->url, objd_last_error());
+        wire_out_deinit(out);
+}
+
+static void send_refused(struct proxy_server *server, struct proxy_link *link,
+                         const struct proxy_route *route, const uint8_t session[SESSION_ID_SIZE],
+                         objd_status status, uint64_t seq)
+{
+        const struct wire_refused refused = {
+                .status = status,
+                .sentence = objd_last_error(),
+                .version_from = WIRE_VERSION_MIN,
+                .version_to = WIRE_VERSION_MAX,
+                .seq = seq,
+        };
+        struct wire_out out;
+
+        server->stats.n_refused++;
+        log_limited("%s: refused: %s", link->url, refused.sentence);
+        wire_out_init(&out, 0);
+        send_out(link, route, FRAME_REFUSED, session, &out, wire_pack_refused(&out, &refused));
+}
+
+static void send_bare(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
+                      const uint8_t session[SESSION_ID_SIZE])
+{
+        link->send(link, route, type, session, NULL);
+}
+
+/* Where the session was last heard; the answer to one request may thus go another way than it came. */
+static void answer(void *context, struct job *job)
+{
+        struct proxy_server *server = context;
+        struct proxy_session *session = job->session;
+        struct wire_out out;
+        objd_status r;
+
+        wire_out_init(&out, WIRE_BULK_FROM);
+        r = job_reply(job, &out, WIRE_MESSAGE_MAX);
+        if (r == OBJD_OK) {
+                send_out(session->link, &session->route, FRAME_REPLY, session->id, &out, r);
+        } else {
+                wire_out_deinit(&out);
+                send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
+        }
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                session->ends |= job->batch.calls[i].code == CALL_SESSION_END;
+        job_free(job);
+}
+
+/* ---- Batches ---------------------------------------------------------------------------------------------- */
+
+static struct job *find_job(const struct proxy_session *session, uint64_t seq)
+{
+        for (struct job *job = session->jobs; job; job = job->next)
+                if (job->batch.seq == seq)
+                        return job;
+        return NULL;
+}
+
+/*
+ * Whether there is something to be done about a batch with this number, and whether it may have been run before: it was sent to this
+ * daemon, or perhaps to an earlier one.
+ */
+static bool is_wanted(struct proxy_server *server, struct proxy_session *session, uint64_t seq,
+                      bool *ret_again)
+{
+        uint64_t *seen = &session->seen[seq % RECORD_WINDOW];
+
+        *ret_again = *seen == seq || (session->resumed && !*seen);
+        if (*seen == seq)
+                server->stats.n_again++;
+        if (*seen > seq || find_job(session, seq))
+                return false;
+        *seen = seq;
+        return true;
+}
+
+static void on_batch(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
+{
+        struct job *job;
+        bool again = false;
+        objd_status r = job_new(session, in, &(struct wire_limits){ 0 }, &job);
+
+        if (r == OBJD_OK && (!job->batch.seq || session->n_jobs >= PROXY_JOBS_MAX)) {
+                r = fail(OBJD_E_PROTO, "batch %llu: there is no such number, or too many are waiting",
+                         (unsigned long long)job->batch.seq);
+                job_free(job);
+        }
+        if (r) {
+                send_refused(server, session->link, &session->route, session->id, r, 0);
+                return;
+        }
+        if (!is_wanted(server, session, job->batch.seq, &again)) {
+                job_free(job);
+                return;
+        }
+        server->stats.n_batches++;
+        job->asks_records = again;
+        job_add(job);
+        job_step(&server->sessions, job);
+        if (job->waits == JOB_DONE)
+                answer(server, job);
+        else
+                parked_add(&server->parked, job);
+}
+
+/* ---- Sessions --------------------------------------------------------------------------------------------- */
+
+static void drop_jobs(struct proxy_server *server, struct proxy_session *session)
+{
+        while (session->jobs) {
+                struct job *job = session->jobs;
+
+                parked_remove(&server->parked, job);
+                job_free(job);
+        }
+}
+
+static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
+                           const struct proxy_route *route, const struct wire_hello *hello)
+{
+        struct proxy_hello proxy = { .name.pid = (int64_t)hello->pid,
+                                     .resume = hello->has_session ? hello->session : NULL };
+        struct wire_welcome welcome = {
+                .heartbeat_ns = (uint64_t)server->sessions.expiry_ns / 4,
+                .expiry_ns = (uint64_t)server->sessions.expiry_ns,
+                .max_frame = link->max_frame,
+                .max_message = (uint32_t)WIRE_MESSAGE_MAX,
+                .max_requests = WIRE_CALLS_MAX,
+                .window = RECORD_WINDOW,
+                .epoch = word_get(&server->conn.arena->header->daemon_epoch),
+                .pid = (uint64_t)getpid(),
+                .store = server->store,
+        };
+        struct proxy_session *session;
+        struct wire_out out;
+        objd_status r = wire_agree(hello->version_from, hello->version_to, &welcome.version);
+
+        if (r == OBJD_OK && server->sessions.n >= PROXY_SESSIONS_MAX)
+                r = fail(OBJD_E_LIMIT, "there are %u sessions, which is all there can be",
+                         PROXY_SESSIONS_MAX);
+        if (r)
+                return r;
+        strncpy(proxy.name.comm, hello->name, sizeof(proxy.name.comm) - 1);
+        r = session_open(&server->sessions, &proxy, &welcome.resumed, &session);
+        if (r)
+                return r;
+        server->stats.n_sessions += !welcome.resumed;
+        server->stats.n_resumed += welcome.resumed;
+        session->link = link;
+        session->route = *route;
+        memcpy(welcome.session, session->id, sizeof(welcome.session));
+        welcome.read_only = session->read_only;
+        wire_out_init(&out, 0);
+        send_out(link, route, FRAME_WELCOME, session->id, &out, wire_pack_welcome(&out, &welcome));
+        return OBJD_OK;
+}
+
+static objd_status on_hello(struct proxy_server *server, struct proxy_link *link,
+                            const struct proxy_route *route, const struct frame_head *head, const void *piece)
+{
+        struct wire_in in = { piece, head->piece, head->body };
+        struct wire_hello hello;
+        objd_status r;
+
+        if (head->flags != (FRAME_FIRST | FRAME_LAST))
+                return fail(OBJD_E_PROTO, "a hello comes in one frame");
+        space_reset(&server->space);
+        r = wire_unpack_hello(&in, &server->space, &hello);
+        return r ? r : welcome(server, link, route, &hello);
+}
+
+/* The session that a frame names; it is heard of, and from now on it is answered there. */
+static struct proxy_session *find_session(struct proxy_server *server, struct proxy_link *link,
+                                          const struct proxy_route *route, const struct frame_head *head)
+{
+        struct proxy_session *session = session_by_id(&server->sessions, head->session);
+
+        if (!session || session->ends || !session_heard(&server->sessions, session)) {
+                (void)fail(OBJD_E_NOTFOUND, "there is no such session, or it is over");
+                if (session)
+                        session->ends = true;
+                return NULL;
+        }
+        session->link = link;
+        session->route = *route;
+        return session;
+}
+
+static objd_status on_piece(struct proxy_server *server, struct proxy_session *session,
+                            const struct frame_head *head, const void *piece)
+{
+        struct wire_in in;
+        bool whole;
+        objd_status r;
+
+        if (head->flags & FRAME_FIRST)
+                frame_joiner_drop(&session->joiner); /* the client has given the last one up */
+        r = frame_join(&session->joiner, head, piece, &whole, &in);
+
+        if (r == OBJD_OK && whole)
+                on_batch(server, session, &in);
+        return r;
+}
+
+static objd_status on_frame(struct proxy_server *server, struct proxy_link *link,
+                            const struct proxy_route *route, const struct frame_head *head, const void *piece)
+{
+        struct proxy_session *session;
+
+        if (head->type == FRAME_HELLO)
+                return on_hello(server, link, route, head, piece);
+        session = find_session(server, link, route, head);
+        if (!session)
+                return OBJD_E_NOTFOUND;
+        switch (head->type) {
+        case FRAME_BATCH:
+                return on_piece(server, session, head, piece);
+        case FRAME_PING:
+                send_bare(link, route, FRAME_PONG, session->id);
+                return OBJD_OK;
+        case FRAME_PONG:
+        case FRAME_BYE: /* the link's end, not the session's */
+                return OBJD_OK;
+        default:
+                return fail(OBJD_E_PROTO, "no client sends frames of type %u", head->type);
+        }
+}
+
+void proxy_receive(struct proxy_server *server, struct proxy_link *link, const struct proxy_route *route,
+                   const void *bytes, size_t size)
+{
+        const uint8_t *at = bytes, *end = at + size;
+        struct frame_head head;
+        objd_status r = OBJD_OK;
+
+        while (r == OBJD_OK && at < end) {
+                r = frame_decode(at, (size_t)(end - at), link->max_frame, (uint32_t)WIRE_MESSAGE_MAX, &head);
+                if (r) {
+                        send_refused(server, link, route, NULL, r, 0);
+                        return;
+                }
+                if (head.piece > (size_t)(end - at) - FRAME_HEAD)
+                        r = fail(OBJD_E_PROTO, "a frame of %u bytes has been cut short", head.piece);
+                else
+                        r = on_frame(server, link, route, &head, at + FRAME_HEAD);
+                if (r)
+                        send_refused(server, link, route, head.session, r, 0);
+                at += FRAME_HEAD + head.piece;
+        }
+}
+
+/* ---- The thread ------------------------------------------------------------------------------------------- */
+
+static void end_sessions(struct proxy_server *server)
+{
+        struct proxy_session *next;
+
+        for (struct proxy_session *session = server->sessions.list; session; session = next) {
+                next = session->next;
+                if (!session->ends && !session_is_over(&server->sessions, session))
+                        continue;
+                drop_jobs(server, session);
+                session_close(&server->sessions, session);
+        }
+}
+
+static int wait_ms(struct proxy_server *server)
+{
+        int64_t wait_ns = parked_look(&server->parked);
+
+        return wait_ns < 0 || wait_ns > TICK_MS * 1000000LL ? TICK_MS : (int)((wait_ns + 999999) / 1000000);
+}
+
+static void *run(void *context)
+{
+        struct proxy_server *server = context;
+        struct epoll_event events[PROXY_LINKS_MAX + 2];
+
+        while (!server->ends) {
+                int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 2, wait_ms(server));
+
+                for (int i = 0; i < n && !server->ends; i++) {
+                        const struct proxy_source *source = events[i].data.ptr;
+
+                        source->fn(source->context);
+                }
+                end_sessions(server);
+        }
+        return NULL;
+}
+
+static void on_stop(void *context)
+{
+        struct proxy_server *server = context;
+
+        server->ends = true;
+}
+
+static void on_wake(void *context)
+{
+        struct proxy_server *server = context;
+
+        parked_wake(&server->parked);
+}
+
+objd_status proxy_add_source(struct proxy_server *server, int fd, void (*fn)(void *context), void *context)
+{
+        struct proxy_source *source = &server->sources[server->n_sources];
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
+
+        if (server->n_sources == sizeof(server->sources) / sizeof(*server->sources))
+                return fail(OBJD_E_LIMIT, "no more than %d addresses can be listened on", PROXY_LINKS_MAX);
+        *source = (struct proxy_source){ fd, fn, context };
+        if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+                return fail_errno("cannot watch a descriptor");
+        server->n_sources++;
+        return OBJD_OK;
+}
+
+static objd_status make(struct proxy_server *server)
+{
+        objd_status r;
+
+        server->epoll = epoll_create1(EPOLL_CLOEXEC);
+        server->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (server->epoll < 0 || server->stop < 0)
+                return fail_errno("cannot make a descriptor to wait with");
+        r = waker_start(&server->waker);
+        if (r == OBJD_OK)
+                r = proxy_add_source(server, server->stop, on_stop, server);
+        if (r == OBJD_OK)
+                r = proxy_add_source(server, server->waker.event, on_wake, server);
+        return r;
+}
+
+objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store, int64_t expiry_ns)
+{
+        objd_status r;
+
+        memset(server, 0, sizeof(*server));
+        server->epoll = server->stop = -1;
+        server->conn = (struct objd_conn){ .arena = arena, .timeout_ns = PROXY_PATIENCE_NS, .control = -1 };
+        server->sessions = (struct proxy_sessions){ .conn = &server->conn, .expiry_ns = expiry_ns };
+        server->parked = (struct parked){ .sessions = &server->sessions,
+                                          .waker = &server->waker,
+                                          .done_fn = answer,
+                                          .done_context = server };
+        server->store = store;
+        space_init(&server->space, NULL, 0);
+        r = make(server);
+        if (r)
+                proxy_stop(server);
+        return r;
+}
+
+objd_status proxy_start(struct proxy_server *server)
+{
+        sigset_t all, before;
+        int error;
+
+        /* Signals are the main thread's business. */
+        (void)sigfillset(&all);
+        (void)sigdelset(&all, SIGBUS);
+        (void)sigdelset(&all, SIGSEGV);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        error = pthread_create(&server->thread, NULL, run, server);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (error) {
+                errno = error;
+                return fail_errno("cannot start a thread");
+        }
+        server->started = true;
+        return OBJD_OK;
+}
+
+void proxy_stop(struct proxy_server *server)
+{
+        if (server->started) {
+                (void)eventfd_write(server->stop, 1);
+                (void)pthread_join(server->thread, NULL);
+        }
+        server->started = false;
+        while (server->sessions.list) {
+                drop_jobs(server, server->sessions.list);
+                session_forget(&server->sessions, server->sessions.list);
+        }
+        if (server->parked.groups)
+                (void)parked_look(&server->parked); /* sweeps what is empty */
+        waker_stop(&server->waker);
+        if (server->stop >= 0)
+                (void)close(server->stop);
+        if (server->epoll >= 0)
+                (void)close(server->epoll);
+        space_deinit(&server->space);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * session.c -- the daemon's side of a session
+ */
+
+#include "proxy/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "object/directory.h"
+#include "txn/recover.h"
+
+/* A session's end is put off when an eighth of its time has passed: the entry is a shared line. */
+#define RENEW_PART 8
+
+#define GATE_PATIENCE_NS 100000000LL
+
+/* ---- Records -------------------------------------------------------------------------------------------- */
+
+/* An anonymous dict that belongs to the session, and goes with it. */
+static objd_status make_records(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        objd_config config = OBJD_CONFIG_INIT;
+        struct arena *arena = sessions->conn->arena;
+        struct lane *lane;
+        objd_status r = lane_act_as(arena, session->client, 0, &lane);
+
+        if (r)
+                return r;
+        config.key_type = OBJD_INT;
+        config.value_type = OBJD_BYTES;
+        r = directory_create(sessions->conn, NULL, OBJD_DICT, &config, &session->records);
+        lane_act_as_self(lane);
+        if (r == OBJD_OK)
+                session_set_records(arena, session->client, objd_ref_of(&session->records));
+        return r;
+}
+
+/* A daemon that died while it began the session may have left it without. */
+static objd_status find_records(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        objd_ref ref = session_records(sessions->conn->arena, session->client);
+
+        return ref.place ? directory_handle(sessions->conn, ref, &session->records)
+                         : make_records(sessions, session);
+}
+
+/* ---- Beginning -------------------------------------------------------------------------------------------- */
+
+static objd_status claim(struct proxy_sessions *sessions, const struct proxy_hello *hello,
+                         struct proxy_session *session)
+{
+        int64_t now = now_ns();
+        objd_status r;
+
+        randombytes_buf(session->id, sizeof(session->id));
+        r = session_claim(sessions->conn->arena, session->id, &hello->name, now + sessions->expiry_ns,
+                          now + GATE_PATIENCE_NS, &session->client);
+        if (r)
+                return r;
+        r = make_records(sessions, session);
+        if (r)
+                session_end(sessions->conn->arena, session->client);
+        return r;
+}
+
+static objd_status resume(struct proxy_sessions *sessions, const struct proxy_hello *hello,
+                          struct proxy_session *session)
+{
+        if (!session_find(sessions->conn->arena, hello->resume, &session->client))
+                return OBJD_E_NOTFOUND;
+        memcpy(session->id, hello->resume, sizeof(session->id));
+        session->resumed = true;
+        return find_records(sessions, session);
+}
+
+objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
+                         struct proxy_session **ret_session)
+{
+        struct proxy_session *session = hello->resume ? session_by_id(sessions, hello->resume) : NULL;
+        objd_status r = OBJD_E_NOTFOUND;
+
+        *ret_resumed = true;
+        if (session) {
+                *ret_session = session;
+                return OBJD_OK;
+        }
+        session = sys.alloc(sizeof(*session));
+        if (!session)
+                return fail(OBJD_E_NOMEM, "no memory for a session");
+        if (hello->resume)
+                r = resume(sessions, hello, session);
+        if (r == OBJD_E_NOTFOUND) {
+                *ret_resumed = false;
+                r = claim(sessions, hello, session);
+        }
+        if (r) {
+                free(session);
+                return r;
+        }
+        session->read_only = hello->read_only;
+        session->heard_ns = session->renewed_ns = now_ns();
+        frame_joiner_init(&session->joiner, NULL, 0);
+        session->next = sessions->list;
+        sessions->list = session;
+        sessions->n++;
+        *ret_session = session;
+        return OBJD_OK;
+}
+
+struct proxy_session *session_by_id(const struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE])
+{
+        for (struct proxy_session *s = sessions->list; s; s = s->next)
+                if (sodium_memcmp(s->id, id, SESSION_ID_SIZE) == 0)
+                        return s;
+        return NULL;
+}
+
+/* ---- Going on, and ending ------------------------------------------------------------------------------- */
+
+bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        session->heard_ns = now_ns();
+        if (session->heard_ns - session->renewed_ns < sessions->expiry_ns / RENEW_PART)
+                return true;
+        session->renewed_ns = session->heard_ns;
+        return session_renew(sessions->conn->arena, session->client, session->heard_ns + sessions->expiry_ns);
+}
+
+bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session)
+{
+        return now_ns() - session->heard_ns >= sessions->expiry_ns;
+}
+
+void session_forget(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        struct proxy_session **p = &sessions->list;
+
+        while (*p != session)
+                p = &(*p)->next;
+        *p = session->next;
+        sessions->n--;
+        frame_joiner_deinit(&session->joiner);
+        free(session);
+}
+
+/* Its lanes are dead now, and recovered at once; what cannot be deleted now is deleted by whoever looks for the dead. */
+void session_close(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        struct arena *arena = sessions->conn->arena;
+        struct lane *lane;
+
+        session_end(arena, session->client);
+        if (lane_enter(arena, OBJD_NOWAIT, &lane) == OBJD_OK) {
+                (void)recover_all(arena, lane);
+                lane_leave(lane);
+        }
+        (void)recover_clients(arena);
+        session_forget(sessions, session);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * session.h -- the daemon's side of a session
+ *
+ * What must outlive the daemon is in the arena: the client's entry (arena/session.h) and the records (record.h). Here is what
+ * makes it quick, and what can be made again from there when the session goes on with another daemon.
+ */
+
+#include "arena/session.h"
+#include "proxy/link.h"
+#include "proxy/record.h"
+
+struct job;
+
+struct proxy_session {
+        struct proxy_session *next;
+        uint8_t id[SESSION_ID_SIZE];
+        uint64_t client;
+        struct objd_object records;
+        bool read_only;
+        bool ends;                    /* nothing more is taken from it; it is closed soon */
+        bool resumed;                 /* an earlier daemon may have run batches that we know nothing of */
+        uint64_t seen[RECORD_WINDOW]; /* by place in the window: the last batch that this daemon was sent */
+        int64_t heard_ns;
+        int64_t renewed_ns;
+        struct proxy_link *link; /* where it was last heard, */
+        struct proxy_route route;
+        struct frame_joiner joiner; /* what is coming from there */
+        struct job *jobs;           /* batches that wait */
+        uint32_t n_jobs;
+};
+
+struct proxy_sessions {
+        struct objd_conn *conn;
+        struct proxy_session *list;
+        uint32_t n;
+        int64_t expiry_ns;
+        uint64_t n_expired;
+};
+
+/* What the session that is to begin says of itself. */
+struct proxy_hello {
+        struct session_name name;
+        bool read_only;
+        const uint8_t *resume; /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
+};
+
+/* A session, new or found again in the arena. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_NOMEM, OBJD_E_BUSY */
+objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
+                         struct proxy_session **ret_session);
+
+struct proxy_session *session_by_id(const struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE]);
+
+/* It has been heard of: its end is put off. False: it is too late, forget it. */
+bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session);
+
+/* Whether its time is over. Its jobs must have been dropped before it is forgotten. */
+bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session);
+
+/* Drops what this daemon knows of it; what is in the arena stays. */
+void session_forget(struct proxy_sessions *sessions, struct proxy_session *session);
+
+/* The session ends: what it holds is released, its memory given back. */
+void session_close(struct proxy_sessions *sessions, struct proxy_session *session);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * sp_link.h -- an address that the daemon listens on with nanomsg
+ *
+ * nanomsg drops a reply for which its peer's socket has no room, and does not say so. So this side sends no more than
+ * SP_UNDER_WAY bytes that the peer has not told to have received: each message has a number, and whatever the peer sends says the
+ * last one that it got. What does not fit waits, a bounded amount of it for each peer; what is lost all the same (a
+ * connection that breaks) is asked for again.
+ */
+
+#include "proxy/link.h"
+#include "rpc/sp.h"
+
+#define SP_UNDER_WAY (64u << 10)
+#define SP_MESSAGES_UNDER_WAY 64u
+#define SP_PEERS_MAX 4096u
+
+struct sp_peer;
+struct proxy_server;
+
+struct sp_link {
+        struct proxy_link link; /* first */
+        struct sp sp;
+        struct proxy_server *server;
+        char *url;
+        struct sp_peer *peers;
+        uint32_t n_peers;
+        bool bound;         /* there is a socket file of ours */
+        uint64_t n_dropped; /* replies for which there was no room */
+};
+
+/* Listens, for ipc:// with a socket file of that mode. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_SYS, OBJD_E_NOMEM */
+objd_status sp_link_open(struct proxy_server *server, const char *url, struct sp_link **ret_link);
+void sp_link_close(struct sp_link *link);

@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.c -- the client's side of a session
+ */
+
+#include "rpc/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fork.h"
+#include "base/status.h"
+#include "base/sys.h"
+#include "rpc/frame.h"
+#include "rpc/sp.h"
+#include "rpc/threads.h"
+#include "rpc/wire.h"
+#include "rpc/wire_check.h"
+
+/* A batch is sent again when nothing has come for so long, then for twice as long, and so on. */
+#define RESEND_MIN_NS 300000000LL
+#define RESEND_MAX_NS 4000000000LL
+#define RESEND_NS_PER_BYTE 20 /* what the daemon may take to work on it */
+
+/* How long it is to be before a hello is said again; and between attempts to send where nobody takes it. */
+#define HELLO_NS 300000000LL
+#define RETRY_NS 2000000LL
+
+/* So much may have come before we say that it has. */
+#define ACK_BYTES (32u << 10)
+#define ACK_MESSAGES 16u
+
+#define CLOSE_PATIENCE_NS 300000000LL
+
+/* Longest message that nanomsg takes: a frame, and others in the same message. */
+#define RECEIVE_MAX ((1u << 20) + (64u << 10))
+
+/* A batch under way, on the stack of the thread that waits for it. */
+struct pending {
+        struct pending *next;
+        uint64_t seq;
+        struct wire_out *out;
+        struct frame_cutter cutter;
+        bool sending; /* the cutter is at work */
+        int64_t sent_ns, resend_ns;
+        bool done;
+        objd_status status; /* why there is no reply */
+        char *sentence;
+        void *bytes;
+        struct wire_in in;
+};
+
+struct rpc_client {
+        char *url;
+        uint64_t fork_generation;
+        pthread_mutex_t mutex;
+        pthread_cond_t changed; /* something has come, or nobody waits for it any more */
+        pthread_cond_t ending;  /* for the keeper, which is not to wake with each reply */
+        struct sp sp;
+        bool reading;     /* a thread waits for what comes, for all of them */
+        bool up;          /* the session has been welcomed */
+        bool had_session; /* there is an id to go on with */
+        bool read_only;
+        struct wire_welcome welcome;
+        struct frame_joiner joiner;
+        struct pending *pending; /* the oldest one first */
+        struct pending
+                *sender; /* whose frames are going out: those of one message must not mix with another's */
+        uint64_t next_seq;
+        int64_t hello_ns, heard_ns, said_ns;
+        uint32_t number; /* of the last message that has come */
+        uint32_t n_unacked;
+        size_t bytes_unacked;
+        bool keeper_runs, ends;
+        pthread_t keeper;
+        struct rpc_threads threads;
+};
+
+/* ---- Sending ---------------------------------------------------------------------------------------------- */
+
+static objd_status send_data(struct rpc_client *client, void *data)
+{
+        uint32_t number = client->number | 1u << 31;
+        const uint8_t head[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
+                                  (uint8_t)number };
+        objd_status r;
+
+        if (!data)
+                return fail(OBJD_E_NOMEM, "no memory for a message");
+        r = sp_send(&client->sp, head, sizeof(head), data);
+        if (r) {
+                sp_free(&client->sp, data);
+                return r;
+        }
+        client->said_ns = now_ns();
+        client->n_unacked = 0;
+        client->bytes_unacked = 0;
+        return OBJD_OK;
+}
+
+static objd_status send_frame(struct rpc_client *client, struct frame_cutter *cutter)
+{
+        size_t size = frame_cut_size(cutter);
+        struct frame_cutter before = *cutter;
+        void *data = sp_alloc(&client->sp, size);
+        objd_status r;
+
+        if (data)
+                frame_cut_next(cutter, data);
+        r = send_data(client, data);
+        if (r)
+                *cutter = before;
+        return r;
+}
+
+/* A frame without a message. If nobody takes it, that is no matter: it will be said again. */
+static void say(struct rpc_client *client, enum frame_type type)
+{
+        struct frame_head head = { .type = (uint8_t)type };
+        uint8_t *data = sp_alloc(&client->sp, FRAME_HEAD);
+
+        memcpy(head.session, client->welcome.session, sizeof(head.session));
+        if (data)
+                frame_encode(&head, data);
+        (void)send_data(client, data);
+}
+
+static void say_hello(struct rpc_client *client)
+{
+        static const uint8_t nobody[WIRE_SESSION_SIZE];
+        struct wire_hello hello = {
+                .version_from = WIRE_VERSION_MIN,
+                .version_to = WIRE_VERSION_MAX,
+                .name = program_invocation_short_name,
+                .pid = (uint64_t)getpid(),
+                .has_session = client->had_session,
+                .bulk_from = WIRE_BULK_FROM,
+        };
+        struct frame_cutter cutter;
+        struct wire_out out;
+
+        client->hello_ns = now_ns();
+        memcpy(hello.session, client->welcome.session, sizeof(hello.session));
+        wire_out_init(&out, 0);
+        if (wire_pack_hello(&out, &hello) == OBJD_OK) {
+                frame_cut(&cutter, FRAME_HELLO, nobody, &out, RECEIVE_MAX);
+                (void)send_frame(client, &cutter);
+        }
+        wire_out_deinit(&out);
+}
+
+/* Sends what can be sent of a batch, and says so in sent_ns when all of it has been. */
+static void send_batch(struct rpc_client *client, struct pending *p)
+{
+        if (client->sender && client->sender != p)
+                return;
+        if (!p->sending) {
+                frame_cut(&p->cutter, FRAME_BATCH, client->welcome.session, p->out,
+                          client->welcome.max_frame);
+                p->sending = true;
+        }
+        client->sender = p;
+        while (frame_cut_size(&p->cutter))
+                if (send_frame(client, &p->cutter))
+                        return;
+        client->sender = NULL;
+        p->sending = false;
+        p->sent_ns = now_ns();
+}
+
+/* ---- What has come ---------------------------------------------------------------------------------------- */
+
+static struct pending *find_pending(struct rpc_client *client, uint64_t seq)
+{
+        for (struct pending *p = client->pending; p; p = p->next)
+                if (p->seq == seq && !p->done)
+                        return p;
+        return NULL;
+}
+
+static void end_pending(struct rpc_client *client, struct pending *p, objd_status status,
+                        const char *sentence)
+{
+        p->status = status;
+        p->sentence = status ? strdup(sentence) : NULL;
+        p->done = true;
+        if (client->sender == p)
+                client->sender = NULL;
+        (void)pthread_cond_broadcast(&client->changed);
+}
+
+static void end_all(struct rpc_client *client, objd_status status, const char *sentence)
+{
+        for (struct pending *p = client->pending; p; p = p->next)
+                if (!p->done)
+                        end_pending(client, p, status, sentence);
+}
+
+/* Only its number is read here; the one who waits for it reads the rest. */
+static void on_reply(struct rpc_client *client, const struct wire_in *in)
+{
+        struct pending *p = NULL;
+        uint64_t seq = wire_check_seq(in->data, in->body_size);
+
+        if (seq)
+                p = find_pending(client, seq);
+        if (!p)
+                return; /* an answer to what has been answered, or given up */
+        p->bytes = sys.alloc(in->size ? in->size : 1);
+        if (!p->bytes) {
+                end_pending(client, p, OBJD_E_NOMEM, "no memory for a reply");
+                return;
+        }
+        memcpy(p->bytes, in->data, in->size);
+        p->in = (struct wire_in){ p->bytes, in->size, in->body_size };
+        end_pending(client, p, OBJD_OK, NULL);
+}
+
+/* A session that is another one knows nothing of what is under way: whether it was done, nobody can tell any more. */
+static void on_welcome(struct rpc_client *client, const struct wire_in *in)
+{
+        struct wire_welcome welcome;
+        struct space space;
+
+        space_init(&space, NULL, 0);
+        if (!client->up && wire_unpack_welcome(in, &space, &welcome) == OBJD_OK) {
+                if (client->had_session && !welcome.resumed) {
+                        end_all(client, OBJD_E_NODAEMON,
+                                "the session was over before the daemon answered; whether the call was made is not "
+                                "known");
+                        client->next_seq = 1;
+                }
+                client->welcome = welcome;
+                client->welcome.store = NULL;
+                if (!welcome.max_frame || welcome.max_frame > RECEIVE_MAX)
+                        client->welcome.max_frame = RECEIVE_MAX;
+                client->read_only = welcome.read_only;
+                client->had_session = client->up = true;
+                for (struct pending *p = client->pending; p; p = p->next) {
+                        p->sending = false;
+                        p->sent_ns = 0;
+                }
+                client->sender = NULL;
+                (void)pthread_cond_broadcast(&client->changed);
+        }
+        space_deinit(&space);
+}
+
+/*
+ * A batch is refused, or a frame because nobody knows its session, or the hello, which has no session. Several frames may
+ * have been on their way to a daemon that does not know the session: after the first we are not up any more, and the others say nothing new.
+ */
+static void on_refused(struct rpc_client *client, const struct frame_head *head, const struct wire_in *in)
+{
+        static const uint8_t nobody[WIRE_SESSION_SIZE];
+        struct wire_refused refused;
+        struct pending *p = NULL;
+        struct space space;
+
+        space_init(&space, NULL, 0);
+        if (wire_unpack_refused(in, &space, &refused) == OBJD_OK) {
+                if (refused.seq)
+                        p = find_pending(client, refused.seq);
+                if (p) {
+                        end_pending(client, p, refused.status, refused.sentence);
+                } else if (client->up && refused.status == OBJD_E_NOTFOUND &&
+                           memcmp(head->session, client->welcome.session, WIRE_SESSION_SIZE) == 0) {
+                        client->up = false; /* another daemon, perhaps, that finds it in the store */
+                        client->hello_ns = 0;
+                } else if (!client->up && memcmp(head->session, nobody, WIRE_SESSION_SIZE) == 0) {
+                        end_all(client, refused.status, refused.sentence);
+                }
+        }
+        space_deinit(&space);
+}
+
+static void on_frame(struct rpc_client *client, const struct frame_head *head, const void *piece)
+{
+        struct wire_in in;
+        bool whole;
+
+        client->heard_ns = now_ns();
+        switch (head->type) {
+        case FRAME_PING:
+                say(client, FRAME_PONG);
+                return;
+        case FRAME_WELCOME:
+        case FRAME_REPLY:
+        case FRAME_REFUSED:
+                break;
+        default:
+                return;
+        }
+        if (head->flags & FRAME_FIRST)
+                frame_joiner_drop(&client->joiner); /* the daemon has given the last one up */
+        if (frame_join(&client->joiner, head, piece, &whole, &in) || !whole)
+                return;
+        if (head->type == FRAME_WELCOME)
+                on_welcome(client, &in);
+        else if (head->type == FRAME_REPLY)
+                on_reply(client, &in);
+        else
+                on_refused(client, head, &in);
+}
+
+static void on_message(struct rpc_client *client, const struct sp_message *message)
+{
+        const uint8_t *at = message->data, *end = at + message->size;
+        struct frame_head head;
+
+        if (message->head_size < 4)
+                return;
+        client->number = ((uint32_t)message->head[0] << 24 | (uint32_t)message->head[1] << 16 |
+                          (uint32_t)message->head[2] << 8 | message->head[3]) &
+                         ~(1u << 31);
+        client->n_unacked++;
+        client->bytes_unacked += message->size;
+        while (at < end &&
+               frame_decode(at, (size_t)(end - at), RECEIVE_MAX, (uint32_t)WIRE_MESSAGE_MAX, &head) ==
+                       OBJD_OK &&
+               head.piece <= (size_t)(end - at) - FRAME_HEAD) {
+                on_frame(client, &head, at + FRAME_HEAD);
+                at += FRAME_HEAD + head.piece;
+        }
+        if (client->n_unacked >= ACK_MESSAGES || client->bytes_unacked >= ACK_BYTES)
+                say(client, FRAME_PONG);
+}
+
+static void receive_all(struct rpc_client *client)
+{
+        struct sp_message message;
+
+        while (sp_receive(&client->sp, &message) == OBJD_OK) {
+                on_message(client, &message);
+                sp_free(&client->sp, message.data);
+        }
+}
+
+/* ---- Waiting ---------------------------------------------------------------------------------------------- */
+
+static struct timespec as_timespec(int64_t ns)
+{
+        return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+}
+
+/* Until something comes or until then: as the one who receives for all, or as one of those who wait for that one. */
+static void wait_for_news(struct rpc_client *client, int64_t until_ns)
+{
+        int64_t left_ns = until_ns - now_ns();
+        struct timespec time;
+
+        if (left_ns < 0)
+                left_ns = 0;
+        if (client->reading) {
+                time = as_timespec(until_ns);
+                (void)pthread_cond_clockwait(&client->changed, &client->mutex, CLOCK_MONOTONIC, &time);
+                return;
+        }
+        client->reading = true;
+        (void)pthread_mutex_unlock(&client->mutex);
+        time = as_timespec(left_ns);
+        (void)ppoll(&(struct pollfd){ .fd = client->sp.readable, .events = POLLIN }, 1, &time, NULL);
+        (void)pthread_mutex_lock(&client->mutex);
+        receive_all(client);
+        client->reading = false;
+        (void)pthread_cond_broadcast(&client->changed);
+}
+
+static int64_t at_most(int64_t a, int64_t b)
+{
+        return a < b ? a : b;
+}
+
+/* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
+static int64_t push(struct rpc_client *client, struct pending *p)
+{
+        int64_t now = now_ns();
+
+        if (!client->up) {
+                if (now - client->hello_ns >= HELLO_NS)
+                        say_hello(client);
+                return now + HELLO_NS;
+        }
+        if (!p->sent_ns) {
+                send_batch(client, p);
+                return p->sent_ns ? p->sent_ns + p->resend_ns : now + RETRY_NS;
+        }
+        if (now - p->sent_ns >= p->resend_ns) {
+                p->resend_ns =
+                        at_most(2 * p->resend_ns, RESEND_MAX_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE);
+                p->sent_ns = 0;
+                say(client, FRAME_PING);
+                send_batch(client, p);
+        }
+        return p->sent_ns ? p->sent_ns + p->resend_ns : now + RETRY_NS;
+}
+
+/* Whether it is time to give up: the daemon has not been heard of for so long, though it was asked. */
+static bool is_hopeless(const struct rpc_client *client, int64_t since_ns, int64_t patience_ns)
+{
+        int64_t last = client->heard_ns > since_ns ? client->heard_ns : since_ns;
+
+        return patience_ns != OBJD_FOREVER && now_ns() - last >= patience_ns;
+}
+
+static objd_status await(struct rpc_client *client, struct pending *p, int64_t patience_ns)
+{
+        int64_t began = now_ns();
+
+        while (!p->done) {
+                int64_t until = push(client, p);
+
+                if (p->done)
+                        break;
+                if (is_hopeless(client, began, patience_ns)) {
+                        end_pending(client, p, OBJD_E_NODAEMON, "");
+                        return fail(
+                                OBJD_E_NODAEMON,
+                                "no daemon has answered at %s for %lld ms; whether the call was made is not known",
+                                client->url, (long long)(patience_ns / 1000000));
+                }
+                wait_for_news(client,
+                              patience_ns == OBJD_FOREVER ? until : at_most(until, now_ns() + patience_ns));
+        }
+        return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
+}
+
+/* ---- After a fork ----------------------------------------------------------------------------------------- */
+
+/* All that is the parent's is left where it is: its threads, its locks, its session. */
+static objd_status make_anew(struct rpc_client *client)
+{
+        pthread_condattr_t attributes;
+        objd_status r = sp_open(SP_CLIENT, RECEIVE_MAX, &client->sp);
+
+        if (r == OBJD_OK)
+                r = sp_connect(&client->sp, client->url);
+        if (r)
+                return r;
+        (void)pthread_condattr_init(&attributes);
+        (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        (void)pthread_mutex_init(&client->mutex, NULL);
+        (void)pthread_cond_init(&client->changed, &attributes);
+        (void)pthread_cond_init(&client->ending, &attributes);
+        (void)pthread_condattr_destroy(&attributes);
+        frame_joiner_init(&client->joiner, NULL, 0);
+        memset(&client->welcome, 0, sizeof(client->welcome));
+        client->welcome.max_frame = RECEIVE_MAX;
+        client->reading = client->up = client->had_session = client->keeper_runs = client->ends = false;
+        client->pending = client->sender = NULL;
+        client->next_seq = 1;
+        client->number = client->n_unacked = 0;
+        client->bytes_unacked = 0;
+        client->hello_ns = 0;
+        client->heard_ns = client->said_ns = now_ns();
+        rpc_threads_init(&client->threads);
+        client->fork_generation = fork_generation();
+        return OBJD_OK;
+}
+
+static void *keep(void *context);
+
+static objd_status start_keeper(struct rpc_client *client)
+{
+        sigset_t all, before;
+        int error;
+
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        error = pthread_create(&client->keeper, NULL, keep, client);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (error) {
+                errno = error;
+                return fail_errno("cannot start the thread that keeps the session alive");
+        }
+        client->keeper_runs = true;
+        return OBJD_OK;
+}
+
+/* With the mutex held after OBJD_OK. */
+static objd_status enter(struct rpc_client *client)
+{
+        objd_status r = OBJD_OK;
+
+        if (client->fork_generation != fork_generation())
+                r = make_anew(client);
+        if (r)
+                return r;
+        (void)pthread_mutex_lock(&client->mutex);
+        if (!client->keeper_runs)
+                r = start_keeper(client);
+        if (r)
+                (void)pthread_mutex_unlock(&client->mutex);
+        return r;
+}
+
+/* ---- The thread that keeps the session alive --------------------------------------------------------------- */
+
+static void *keep(void *context)
+{
+        struct rpc_client *client = context;
+
+        (void)pthread_mutex_lock(&client->mutex);
+        while (!client->ends) {
+                int64_t beat = (int64_t)client->welcome.heartbeat_ns;
+                int64_t next = client->said_ns + (beat ? beat / 2 : HELLO_NS);
+                struct timespec time;
+
+                if (now_ns() >= next) {
+                        if (!client->reading)
+                                receive_all(client);
+                        if (client->up)
+                                say(client, FRAME_PING);
+                        client->said_ns = now_ns();
+                        continue;
+                }
+                time = as_timespec(next);
+                (void)pthread_cond_clockwait(&client->ending, &client->mutex, CLOCK_MONOTONIC, &time);
+        }
+        (void)pthread_mutex_unlock(&client->mutex);
+        return NULL;
+}
+
+/* ---- Beginning and ending ---------------------------------------------------------------------------------- */
+
+static void free_client(struct rpc_client *client)
+{
+        sp_close(&client->sp);
+        frame_joiner_deinit(&client->joiner);
+        free(client->url);
+        free(client);
+}
+
+static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
+{
+        /* Nothing is sent of it: it only waits to be told that there is a session, or why not. */
+        struct pending p = { .seq = UINT64_MAX };
+        int64_t began = now_ns();
+        objd_status r = OBJD_OK;
+
+        client->pending = &p;
+        while (!client->up && !p.done) {
+                if (now_ns() - client->hello_ns >= HELLO_NS || !client->hello_ns)
+                        say_hello(client);
+                if (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns)
+                        break;
+                wait_for_news(client,
+                              now_ns() + (client->said_ns > client->hello_ns ? HELLO_NS : RETRY_NS * 5));
+        }
+        client->pending = NULL;
+        if (p.status)
+                r = fail(p.status, "cannot connect to \"%s\": %s", client->url, p.sentence ? p.sentence : "");
+        else if (!client->up)
+                r = fail(OBJD_E_NODAEMON, "no daemon answers at \"%s\"", client->url);
+        free(p.sentence);
+        return r;
+}
+
+objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **ret_client)
+{
+        struct rpc_client *client = sys.alloc(sizeof(*client));
+        objd_status r;
+
+        if (!client)
+                return fail(OBJD_E_NOMEM, "no memory for a connection");
+        client->sp.socket = -1;
+        client->url = strdup(url);
+        if (!client->url) {
+                free_client(client);
+                return fail(OBJD_E_NOMEM, "no memory for a connection");
+        }
+        r = make_anew(client);
+        if (r == OBJD_OK) {
+                (void)pthread_mutex_lock(&client->mutex);
+                r = await_welcome(client, patience_ns);
+                if (r == OBJD_OK)
+                        r = start_keeper(client);
+                (void)pthread_mutex_unlock(&client->mutex);
+        }
+        if (r) {
+                free_client(client);
+                return r;
+        }
+        rpc_threads_enlist(&client->threads, client);
+        *ret_client = client;
+        return OBJD_OK;
+}
+
+static void end_session(struct rpc_client *client)
+{
+        struct call call = { .code = CALL_SESSION_END };
+        struct call_batch batch = { .calls = &call, .n_calls = 1 };
+        struct rpc_reply reply;
+
+        if (rpc_send(client, &batch, CLOSE_PATIENCE_NS, &reply) == OBJD_OK)
+                rpc_reply_free(&reply);
+}
+
+void rpc_close(struct rpc_client *client)
+{
+        rpc_threads_delist(&client->threads);
+        if (client->fork_generation == fork_generation()) {
+                end_session(client);
+                (void)pthread_mutex_lock(&client->mutex);
+                client->ends = true;
+                (void)pthread_cond_signal(&client->ending);
+                (void)pthread_mutex_unlock(&client->mutex);
+                if (client->keeper_runs)
+                        (void)pthread_join(client->keeper, NULL);
+                (void)pthread_cond_destroy(&client->changed);
+                (void)pthread_cond_destroy(&client->ending);
+                (void)pthread_mutex_destroy(&client->mutex);
+        }
+        rpc_threads_deinit(&client->threads);
+        free_client(client);
+}
+
+bool rpc_is_read_only(const struct rpc_client *client)
+{
+        return client->read_only;
+}
+
+void rpc_remember_thread(struct rpc_client *client)
+{
+        rpc_threads_add(&client->threads, rpc_thread());
+}
+
+/* ---- A batch ---------------------------------------------------------------------------------------------- */
+
+/* A place among those under way; waits while there are as many as the daemon remembers. */
+static objd_status queue_up(struct rpc_client *client, struct pending *p)
+{
+        struct pending **end = &client->pending;
+
+        while (client->pending && client->welcome.window &&
+               client->next_seq - client->pending->seq >= client->welcome.window)
+                wait_for_news(client, now_ns() + RESEND_MIN_NS);
+        p->seq = client->next_seq++;
+        while (*end)
+                end = &(*end)->next;
+        *end = p;
+        return OBJD_OK;
+}
+
+static void leave_queue(struct rpc_client *client, struct pending *p)
+{
+        struct pending **q = &client->pending;
+
+        while (*q && *q != p)
+                q = &(*q)->next;
+        if (*q)
+                *q = p->next;
+        if (client->sender == p)
+                client->sender = NULL;
+}
+
+static objd_status unpack(struct pending *p, struct rpc_reply *ret_reply)
+{
+        objd_status r;
+
+        space_init(&ret_reply->space, NULL, 0);
+        ret_reply->bytes = p->bytes;
+        r = wire_unpack_reply(&p->in, &(struct wire_limits){ 0 }, &ret_reply->space, &ret_reply->reply);
+        if (r)
+                rpc_reply_free(ret_reply);
+        return r;
+}
+
+objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
+                     struct rpc_reply *ret_reply)
+{
+        struct wire_out out;
+        struct pending p = { .out = &out };
+        objd_status r = enter(client);
+
+        if (r)
+                return r;
+        wire_out_init(&out, WIRE_BULK_FROM);
+        r = queue_up(client, &p);
+        batch->seq = p.seq;
+        batch->acked = client->pending->seq - 1;
+        r = wire_pack_batch(&out, batch, client->welcome.max_message);
+        p.resend_ns = RESEND_MIN_NS + (int64_t)out.size * RESEND_NS_PER_BYTE;
+        if (r == OBJD_OK)
+                r = await(client, &p, patience_ns);
+        leave_queue(client, &p);
+        (void)pthread_mutex_unlock(&client->mutex);
+        wire_out_deinit(&out);
+        free(p.sentence);
+        if (r == OBJD_OK)
+                return unpack(&p, ret_reply);
+        free(p.bytes);
+        return r;
+}
+
+void rpc_reply_free(struct rpc_reply *reply)
+{
+        space_deinit(&reply->space);
+        free(reply->bytes);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * client.h -- the client's side of a session: batches go out, replies come back, whatever becomes of the connection
+ *
+ * Any number of threads may have a batch under way. There is no thread that receives: whoever waits for a reply does,
+ * for all. A batch that is not answered is sent again, as often as it takes; the daemon sees to it that it is run once.
+ * A thread of the session's own only says from time to time that it is still there.
+ */
+
+#include <objd.h>
+
+#include "rpc/call.h"
+#include "rpc/space.h"
+
+struct rpc_client;
+
+/* What has come back. It holds the memory of all that the answers point to. */
+struct rpc_reply {
+        struct call_reply reply;
+        struct space space;
+        void *bytes;
+};
+
+/*
+ * A session at this address ("ipc:///PATH"), begun within patience_ns.
+ * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_INVAL (no such address), OBJD_E_PROTO, OBJD_E_LIMIT, OBJD_E_ACCESS, OBJD_E_NOMEM
+ */
+objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **ret_client);
+
+/* Ends the session; waits a moment for the daemon to say that it knows. In a child of the process only what is its own goes. */
+void rpc_close(struct rpc_client *client);
+
+bool rpc_is_read_only(const struct rpc_client *client);
+
+/* The number of the calling thread, by which its locks are known. */
+uint32_t rpc_thread(void);
+
+/* This thread may hold locks: the daemon is told when it ends. */
+void rpc_remember_thread(struct rpc_client *client);
+
+/*
+ * Sends the batch (whose seq and acked are set here) and waits for its reply: patience_ns without a sign of the daemon, or
+ * OBJD_FOREVER, and for as long as the calls themselves may wait. reply is to be freed with rpc_reply_free() after OBJD_OK, which
+ * says that there is one, not what it says.
+ * @return OBJD_OK, OBJD_E_NODAEMON (whether a change was made is not known), OBJD_E_TOOBIG, OBJD_E_NOMEM, OBJD_E_PROTO
+ */
+objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
+                     struct rpc_reply *ret_reply);
+void rpc_reply_free(struct rpc_reply *reply);

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sp.c -- the carrier behind ipc:// urls
+ */
+
+#include "rpc/sp.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <nanomsg/nn.h>
+#include <nanomsg/reqrep.h>
+#include <nanomsg/tcp.h>
+
+#include "base/fork.h"
+#include "base/forklock.h"
+#include "base/status.h"
+
+/* How long the library pauses before it connects again, at most. */
+#define RECONNECT_MIN_MS 5
+#define RECONNECT_MAX_MS 200
+
+/* Both directions: a reply that finds it full is dropped by the library, so it is more than is ever under way. */
+#define BUFFER_BYTES (256 * 1024)
+
+struct sp_library {
+        uint64_t fork_generation; /* in which process its threads are */
+        void *handle;
+        int (*socket_)(int domain, int protocol);
+        int (*close_)(int s);
+        int (*setsockopt_)(int s, int level, int option, const void *value, size_t size);
+        int (*getsockopt_)(int s, int level, int option, void *value, size_t *size);
+        int (*bind_)(int s, const char *addr);
+        int (*connect_)(int s, const char *addr);
+        void *(*allocmsg_)(size_t size, int type);
+        int (*freemsg_)(void *msg);
+        int (*sendmsg_)(int s, const struct nn_msghdr *header, int flags);
+        int (*recvmsg_)(int s, struct nn_msghdr *header, int flags);
+        int (*errno_)(void);
+        const char *(*strerror_)(int error);
+};
+
+static struct forklock library_lock;
+static struct sp_library library;
+
+/* ---- Loading ---------------------------------------------------------------------------------------------- */
+
+static bool resolve(struct sp_library *lib)
+{
+        const struct {
+                const char *name;
+                void *pointer;
+        } symbols[] = {
+                { "nn_socket", &lib->socket_ },
+                { "nn_close", &lib->close_ },
+                { "nn_setsockopt", &lib->setsockopt_ },
+                { "nn_getsockopt", &lib->getsockopt_ },
+                { "nn_bind", &lib->bind_ },
+                { "nn_connect", &lib->connect_ },
+                { "nn_allocmsg", &lib->allocmsg_ },
+                { "nn_freemsg", &lib->freemsg_ },
+                { "nn_sendmsg", &lib->sendmsg_ },
+                { "nn_recvmsg", &lib->recvmsg_ },
+                { "nn_errno", &lib->errno_ },
+                { "nn_strerror", &lib->strerror_ },
+        };
+
+        for (size_t i = 0; i < sizeof(symbols) / sizeof(*symbols); i++) {
+                void *found = dlsym(lib->handle, symbols[i].name);
+
+                if (!found)
+                        return false;
+                memcpy(symbols[i].pointer, &found, sizeof(found));
+        }
+        return true;
+}
+
+/* The same file under another name is another library to the loader, with a state of its own. */
+static void *load_copy(void *handle)
+{
+        struct link_map *map = NULL;
+        char path[64];
+        void *copy = NULL;
+        off_t size;
+        int from, to;
+
+        if (dlinfo(handle, RTLD_DI_LINKMAP, &map) || !map)
+                return NULL;
+        from = open(map->l_name, O_RDONLY | O_CLOEXEC);
+        to = memfd_create("libnanomsg", MFD_CLOEXEC);
+        size = from < 0 ? -1 : lseek(from, 0, SEEK_END);
+        if (to >= 0 && size > 0) {
+                off_t at = 0;
+
+                while (at < size && sendfile(to, from, &at, (size_t)(size - at)) > 0)
+                        ;
+                (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
+                if (at == size)
+                        copy = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        }
+        if (from >= 0)
+                (void)close(from);
+        if (to >= 0)
+                (void)close(to);
+        return copy;
+}
+
+static objd_status load(struct sp_library *lib)
+{
+        struct sp_library fresh = { .fork_generation = fork_generation() };
+
+        fresh.handle =
+                lib->handle ? load_copy(lib->handle) : dlopen("libnanomsg.so.5", RTLD_NOW | RTLD_LOCAL);
+        if (!fresh.handle || !resolve(&fresh))
+                return fail(OBJD_E_SYS, "ipc:// needs the library nanomsg (Debian: libnanomsg5): %s",
+                            dlerror());
+        *lib = fresh;
+        return OBJD_OK;
+}
+
+static objd_status get_library(const struct sp_library **ret_library)
+{
+        objd_status r = OBJD_OK;
+
+        forklock_take(&library_lock);
+        if (!library.handle || library.fork_generation != fork_generation())
+                r = load(&library);
+        forklock_give(&library_lock);
+        *ret_library = &library;
+        return r;
+}
+
+static objd_status fail_sp(const struct sp_library *lib, const char *what)
+{
+        return fail(OBJD_E_SYS, "%s: %s", what, lib->strerror_(lib->errno_()));
+}
+
+/* ---- Sockets ---------------------------------------------------------------------------------------------- */
+
+static bool set(const struct sp *sp, int level, int option, int value)
+{
+        return sp->library->setsockopt_(sp->socket, level, option, &value, sizeof(value)) == 0;
+}
+
+objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp)
+{
+        struct sp sp;
+        size_t size = sizeof(sp.readable);
+        objd_status r = get_library(&sp.library);
+
+        if (r)
+                return r;
+        sp.socket = sp.library->socket_(AF_SP_RAW, side == SP_SERVER ? NN_REP : NN_REQ);
+        if (sp.socket < 0)
+                return fail_sp(sp.library, "cannot make a socket of nanomsg's");
+        if (!set(&sp, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)max_receive) ||
+            !set(&sp, NN_SOL_SOCKET, NN_SNDBUF, BUFFER_BYTES) ||
+            !set(&sp, NN_SOL_SOCKET, NN_RCVBUF, BUFFER_BYTES) ||
+            !set(&sp, NN_SOL_SOCKET, NN_RECONNECT_IVL, RECONNECT_MIN_MS) ||
+            !set(&sp, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) ||
+            !set(&sp, NN_TCP, NN_TCP_NODELAY, 1) ||
+            sp.library->getsockopt_(sp.socket, NN_SOL_SOCKET, NN_RCVFD, &sp.readable, &size)) {
+                r = fail_sp(sp.library, "cannot set up a socket of nanomsg's");
+                (void)sp.library->close_(sp.socket);
+                return r;
+        }
+        *ret_sp = sp;
+        return OBJD_OK;
+}
+
+/* Of a socket that was made in a parent process there is nothing to close: its threads are the parent's. */
+void sp_close(struct sp *sp)
+{
+        if (sp->socket >= 0 && sp->library->fork_generation == fork_generation())
+                (void)sp->library->close_(sp->socket);
+        sp->socket = -1;
+}
+
+static objd_status fail_address(const struct sp *sp, const char *what, const char *url)
+{
+        int error = sp->library->errno_();
+
+        return fail(error == EINVAL || error == ENAMETOOLONG || error == ENODEV ? OBJD_E_INVAL : OBJD_E_SYS,
+                    "cannot %s %s: %s", what, url, sp->library->strerror_(error));
+}
+
+objd_status sp_bind(struct sp *sp, const char *url)
+{
+        return sp->library->bind_(sp->socket, url) < 0 ? fail_address(sp, "listen on", url) : OBJD_OK;
+}
+
+objd_status sp_connect(struct sp *sp, const char *url)
+{
+        return sp->library->connect_(sp->socket, url) < 0 ? fail_address(sp, "connect to", url) : OBJD_OK;
+}
+
+/* ---- Messages --------------------------------------------------------------------------------------------- */
+
+void *sp_alloc(const struct sp *sp, size_t size)
+{
+        return sp->library->allocmsg_(size, 0);
+}
+
+void sp_free(const struct sp *sp, void *data)
+{
+        if (data)
+                (void)sp->library->freemsg_(data);
+}
+
+/* What stands in a control message behind its head: how long the header is, and the header. */
+struct control {
+        struct nn_cmsghdr head;
+        size_t size;
+        uint8_t bytes[SP_HEAD_MAX];
+};
+
+objd_status sp_send(const struct sp *sp, const void *head, size_t head_size, void *data)
+{
+        struct control control = { .size = head_size };
+        struct nn_iovec part = { &data, NN_MSG };
+        const struct nn_msghdr header = {
+                .msg_iov = &part,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = NN_CMSG_SPACE(sizeof(size_t) + head_size),
+        };
+        int error;
+
+        control.head.cmsg_len = NN_CMSG_LEN(sizeof(size_t) + head_size);
+        control.head.cmsg_level = PROTO_SP;
+        control.head.cmsg_type = SP_HDR;
+        memcpy(control.bytes, head, head_size);
+        if (sp->library->sendmsg_(sp->socket, &header, NN_DONTWAIT) >= 0)
+                return OBJD_OK;
+        error = sp->library->errno_();
+        return error == EAGAIN || error == EINTR ? OBJD_E_BUSY : fail_sp(sp->library, "cannot send");
+}
+
+static bool read_head(const struct control *control, struct sp_message *message)
+{
+        if (!control || control->head.cmsg_level != PROTO_SP || control->head.cmsg_type != SP_HDR ||
+            control->size > sizeof(message->head) || control->size < 4)
+                return false;
+        message->head_size = control->size;
+        memcpy(message->head, control->bytes, control->size);
+        return true;
+}
+
+/* A message whose header we cannot have sent, or that no peer of ours has sent, is thrown away. */
+objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message)
+{
+        for (;;) {
+                struct control *control = NULL;
+                struct nn_iovec part = { &ret_message->data, NN_MSG };
+                struct nn_msghdr header = {
+                        .msg_iov = &part,
+                        .msg_iovlen = 1,
+                        .msg_control = &control,
+                        .msg_controllen = NN_MSG,
+                };
+                int n = sp->library->recvmsg_(sp->socket, &header, NN_DONTWAIT);
+                bool good;
+
+                if (n < 0) {
+                        int error = sp->library->errno_();
+
+                        return error == EAGAIN || error == EINTR ? OBJD_E_EMPTY
+                                                                 : fail_sp(sp->library, "cannot receive");
+                }
+                good = read_head(control, ret_message);
+                sp_free(sp, control);
+                ret_message->size = (size_t)n;
+                if (good)
+                        return OBJD_OK;
+                sp_free(sp, ret_message->data);
+        }
+}

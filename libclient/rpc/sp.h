@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * sp.h -- the carrier behind ipc:// urls: a socket of nanomsg's, in raw mode
+ *
+ * nanomsg's REQ and REP allow one request at a time and re-send it by themselves. In raw mode the protocol's header is ours: it
+ * says where an answer goes, and its last four bytes are a number that both sides use to tell how much has arrived (see
+ * docs/protocol.md).
+ *
+ * The library is loaded when it is first needed: who works by handle only has none of it. Its threads do not survive a fork, and its
+ * state cannot be made anew, so a child that needs it loads a second copy.
+ */
+
+#include <objd.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SP_HEAD_MAX 32u
+
+enum sp_side { SP_CLIENT, SP_SERVER };
+
+struct sp_library;
+
+struct sp {
+        const struct sp_library *library;
+        int socket;
+        int readable; /* a descriptor that is readable while there is something to receive */
+};
+
+struct sp_message {
+        void *data; /* the library's: sp_free() */
+        size_t size;
+        uint8_t head[SP_HEAD_MAX];
+        size_t head_size;
+};
+
+/* max_receive is the largest message that is taken; a peer that sends a larger one is cut off. @return OBJD_OK, OBJD_E_SYS */
+objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp);
+void sp_close(struct sp *sp);
+
+/*
+ * What happens to the connection afterwards, nobody is told: the library connects again by itself.
+ * @return OBJD_OK, OBJD_E_INVAL (no such address), OBJD_E_SYS
+ */
+objd_status sp_bind(struct sp *sp, const char *url);
+objd_status sp_connect(struct sp *sp, const char *url);
+
+/* A message to be sent; NULL without memory. sp_send() takes it, except when it says that it could not. */
+void *sp_alloc(const struct sp *sp, size_t size);
+void sp_free(const struct sp *sp, void *data);
+
+/*
+ * Neither waits. @return OBJD_OK, OBJD_E_BUSY (no peer takes it now; no sentence), OBJD_E_EMPTY (nothing there; no sentence),
+ * OBJD_E_SYS
+ */
+objd_status sp_send(const struct sp *sp, const void *head, size_t head_size, void *data);
+objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message);
