@@ -84,7 +84,8 @@ struct op_table {
                 .tests = (array), .n = sizeof(array) / sizeof((array)[0]) \
         }
 
-extern const struct op_table dict_ops, list_ops, queue_ops, lock_ops, object_ops, batch_ops, life_ops;
+extern const struct op_table dict_ops, list_ops, queue_ops, lock_ops, object_ops, batch_ops, life_ops,
+        session_ops;
 
 /* Keys of a pair's operations; others are taken as they stand. */
 enum {
