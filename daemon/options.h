@@ -37,7 +37,7 @@ struct options {
         const char *rpc[RPC_URLS_MAX]; /* addresses to listen on for those without a mapping */
         uint32_t n_rpc;
         uint32_t session_expiry; /* seconds */
-        const char *answer; /* what --help or --version has to say; nothing else is to be done then */
+        const char *answer;      /* what --help or --version has to say; nothing else is to be done then */
 };
 
 /* @return OBJD_OK, OBJD_E_INVAL */

@@ -132,20 +132,27 @@ static objd_status give_up(const struct job *job, const struct call *call, objd_
 
 /* ---- Running --------------------------------------------------------------------------------------------- */
 
-/* Whether this call has been run before; then its outcome is what was answered. An intent is left in the record. */
-static bool was_run(struct job *job, struct recording *record, size_t place, struct outcome *outcomes,
-                    size_t n)
+/*
+ * Whether this call has been run before; then its outcome is what was answered. An intent is left in the record. Where that cannot be
+ * found out the call is not run, lest it be run twice. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_NOMEM, OBJD_E_CORRUPT, OBJD_E_GONE
+ */
+static objd_status look_back(struct job *job, struct recording *record, size_t place,
+                             struct outcome *outcomes, size_t n, bool *ret_was_run)
 {
         struct call_reply reply;
         uint64_t intent;
+        objd_status r;
 
-        if (!job->asks_records ||
-            record_find(&job->session->records, job->batch.seq, place, &job->space, &reply, &intent))
-                return false;
+        *ret_was_run = false;
+        if (!job->asks_records)
+                return OBJD_OK;
+        r = record_find(&job->session->records, job->batch.seq, place, &job->space, &reply, &intent);
+        if (r)
+                return r == OBJD_E_NOTFOUND ? OBJD_OK : r;
         if (!reply.n_answers) {
                 record->had_intent = true;
                 record->intent = intent;
-                return false;
+                return OBJD_OK;
         }
         for (size_t i = 0; i < n && i < reply.n_answers; i++) {
                 enum call_code code = outcomes[i].answer.code;
@@ -153,31 +160,44 @@ static bool was_run(struct job *job, struct recording *record, size_t place, str
                 outcomes[i].answer = reply.answers[i];
                 outcomes[i].answer.code = code;
         }
-        return true;
+        *ret_was_run = true;
+        return OBJD_OK;
+}
+
+/* Runs the call that is next, unless it has been. */
+static objd_status run_once(const struct caller *caller, struct job *job, struct outcome *outcome)
+{
+        const struct call *call = &job->batch.calls[job->n_done];
+        struct recording record;
+        bool was_run;
+        objd_status r;
+
+        if (!(call_properties(call->code)->flags & CALL_MUTATES))
+                return run_call(caller, call, NULL, outcome);
+        record_init(&record, &job->session->records, job->batch.seq, job->n_done);
+        r = look_back(job, &record, job->n_done, outcome, 1, &was_run);
+        if (r)
+                (void)outcome_end(outcome, r);
+        else if (!was_run)
+                r = run_call(caller, call, &record, outcome);
+        record_deinit(&record);
+        return r;
 }
 
 static void step_call(const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct outcome *outcome = &job->outcomes[job->n_done];
-        bool mutates = call_properties(call->code)->flags & CALL_MUTATES;
-        struct recording record;
         objd_status r;
 
         if (!job->waits)
                 job->call_ns = now_ns();
-        record_init(&record, &job->session->records, job->batch.seq, job->n_done);
-        if (mutates && was_run(job, &record, job->n_done, outcome, 1)) {
+        r = run_once(caller, job, outcome);
+        job->waits = waits_for(job, call, r);
+        if (job->waits && now_ns() >= job_deadline(job)) {
+                (void)outcome_end(outcome, give_up(job, call, r));
                 job->waits = JOB_RUNS;
-        } else {
-                r = run_call(caller, call, mutates ? &record : NULL, outcome);
-                job->waits = waits_for(job, call, r);
-                if (job->waits && now_ns() >= job_deadline(job)) {
-                        (void)outcome_end(outcome, give_up(job, call, r));
-                        job->waits = JOB_RUNS;
-                }
         }
-        record_deinit(&record);
         if (!job->waits)
                 job->n_done++;
 }
@@ -199,12 +219,14 @@ static void step_atomic(const struct caller *caller, struct job *job)
 {
         size_t failed = job->batch.n_calls;
         struct recording record;
-        objd_status r = OBJD_OK;
+        bool was_run;
+        objd_status r;
 
         if (!job->waits)
                 job->call_ns = now_ns();
         record_init(&record, &job->session->records, job->batch.seq, 0);
-        if (!was_run(job, &record, 0, job->outcomes, job->batch.n_calls))
+        r = look_back(job, &record, 0, job->outcomes, job->batch.n_calls, &was_run);
+        if (r == OBJD_OK && !was_run)
                 r = run_atomic(caller, job->batch.calls, job->batch.n_calls, &record, job->outcomes, &failed);
         record_deinit(&record);
         job->waits = r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS;

@@ -252,7 +252,7 @@ struct client_shm {
         /* Of a session only (arena/session.h). */
         uint64_t expires_ns;    /* anybody, atomic: CLOCK_MONOTONIC, or SESSION_OVER */
         uint64_t session_id[2]; /* random; what its requests name */
-        uint64_t records;       /* daemon: slot_off and serial of the dict of its last replies, 0 for none yet */
+        uint64_t records; /* daemon: slot_off and serial of the dict of its last replies, 0 for none yet */
         uint64_t records_serial;
         uint64_t pad[3];
 };

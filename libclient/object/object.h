@@ -28,7 +28,7 @@ struct objd_conn {
         uint64_t daemon_epoch; /* atomic: of the daemon that `control` leads to */
         uint64_t retry_ns;     /* atomic: no sooner than then, if the last attempt failed */
 
-        struct rpc_client *rpc; /* a connection without a mapping: all goes through the daemon, and arena is NULL */
+        struct rpc_client *rpc; /* without a mapping, all goes through the daemon: arena is NULL then */
 };
 
 struct objd_object {

@@ -88,8 +88,7 @@ static void plan_look(struct queue *queue, uint64_t deadline_ns, int64_t now)
 /* Whoever reaps this client has to look through the queues. Before the first lease is there. */
 static void tell_reaper(const struct queue *queue)
 {
-        struct client_shm *client =
-                arena_client(queue->arena, id_number(lane_client(queue->lane)));
+        struct client_shm *client = arena_client(queue->arena, id_number(lane_client(queue->lane)));
 
         if (!(word_get(&client->flags) & CLIENT_HAS_LEASED))
                 (void)__atomic_fetch_or(&client->flags, CLIENT_HAS_LEASED, __ATOMIC_RELAXED);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_job.c -- batches in the daemon: what has been run before is answered, and what nobody can tell of is not run
+ */
+
+#include <string.h>
+
+#include "arena/life.h"
+#include "proxy/job.h"
+#include "support/inside.h"
+#include "support/test.h"
+
+struct bench {
+        objd_conn *conn;
+        struct proxy_sessions sessions;
+        struct proxy_session *session;
+        objd_object *dict;
+};
+
+static void begin(struct bench *b, objd_conn *conn)
+{
+        const struct proxy_hello hello = { .name.pid = 1 };
+        bool resumed;
+
+        *b = (struct bench){ .conn = conn, .sessions = { .conn = conn, .expiry_ns = 3600000000000LL } };
+        b->dict = inside_dict(conn, "dict");
+        assert_ok(session_open(&b->sessions, &hello, &resumed, &b->session));
+        assert_false(resumed);
+}
+
+static void end(struct bench *b)
+{
+        session_close(&b->sessions, b->session);
+        objd_release(b->dict);
+}
+
+/* A batch of one call that adds 1 to a number, as the client sends it. Gives the status, and the sum if there is one. */
+static objd_status add_one(struct bench *b, uint64_t seq, bool again, int64_t *ret_sum)
+{
+        objd_value key = objd_cstr("n");
+        const struct call call = { .code = CALL_DICT_ADD_INT,
+                                   .object = objd_ref_of(b->dict),
+                                   .keys = &key,
+                                   .n_keys = 1,
+                                   .integer = 1 };
+        const struct call_batch batch = { .seq = seq, .calls = &call, .n_calls = 1 };
+        uint64_t bytes[64];
+        struct wire_out out;
+        struct job *job;
+        objd_status r;
+
+        wire_out_init(&out, 0);
+        assert_ok(wire_pack_batch(&out, &batch, 0));
+        assert_true(out.size <= sizeof(bytes));
+        wire_out_copy(&out, 0, bytes, out.size);
+        assert_ok(job_new(b->session, &(struct wire_in){ (uint8_t *)bytes, out.size, out.body_size },
+                          &(struct wire_limits){ 0 }, &job));
+        wire_out_deinit(&out);
+        job->asks_records = again;
+        job_step(&b->sessions, job);
+        assert_int_equal(job->waits, JOB_DONE);
+        r = job->outcomes[0].answer.status;
+        *ret_sum = job->outcomes[0].answer.integer;
+        job_free(job);
+        return r;
+}
+
+static int64_t number(struct bench *b)
+{
+        objd_value key = objd_cstr("n");
+        int64_t sum;
+
+        assert_ok(objd_dict_add_int(b->dict, &key, 0, &sum));
+        return sum;
+}
+
+static void what_was_run_is_answered(void **state)
+{
+        struct bench b;
+        int64_t sum;
+
+        begin(&b, *state);
+        assert_ok(add_one(&b, 1, false, &sum));
+        assert_int_equal(sum, 1);
+        assert_ok(add_one(&b, 2, false, &sum));
+        assert_int_equal(sum, 2);
+        assert_ok(add_one(&b, 1, true, &sum));
+        assert_int_equal(sum, 1);
+        assert_ok(add_one(&b, 3, true, &sum));
+        assert_int_equal(sum, 3);
+        assert_int_equal(number(&b), 3);
+        end(&b);
+}
+
+static void what_nobody_can_tell_of_is_not_run(void **state)
+{
+        objd_value place = objd_int(5 % RECORD_WINDOW * WIRE_CALLS_MAX), damaged = objd_bytes("short", 5);
+        struct bench b;
+        int64_t sum;
+
+        begin(&b, *state);
+        assert_ok(add_one(&b, 5, false, &sum));
+        assert_ok(objd_dict_set(&b.session->records, &place, &damaged));
+        assert_status(add_one(&b, 5, true, &sum), OBJD_E_CORRUPT);
+        assert_int_equal(number(&b), 1);
+        end(&b);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(what_was_run_is_answered),
+                INSIDE_TEST(what_nobody_can_tell_of_is_not_run),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
