@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c -- exported: several operations as one
+ * batch.c -- exported: lists of operations
  *
  * A batch keeps copies of all its arguments in blocks of its own, in the encoded form that value.h describes, so
  * that nothing that the caller passed has to live on.
  */
+
+#include "client/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +14,7 @@
 #include "arena/word.h"
 #include "base/status.h"
 #include "base/sys.h"
-#include "client/proxy.h"
-#include "object/op.h"
+#include "client/near.h"
 #include "object/value.h"
 
 #define FIRST_OPS 16
@@ -24,15 +25,6 @@ struct block {
         struct block *next;
         size_t used, size;
         uint64_t words[];
-};
-
-struct objd_batch {
-        objd_conn *conn;
-        struct op *ops;
-        objd_buf *results; /* a buffer for each operation */
-        size_t len, room;
-        struct block *blocks;
-        bool done; /* committed: results are there */
 };
 
 objd_status objd_batch_new(objd_conn *conn, objd_batch **ret_batch)
@@ -49,10 +41,20 @@ objd_status objd_batch_new(objd_conn *conn, objd_batch **ret_batch)
         return OBJD_OK;
 }
 
-void objd_batch_clear(objd_batch *batch)
+/* Of the last run. */
+void batch_forget_outcome(objd_batch *batch)
 {
-        if (!batch)
-                return;
+        for (size_t i = 0; i < batch->len; i++) {
+                free(batch->turns[i].sentence);
+                batch->turns[i].sentence = NULL;
+        }
+        free(batch->sentence);
+        batch->sentence = NULL;
+}
+
+static void clear(objd_batch *batch)
+{
+        batch_forget_outcome(batch);
         for (size_t i = 0; i < batch->len; i++)
                 free(batch->ops[i].scratch);
         while (batch->blocks) {
@@ -61,21 +63,39 @@ void objd_batch_clear(objd_batch *batch)
                 free(batch->blocks);
                 batch->blocks = next;
         }
-        batch->len = 0;
-        batch->done = false;
+        batch->len = batch->n_waiting = 0;
+        batch->state = BATCH_OPEN;
 }
 
+void objd_batch_clear(objd_batch *batch)
+{
+        if (batch && batch->state != BATCH_SUBMITTED)
+                clear(batch);
+}
+
+void batch_destroy(objd_batch *batch)
+{
+        clear(batch);
+        for (size_t i = 0; i < batch->room; i++)
+                objd_buf_free(&batch->results[i]);
+        free(batch->results);
+        free(batch->turns);
+        free(batch->ops);
+        free(batch);
+}
+
+/* One that is submitted is given up, unless it is a parent process's: that one works with a copy of its own. */
 void objd_batch_free(objd_batch *batch)
 {
         if (!batch)
                 return;
-        objd_batch_clear(batch);
-        for (size_t i = 0; i < batch->room; i++)
-                objd_buf_free(&batch->results[i]);
-        free(batch->results);
-        free(batch->ops);
-        free(batch);
+        if (batch->state != BATCH_SUBMITTED || batch->fork_generation != fork_generation())
+                batch_destroy(batch);
+        else
+                near_give_up(batch);
 }
+
+/* ---- Filling ------------------------------------------------------------------------------------------ */
 
 static void *copy_room(objd_batch *batch, size_t size)
 {
@@ -126,6 +146,7 @@ static objd_status make_place(objd_batch *batch)
 {
         size_t room = batch->room ? 2 * batch->room : FIRST_OPS;
         struct op *ops;
+        struct turn *turns;
         objd_buf *results;
 
         if (batch->len < batch->room)
@@ -134,6 +155,10 @@ static objd_status make_place(objd_batch *batch)
         if (!ops)
                 return fail(OBJD_E_NOMEM, "no memory for a batch");
         batch->ops = ops;
+        turns = sys.resize(batch->turns, room * sizeof(*turns));
+        if (!turns)
+                return fail(OBJD_E_NOMEM, "no memory for a batch");
+        batch->turns = turns;
         results = sys.resize(batch->results, room * sizeof(*results));
         if (!results)
                 return fail(OBJD_E_NOMEM, "no memory for a batch");
@@ -143,15 +168,28 @@ static objd_status make_place(objd_batch *batch)
         return OBJD_OK;
 }
 
+objd_status batch_check_open(const objd_batch *batch)
+{
+        switch (batch->state) {
+        case BATCH_OPEN:
+                return OBJD_OK;
+        case BATCH_DONE:
+                return fail(OBJD_E_INVAL, "the batch has been committed; clear it first");
+        default:
+                return fail(OBJD_E_INVAL, "the batch is submitted; collect it first");
+        }
+}
+
 /* Appends an operation; key, value and expected are copied. */
-static objd_status add(objd_batch *batch, objd_object *object, struct op op)
+static objd_status add_turn(objd_batch *batch, objd_object *object, struct op op, struct turn turn)
 {
         objd_status r;
 
         if (!batch || !object)
                 return fail(OBJD_E_INVAL, "%s in a batch: batch and object must be given", op_name[op.code]);
-        if (batch->done)
-                return fail(OBJD_E_INVAL, "the batch has been committed; clear it first");
+        r = batch_check_open(batch);
+        if (r)
+                return r;
         op.object = object;
         r = copy_value(batch, op.key, &op.key);
         if (r == OBJD_OK)
@@ -160,9 +198,16 @@ static objd_status add(objd_batch *batch, objd_object *object, struct op op)
                 r = copy_value(batch, op.expected, &op.expected);
         if (r == OBJD_OK)
                 r = make_place(batch);
-        if (r == OBJD_OK)
-                batch->ops[batch->len++] = op;
-        return r;
+        if (r)
+                return r;
+        batch->turns[batch->len] = turn;
+        batch->ops[batch->len++] = op;
+        return OBJD_OK;
+}
+
+static objd_status add(objd_batch *batch, objd_object *object, struct op op)
+{
+        return add_turn(batch, object, op, (struct turn){ .timeout_ns = OBJD_NOWAIT });
 }
 
 static objd_status add_with(objd_batch *batch, objd_object *object, const void *needed, struct op op)
@@ -171,36 +216,18 @@ static objd_status add_with(objd_batch *batch, objd_object *object, const void *
                       : fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[op.code]);
 }
 
-objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed)
+/* One that can only be run in turn. */
+static objd_status add_waiting(objd_batch *batch, objd_object *object, struct op op, struct turn turn)
 {
         objd_status r;
 
-        if (!batch)
-                return fail(OBJD_E_INVAL, "objd_batch_commit: batch must be given");
-        if (batch->done)
-                return fail(OBJD_E_INVAL, "the batch has been committed; clear it first");
-        for (size_t i = 0; i < batch->len; i++) {
-                batch->ops[i].buf = &batch->results[i];
-                batch->ops[i].result = objd_nil();
-                batch->ops[i].line = NULL;
-        }
-        r = batch->conn->rpc ? proxy_commit(batch->conn, batch->ops, batch->len, ret_failed)
-                             : op_run(batch->conn, batch->ops, batch->len, ret_failed);
-        batch->done = r == OBJD_OK;
+        if (turn.timeout_ns < OBJD_FOREVER)
+                return fail(OBJD_E_INVAL, "%s in a batch: a timeout of %lld ns", op_name[op.code],
+                            (long long)turn.timeout_ns);
+        r = add_turn(batch, object, op, turn);
+        if (r == OBJD_OK)
+                batch->n_waiting++;
         return r;
-}
-
-objd_status objd_batch_result(const objd_batch *batch, size_t place, objd_value *ret_value)
-{
-        if (!batch || !ret_value)
-                return fail(OBJD_E_INVAL, "objd_batch_result: batch and ret_value must be given");
-        if (!batch->done)
-                return fail(OBJD_E_INVAL, "the batch has not been committed");
-        if (place >= batch->len)
-                return fail(OBJD_E_RANGE, "the batch has %zu operations, and there is no place %zu",
-                            batch->len, place);
-        *ret_value = batch->ops[place].result;
-        return OBJD_OK;
 }
 
 /* ---- The operations ----------------------------------------------------------------------------------- */
@@ -313,4 +340,41 @@ objd_status objd_batch_queue_ack(objd_batch *batch, objd_object *queue, uint64_t
 objd_status objd_batch_queue_task_done(objd_batch *batch, objd_object *queue)
 {
         return add(batch, queue, (struct op){ .code = OP_QUEUE_TASK_DONE });
+}
+
+/* ---- Those that wait ---------------------------------------------------------------------------------- */
+
+objd_status objd_batch_queue_put_wait(objd_batch *batch, objd_object *queue, const objd_value *value,
+                                      int64_t priority, int64_t timeout_ns)
+{
+        if (!value)
+                return fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[OP_QUEUE_PUT]);
+        return add_waiting(batch, queue,
+                           (struct op){ .code = OP_QUEUE_PUT, .value = value, .n = 1, .u.integer = priority },
+                           (struct turn){ .timeout_ns = timeout_ns });
+}
+
+objd_status objd_batch_queue_get_wait(objd_batch *batch, objd_object *queue, int64_t timeout_ns)
+{
+        return add_waiting(batch, queue, (struct op){ .code = OP_QUEUE_GET, .n = 1 },
+                           (struct turn){ .timeout_ns = timeout_ns });
+}
+
+objd_status objd_batch_queue_get_lease(objd_batch *batch, objd_object *queue, int64_t lease_ns,
+                                       int64_t timeout_ns)
+{
+        return add_waiting(batch, queue, (struct op){ .code = OP_QUEUE_LEASE, .n = 1 },
+                           (struct turn){ .timeout_ns = timeout_ns, .lease_ns = lease_ns });
+}
+
+objd_status objd_batch_lock_take(objd_batch *batch, objd_object *lock, int64_t timeout_ns)
+{
+        return add_waiting(batch, lock, (struct op){ .code = OP_LOCK_TAKE },
+                           (struct turn){ .timeout_ns = timeout_ns });
+}
+
+objd_status objd_batch_lock_give(objd_batch *batch, objd_object *lock)
+{
+        return add_waiting(batch, lock, (struct op){ .code = OP_LOCK_GIVE },
+                           (struct turn){ .timeout_ns = OBJD_NOWAIT });
 }

@@ -22,6 +22,7 @@
 #include "client/help.h"
 #include "client/leave.h"
 #include "client/memfd.h"
+#include "client/near.h"
 #include "client/proxy.h"
 #include "client/register.h"
 #include "client/starter.h"
@@ -164,6 +165,7 @@ void objd_close(objd_conn *conn)
                 proxy_close(conn);
                 return;
         }
+        near_close(conn);
         arena = conn->arena;
         forklock_take(&conns_lock);
         if (--arena->n_conns == 0)

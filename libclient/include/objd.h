@@ -31,7 +31,8 @@
  *    batch, a cursor and a pin belong to one thread at a time.
  *  - Fork. A child may go on with every connection and handle of its parent; it counts as a client of its
  *    own, holds none of its parent's locks, leases and pins, and owns none of its anonymous objects. Batches
- *    and cursors that are open at the fork may only be freed in the child.
+ *    and cursors that are open at the fork may only be freed in the child, also batches that are submitted: they are
+ *    the parent's, and only the parent collects them.
  *  - Signals. A call made by a signal handler that interrupted another call on the same arena is refused
  *    with OBJD_E_REENTERED. A call that is left by longjmp() is rolled back at the thread's next call.
  *  - Waiting. A call may wait for another process that is in the middle of a change: at most as long as
@@ -72,6 +73,8 @@ extern "C" {
 #define OBJD_KEY_MAX 1024           /* bytes in a dict's key */
 #define OBJD_VALUE_MAX (1ULL << 30) /* bytes in a value */
 #define OBJD_NDIM_MAX 8             /* dimensions of an array value */
+
+#define OBJD_SUBMITTED_MAX 192 /* batches of a connection that are submitted and not yet collected */
 
 #define OBJD_FOREVER ((int64_t)-1) /* timeout_ns: wait without end */
 #define OBJD_NOWAIT ((int64_t)0)   /* timeout_ns: do not wait */
@@ -604,7 +607,8 @@ OBJD_PUBLIC objd_status objd_lock_owner(objd_object *lock, bool *ret_taken, int6
 /*
  * A list of operations over any objects of one connection that happen at one moment: all of them, or, if one
  * fails or the process dies, none. Adding an operation copies its values and does nothing else; later
- * operations see what the earlier ones do. Nothing in a batch waits for an item, room or an owner.
+ * operations see what the earlier ones do. Nothing in a batch that is committed waits for an item, room or an owner.
+ * (A batch that is submitted can also be a mere list of operations, which may wait: see below.)
  *
  * objd_batch_commit() runs it. If an operation fails, its status is returned, ret_failed (may be NULL) is its
  * place in the batch, and nothing has changed; if it is no single operation's fault (a living process holds what one of
@@ -616,7 +620,10 @@ OBJD_PUBLIC void objd_batch_free(objd_batch *batch);
 OBJD_PUBLIC void objd_batch_clear(objd_batch *batch);
 OBJD_PUBLIC objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed);
 
-/* What the operation at this place gave: a popped or got value, a sum. NIL if it gives none. Lives with the batch. */
+/*
+ * What the operation at this place gave: a popped or got value, a sum, a lock's token (INT). NIL if it gives none. Lives
+ * with the batch. In a batch that was run OBJD_IN_TURN each operation has a status of its own, and that is the answer here.
+ */
 OBJD_PUBLIC objd_status objd_batch_result(const objd_batch *batch, size_t place, objd_value *ret_value);
 
 OBJD_PUBLIC objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd_value *key,
@@ -647,6 +654,82 @@ OBJD_PUBLIC objd_status objd_batch_queue_put(objd_batch *batch, objd_object *que
 OBJD_PUBLIC objd_status objd_batch_queue_get(objd_batch *batch, objd_object *queue);
 OBJD_PUBLIC objd_status objd_batch_queue_ack(objd_batch *batch, objd_object *queue, uint64_t lease);
 OBJD_PUBLIC objd_status objd_batch_queue_task_done(objd_batch *batch, objd_object *queue);
+
+/* ---- Submitting -------------------------------------------------------------------------------------- */
+
+/*
+ * A batch can be handed over, and collected when it is done, so that one thread has many under way:
+ *
+ *     objd_submit(batch, OBJD_IN_TURN, my_request);
+ *     ...
+ *     while (objd_collect(conn, OBJD_FOREVER, &batch, &tag) == OBJD_OK)
+ *             answer(tag, batch);
+ *
+ * OBJD_AT_ONCE is what objd_batch_commit() does: all operations at one moment, or none. OBJD_IN_TURN runs them one after the
+ * other, each whole or not at all by itself, also after one that has failed; only such a batch may hold the operations below
+ * that wait. They hold up the rest of their own batch and nothing else. Batches have no order among them: what is to
+ * come after something stands behind it in the same batch, or is submitted when that has been collected.
+ *
+ * objd_submit() waits for no item, room or owner, and for no answer of a daemon. By handle it runs at once what need not wait, at
+ * the same cost as a call; a thread of the library's own, started with the first batch that may have to, waits for all the
+ * others together. On a connection without a mapping a batch is one message, and the reply is taken in by whichever thread calls the
+ * library next, or waits in it; up to OBJD_SUBMITTED_MAX are on their way at once.
+ *
+ * Between the two calls the batch and its objects' handles must live, and the batch is the library's: only objd_cancel() and
+ * objd_batch_free() take it. The tag is for the caller alone. A lock that a batch takes is the submitting thread's, which keeps
+ * off that lock until it has collected the batch.
+ *
+ * submit: @return OBJD_OK, OBJD_E_LIMIT (OBJD_SUBMITTED_MAX are not collected: collect first), OBJD_E_INVAL, OBJD_E_TOOBIG (for one message),
+ *         OBJD_E_NOMEM, OBJD_E_SYS (no thread). The batch has not been submitted then, and nothing of it been run
+ */
+typedef enum objd_how { OBJD_AT_ONCE = 0, OBJD_IN_TURN = 1 } objd_how;
+
+OBJD_PUBLIC objd_status objd_submit(objd_batch *batch, objd_how how, void *tag);
+
+/*
+ * Gives a batch that is done, the first that was, and its tag (ret_tag may be NULL). Any thread collects what any other has
+ * submitted; a batch is given once. How it went is for objd_batch_outcome() to say, and objd_batch_result().
+ * @return OBJD_OK, OBJD_E_NOTFOUND (nothing is submitted), OBJD_E_EMPTY (OBJD_NOWAIT: none is done), OBJD_E_TIMEOUT
+ */
+OBJD_PUBLIC objd_status objd_collect(objd_conn *conn, int64_t timeout_ns, objd_batch **ret_batch,
+                                     void **ret_tag);
+
+/*
+ * A descriptor for poll() and its like. It is readable while there is a batch to collect; now and then it is without one, so
+ * collect with OBJD_NOWAIT until nothing is left, and then wait on it again. It belongs to the connection: nobody else reads,
+ * writes or closes it. A child of a fork has to ask for its own.
+ * @return OBJD_OK, OBJD_E_SYS, OBJD_E_NOMEM
+ */
+OBJD_PUBLIC objd_status objd_collect_fd(objd_conn *conn, int *ret_fd);
+
+/*
+ * Ends the waiting of a submitted batch: from now on its operations that wait time out at once (OBJD_E_TIMEOUT). It is to be collected
+ * all the same, and tells what it has done. A batch that is done is no failure.
+ * objd_batch_free() of a submitted batch gives it up: what of it has been done stays done, nobody is told, and an item that it got
+ * is gone (unless it was under a lease, which comes back in its time). So it is with all batches of a connection that are not
+ * collected when the connection is closed, before which they must be freed.
+ */
+OBJD_PUBLIC objd_status objd_cancel(objd_batch *batch);
+
+/*
+ * How a batch that was committed or has been collected went: what objd_batch_commit() would have returned, with its
+ * ret_failed (may be NULL). For OBJD_IN_TURN it is OBJD_OK if each operation has a status; else nothing is known of any of them
+ * (OBJD_E_NODAEMON), or none was run. After a failure the batch can be submitted again.
+ */
+OBJD_PUBLIC objd_status objd_batch_outcome(const objd_batch *batch, size_t *ret_failed);
+
+/* What waits, for OBJD_IN_TURN only. timeout_ns counts from when it is the operation's turn. */
+OBJD_PUBLIC objd_status objd_batch_queue_put_wait(objd_batch *batch, objd_object *queue,
+                                                  const objd_value *value, int64_t priority,
+                                                  int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_batch_queue_get_wait(objd_batch *batch, objd_object *queue, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_batch_queue_get_lease(objd_batch *batch, objd_object *queue, int64_t lease_ns,
+                                                   int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_batch_lock_take(objd_batch *batch, objd_object *lock, int64_t timeout_ns);
+OBJD_PUBLIC objd_status objd_batch_lock_give(objd_batch *batch, objd_object *lock);
+
+/* The lease that objd_batch_queue_get_lease() at this place has taken. @return as objd_batch_result() */
+OBJD_PUBLIC objd_status objd_batch_lease(const objd_batch *batch, size_t place, uint64_t *ret_lease);
 
 #ifdef __cplusplus
 }

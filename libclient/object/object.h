@@ -28,6 +28,7 @@ struct objd_conn {
         uint64_t daemon_epoch; /* atomic: of the daemon that `control` leads to */
         uint64_t retry_ns;     /* atomic: no sooner than then, if the last attempt failed */
 
+        struct near *near;      /* batches that are submitted (client/near.h); NULL: none yet */
         struct rpc_client *rpc; /* without a mapping, all goes through the daemon: arena is NULL then */
 };
 
