@@ -6,7 +6,6 @@
 #include "rpc/client.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,8 +16,8 @@
 #include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "rpc/carrier.h"
 #include "rpc/frame.h"
-#include "rpc/sp.h"
 #include "rpc/threads.h"
 #include "rpc/wire.h"
 #include "rpc/wire_check.h"
@@ -32,14 +31,7 @@
 #define HELLO_NS 300000000LL
 #define RETRY_NS 2000000LL
 
-/* So much may have come before we say that it has. */
-#define ACK_BYTES (32u << 10)
-#define ACK_MESSAGES 16u
-
 #define CLOSE_PATIENCE_NS 300000000LL
-
-/* Longest message that nanomsg takes: a frame, and others in the same message. */
-#define RECEIVE_MAX ((1u << 20) + (64u << 10))
 
 /* A batch under way, on the stack of the thread that waits for it. */
 struct pending {
@@ -62,7 +54,8 @@ struct rpc_client {
         pthread_mutex_t mutex;
         pthread_cond_t changed; /* something has come, or nobody waits for it any more */
         pthread_cond_t ending;  /* for the keeper, which is not to wake with each reply */
-        struct sp sp;
+        struct carrier *carrier;
+        uint64_t link;    /* of the carrier, on which hello was said last */
         bool reading;     /* a thread waits for what comes, for all of them */
         bool up;          /* the session has been welcomed */
         bool had_session; /* there is an id to go on with */
@@ -74,9 +67,6 @@ struct rpc_client {
                 *sender; /* whose frames are going out: those of one message must not mix with another's */
         uint64_t next_seq;
         int64_t hello_ns, heard_ns, said_ns;
-        uint32_t number; /* of the last message that has come */
-        uint32_t n_unacked;
-        size_t bytes_unacked;
         bool keeper_runs, ends;
         pthread_t keeper;
         struct rpc_threads threads;
@@ -84,53 +74,37 @@ struct rpc_client {
 
 /* ---- Sending ---------------------------------------------------------------------------------------------- */
 
-static objd_status send_data(struct rpc_client *client, void *data)
-{
-        uint32_t number = client->number | 1u << 31;
-        const uint8_t head[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
-                                  (uint8_t)number };
-        objd_status r;
-
-        if (!data)
-                return fail(OBJD_E_NOMEM, "no memory for a message");
-        r = sp_send(&client->sp, head, sizeof(head), data);
-        if (r) {
-                sp_free(&client->sp, data);
-                return r;
-        }
-        client->said_ns = now_ns();
-        client->n_unacked = 0;
-        client->bytes_unacked = 0;
-        return OBJD_OK;
-}
-
 static objd_status send_frame(struct rpc_client *client, struct frame_cutter *cutter)
 {
         size_t size = frame_cut_size(cutter);
         struct frame_cutter before = *cutter;
-        void *data = sp_alloc(&client->sp, size);
-        objd_status r;
+        void *data;
+        objd_status r = carrier_reserve(client->carrier, size, &data);
 
-        if (data)
-                frame_cut_next(cutter, data);
-        r = send_data(client, data);
+        if (r)
+                return r;
+        frame_cut_next(cutter, data);
+        r = carrier_send(client->carrier, data, size);
         if (r)
                 *cutter = before;
+        else
+                client->said_ns = now_ns();
         return r;
 }
 
 /* A frame without a message. If nobody takes it, that is no matter: it will be said again. */
 static void say(struct rpc_client *client, enum frame_type type)
 {
-        struct frame_head head = { .type = (uint8_t)type };
-        uint8_t *data = sp_alloc(&client->sp, FRAME_HEAD);
+        void *data;
 
-        memcpy(head.session, client->welcome.session, sizeof(head.session));
-        if (data)
-                frame_encode(&head, data);
-        (void)send_data(client, data);
+        if (carrier_reserve(client->carrier, FRAME_HEAD, &data))
+                return;
+        frame_bare(type, client->welcome.session, data);
+        if (carrier_send(client->carrier, data, FRAME_HEAD) == OBJD_OK)
+                client->said_ns = now_ns();
 }
 
+/* If nobody takes it, it is as if it had not been said. */
 static void say_hello(struct rpc_client *client)
 {
         static const uint8_t nobody[WIRE_SESSION_SIZE];
@@ -145,12 +119,12 @@ static void say_hello(struct rpc_client *client)
         struct frame_cutter cutter;
         struct wire_out out;
 
-        client->hello_ns = now_ns();
         memcpy(hello.session, client->welcome.session, sizeof(hello.session));
         wire_out_init(&out, 0);
         if (wire_pack_hello(&out, &hello) == OBJD_OK) {
-                frame_cut(&cutter, FRAME_HELLO, nobody, &out, RECEIVE_MAX);
-                (void)send_frame(client, &cutter);
+                frame_cut(&cutter, FRAME_HELLO, nobody, &out, client->carrier->max_frame);
+                if (send_frame(client, &cutter) == OBJD_OK)
+                        client->hello_ns = client->said_ns;
         }
         wire_out_deinit(&out);
 }
@@ -238,8 +212,8 @@ static void on_welcome(struct rpc_client *client, const struct wire_in *in)
                 }
                 client->welcome = welcome;
                 client->welcome.store = NULL;
-                if (!welcome.max_frame || welcome.max_frame > RECEIVE_MAX)
-                        client->welcome.max_frame = RECEIVE_MAX;
+                if (!welcome.max_frame || welcome.max_frame > client->carrier->max_frame)
+                        client->welcome.max_frame = client->carrier->max_frame;
                 client->read_only = welcome.read_only;
                 client->had_session = client->up = true;
                 for (struct pending *p = client->pending; p; p = p->next) {
@@ -309,37 +283,49 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
                 on_refused(client, head, &in);
 }
 
-static void on_message(struct rpc_client *client, const struct sp_message *message)
+static void on_frames(struct rpc_client *client, const struct carrier_frames *frames)
 {
-        const uint8_t *at = message->data, *end = at + message->size;
+        const uint8_t *at = frames->data, *end = at + frames->size;
         struct frame_head head;
 
-        if (message->head_size < 4)
-                return;
-        client->number = ((uint32_t)message->head[0] << 24 | (uint32_t)message->head[1] << 16 |
-                          (uint32_t)message->head[2] << 8 | message->head[3]) &
-                         ~(1u << 31);
-        client->n_unacked++;
-        client->bytes_unacked += message->size;
         while (at < end &&
-               frame_decode(at, (size_t)(end - at), RECEIVE_MAX, (uint32_t)WIRE_MESSAGE_MAX, &head) ==
-                       OBJD_OK &&
+               frame_decode(at, (size_t)(end - at), client->carrier->max_frame, (uint32_t)WIRE_MESSAGE_MAX,
+                            &head) == OBJD_OK &&
                head.piece <= (size_t)(end - at) - FRAME_HEAD) {
                 on_frame(client, &head, at + FRAME_HEAD);
                 at += FRAME_HEAD + head.piece;
         }
-        if (client->n_unacked >= ACK_MESSAGES || client->bytes_unacked >= ACK_BYTES)
-                say(client, FRAME_PONG);
 }
 
 static void receive_all(struct rpc_client *client)
 {
-        struct sp_message message;
+        struct carrier_frames frames;
 
-        while (sp_receive(&client->sp, &message) == OBJD_OK) {
-                on_message(client, &message);
-                sp_free(&client->sp, message.data);
+        while (carrier_receive(client->carrier, &frames) == OBJD_OK) {
+                on_frames(client, &frames);
+                carrier_release(client->carrier, &frames);
+                if (client->carrier->owes_answer)
+                        say(client, FRAME_PONG);
         }
+}
+
+/*
+ * Whether frames can be sent now; if not, *ret_again_ns is when to look again. What had come of a message on an earlier link is of no
+ * use, and the daemon knows the new one by our hello.
+ */
+static bool is_linked(struct rpc_client *client, int64_t *ret_again_ns)
+{
+        objd_status r = carrier_prepare(client->carrier, ret_again_ns);
+
+        if (client->link != client->carrier->link) {
+                client->link = client->carrier->link;
+                client->up = false;
+                client->hello_ns = 0;
+                frame_joiner_drop(&client->joiner);
+        }
+        if (r && r != OBJD_E_BUSY)
+                end_all(client, r, objd_last_error());
+        return r == OBJD_OK;
 }
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------- */
@@ -352,11 +338,8 @@ static struct timespec as_timespec(int64_t ns)
 /* Until something comes or until then: as the one who receives for all, or as one of those who wait for that one. */
 static void wait_for_news(struct rpc_client *client, int64_t until_ns)
 {
-        int64_t left_ns = until_ns - now_ns();
         struct timespec time;
 
-        if (left_ns < 0)
-                left_ns = 0;
         if (client->reading) {
                 time = as_timespec(until_ns);
                 (void)pthread_cond_clockwait(&client->changed, &client->mutex, CLOCK_MONOTONIC, &time);
@@ -364,8 +347,7 @@ static void wait_for_news(struct rpc_client *client, int64_t until_ns)
         }
         client->reading = true;
         (void)pthread_mutex_unlock(&client->mutex);
-        time = as_timespec(left_ns);
-        (void)ppoll(&(struct pollfd){ .fd = client->sp.readable, .events = POLLIN }, 1, &time, NULL);
+        carrier_wait(client->carrier, until_ns);
         (void)pthread_mutex_lock(&client->mutex);
         receive_all(client);
         client->reading = false;
@@ -377,16 +359,27 @@ static int64_t at_most(int64_t a, int64_t b)
         return a < b ? a : b;
 }
 
+/* Does what is to be done for there to be a session. @return 0 if there is one, else the moment at which to look again */
+static int64_t come_up(struct rpc_client *client)
+{
+        int64_t now = now_ns(), again_ns = now + RETRY_NS;
+
+        if (!is_linked(client, &again_ns))
+                return again_ns;
+        if (client->up)
+                return 0;
+        if (!client->hello_ns || now - client->hello_ns >= HELLO_NS)
+                say_hello(client);
+        return client->hello_ns ? client->hello_ns + HELLO_NS : again_ns;
+}
+
 /* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
 static int64_t push(struct rpc_client *client, struct pending *p)
 {
-        int64_t now = now_ns();
+        int64_t now = now_ns(), again_ns = come_up(client);
 
-        if (!client->up) {
-                if (now - client->hello_ns >= HELLO_NS)
-                        say_hello(client);
-                return now + HELLO_NS;
-        }
+        if (again_ns)
+                return again_ns;
         if (!p->sent_ns) {
                 send_batch(client, p);
                 return p->sent_ns ? p->sent_ns + p->resend_ns : now + RETRY_NS;
@@ -437,12 +430,14 @@ static objd_status await(struct rpc_client *client, struct pending *p, int64_t p
 static objd_status make_anew(struct rpc_client *client)
 {
         pthread_condattr_t attributes;
-        objd_status r = sp_open(SP_CLIENT, RECEIVE_MAX, &client->sp);
+        objd_status r;
 
-        if (r == OBJD_OK)
-                r = sp_connect(&client->sp, client->url);
+        carrier_close(client->carrier); /* before another is there: it must see that it is the parent's */
+        client->carrier = NULL;
+        r = carrier_open(client->url, &client->carrier);
         if (r)
                 return r;
+        client->link = client->carrier->link;
         (void)pthread_condattr_init(&attributes);
         (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
         (void)pthread_mutex_init(&client->mutex, NULL);
@@ -451,12 +446,10 @@ static objd_status make_anew(struct rpc_client *client)
         (void)pthread_condattr_destroy(&attributes);
         frame_joiner_init(&client->joiner, NULL, 0);
         memset(&client->welcome, 0, sizeof(client->welcome));
-        client->welcome.max_frame = RECEIVE_MAX;
+        client->welcome.max_frame = client->carrier->max_frame;
         client->reading = client->up = client->had_session = client->keeper_runs = client->ends = false;
         client->pending = client->sender = NULL;
         client->next_seq = 1;
-        client->number = client->n_unacked = 0;
-        client->bytes_unacked = 0;
         client->hello_ns = 0;
         client->heard_ns = client->said_ns = now_ns();
         rpc_threads_init(&client->threads);
@@ -508,17 +501,18 @@ static void *keep(void *context)
 
         (void)pthread_mutex_lock(&client->mutex);
         while (!client->ends) {
-                int64_t beat = (int64_t)client->welcome.heartbeat_ns;
-                int64_t next = client->said_ns + (beat ? beat / 2 : HELLO_NS);
+                int64_t beat = (int64_t)client->welcome.heartbeat_ns, next = come_up(client);
                 struct timespec time;
 
-                if (now_ns() >= next) {
-                        if (!client->reading)
-                                receive_all(client);
-                        if (client->up)
+                if (!client->reading)
+                        receive_all(client);
+                if (!next) {
+                        next = client->said_ns + (beat ? beat / 2 : HELLO_NS);
+                        if (now_ns() >= next) {
                                 say(client, FRAME_PING);
-                        client->said_ns = now_ns();
-                        continue;
+                                client->said_ns = now_ns();
+                                continue;
+                        }
                 }
                 time = as_timespec(next);
                 (void)pthread_cond_clockwait(&client->ending, &client->mutex, CLOCK_MONOTONIC, &time);
@@ -531,7 +525,7 @@ static void *keep(void *context)
 
 static void free_client(struct rpc_client *client)
 {
-        sp_close(&client->sp);
+        carrier_close(client->carrier);
         frame_joiner_deinit(&client->joiner);
         free(client->url);
         free(client);
@@ -546,12 +540,12 @@ static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
 
         client->pending = &p;
         while (!client->up && !p.done) {
-                if (now_ns() - client->hello_ns >= HELLO_NS || !client->hello_ns)
-                        say_hello(client);
-                if (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns)
+                int64_t until = push(client, &p);
+
+                if (p.done || (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns))
                         break;
                 wait_for_news(client,
-                              now_ns() + (client->said_ns > client->hello_ns ? HELLO_NS : RETRY_NS * 5));
+                              patience_ns == OBJD_FOREVER ? until : at_most(until, began + patience_ns));
         }
         client->pending = NULL;
         if (p.status)
@@ -569,7 +563,6 @@ objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **r
 
         if (!client)
                 return fail(OBJD_E_NOMEM, "no memory for a connection");
-        client->sp.socket = -1;
         client->url = strdup(url);
         if (!client->url) {
                 free_client(client);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * carrier_sp.c -- the carrier behind ipc:// urls: messages of nanomsg's, with the counts that both sides keep of them
+ *
+ * The header of a message is a number with its highest bit set: that of the last message that has come from the daemon, which
+ * sends no more than so much ahead of it (see docs/protocol.md). nanomsg connects again by itself and does not
+ * say so; a session that the new daemon does not know, it refuses, and that tells us.
+ */
+
+#include "rpc/carrier.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+#include "rpc/sp.h"
+
+/* Longest message that is taken: the largest frame, and others in the same message. */
+#define RECEIVE_MAX ((1u << 20) + (64u << 10))
+
+/* So much may have come before we say that it has. */
+#define OWE_BYTES (32u << 10)
+#define OWE_MESSAGES 16u
+
+struct carrier_sp {
+        struct carrier carrier;
+        struct sp sp;
+        uint32_t number; /* of the last message that has come */
+        uint32_t n_owed; /* messages and bytes that the daemon does not know to have come */
+        size_t bytes_owed;
+};
+
+static struct carrier_sp *as_sp(struct carrier *carrier)
+{
+        return (struct carrier_sp *)carrier;
+}
+
+static void sp_kind_close(struct carrier *carrier)
+{
+        sp_close(&as_sp(carrier)->sp);
+        free(carrier);
+}
+
+static objd_status sp_kind_prepare(struct carrier *carrier, int64_t *ret_again_ns)
+{
+        (void)carrier;
+        (void)ret_again_ns;
+        return OBJD_OK;
+}
+
+static objd_status sp_kind_reserve(struct carrier *carrier, size_t size, void **ret_data)
+{
+        *ret_data = sp_alloc(&as_sp(carrier)->sp, size);
+        return *ret_data ? OBJD_OK : fail(OBJD_E_NOMEM, "no memory for a message of %zu bytes", size);
+}
+
+static objd_status sp_kind_send(struct carrier *carrier, void *data, size_t size)
+{
+        struct carrier_sp *c = as_sp(carrier);
+        uint32_t number = c->number | 1u << 31;
+        const uint8_t head[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
+                                  (uint8_t)number };
+        objd_status r = sp_send(&c->sp, head, sizeof(head), data);
+
+        (void)size; /* the library knows */
+        if (r) {
+                sp_free(&c->sp, data);
+                return r;
+        }
+        c->n_owed = 0;
+        c->bytes_owed = 0;
+        carrier->owes_answer = false;
+        return OBJD_OK;
+}
+
+static objd_status sp_kind_receive(struct carrier *carrier, struct carrier_frames *ret_frames)
+{
+        struct carrier_sp *c = as_sp(carrier);
+        struct sp_message message;
+        objd_status r = sp_receive(&c->sp, &message);
+
+        if (r)
+                return r;
+        c->number = ((uint32_t)message.head[0] << 24 | (uint32_t)message.head[1] << 16 |
+                     (uint32_t)message.head[2] << 8 | message.head[3]) &
+                    ~(1u << 31);
+        c->n_owed++;
+        c->bytes_owed += message.size;
+        carrier->owes_answer = c->n_owed >= OWE_MESSAGES || c->bytes_owed >= OWE_BYTES;
+        *ret_frames = (struct carrier_frames){ message.data, message.size };
+        return OBJD_OK;
+}
+
+static void sp_kind_release(struct carrier *carrier, struct carrier_frames *frames)
+{
+        sp_free(&as_sp(carrier)->sp, frames->data);
+}
+
+static void sp_kind_wait(struct carrier *carrier, int64_t until_ns)
+{
+        int64_t left_ns = until_ns - now_ns();
+        struct timespec time = { 0 };
+
+        if (left_ns > 0)
+                time = (struct timespec){ .tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000 };
+        (void)ppoll(&(struct pollfd){ .fd = carrier->readable, .events = POLLIN }, 1, &time, NULL);
+}
+
+static const struct carrier_kind sp_kind = {
+        .close = sp_kind_close,
+        .prepare = sp_kind_prepare,
+        .reserve = sp_kind_reserve,
+        .send = sp_kind_send,
+        .receive = sp_kind_receive,
+        .release = sp_kind_release,
+        .wait = sp_kind_wait,
+};
+
+objd_status carrier_sp_open(const char *url, struct carrier **ret_carrier)
+{
+        struct carrier_sp *c = sys.alloc(sizeof(*c));
+        objd_status r;
+
+        if (!c)
+                return fail(OBJD_E_NOMEM, "no memory for a connection");
+        c->carrier.kind = &sp_kind;
+        c->carrier.max_frame = RECEIVE_MAX;
+        c->sp.socket = -1;
+        r = sp_open(SP_CLIENT, RECEIVE_MAX, &c->sp);
+        if (r == OBJD_OK)
+                r = sp_connect(&c->sp, url);
+        if (r) {
+                sp_kind_close(&c->carrier);
+                return r;
+        }
+        c->carrier.readable = c->sp.readable;
+        *ret_carrier = &c->carrier;
+        return OBJD_OK;
+}
