@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "base/utf8.h"
 #include "object/dict.h"
 #include "object/directory.h"
 #include "txn/txn.h"
@@ -33,6 +34,8 @@ static objd_status look_up(struct check *check, const char *name, size_t size, o
         objd_status r;
 
         *ret_ref = (objd_ref){ 0, 0 };
+        if (!utf8_is_valid(name, size))
+                return OBJD_OK; /* no key is like this */
         r = directory_names(check->conn, &names);
         if (r == OBJD_OK)
                 r = dict_read(&names, &key, &value, &buf);
@@ -72,7 +75,9 @@ static objd_status check_name(void *context, const objd_value *key, const objd_v
         objd_status r = OBJD_OK;
         bool yes = false;
 
-        if (!key || key->type != OBJD_STR || value->type != OBJD_REF) {
+        if (!key || key->type != OBJD_STR || value->type != OBJD_REF ||
+            !utf8_is_valid(key->data, key->size)) {
+                check_label(check, "(names)");
                 check_fail(check, "an entry is no name with a ref");
                 return OBJD_OK;
         }

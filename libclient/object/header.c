@@ -289,7 +289,7 @@ static bool is_pool_at_rest(const struct arena *arena)
 {
         for (uint32_t i = 1; i < arena_lanes_high(arena); i++)
                 if (half_get(&arena_lane(arena, i)->claimed) &&
-                    word_get(&arena_lane(arena, i)->pool_log.used))
+                    word_get(&arena_lane(arena, i)->pool_log.state) != TXN_IDLE)
                         return false;
         return true;
 }
@@ -322,10 +322,13 @@ void header_recount(struct arena *arena, header_report_fn report, void *context)
         struct header_shm *header = arena->header;
         uint64_t high;
 
-        high = high_of(arena, header->clients_off, CLIENT_SIZE, N_CLIENTS);
+        /* They were sound when the arena was mapped; what has been done to them since must not be sealed. */
+        if (header_is_sealed(header))
+                put_back(&mending, header);
+        high = high_of(arena, arena_off(arena, arena_client(arena, 0)), CLIENT_SIZE, N_CLIENTS);
         if (header->clients_high < high || header->clients_high > N_CLIENTS)
                 set(&mending, "clients_high", &header->clients_high, high);
-        high = high_of(arena, header->lanes_off, LANE_SIZE, RESERVE_LANE);
+        high = high_of(arena, arena_off(arena, arena_lane(arena, 0)), LANE_SIZE, RESERVE_LANE);
         if (header->lanes_high < high || header->lanes_high > RESERVE_LANE)
                 set(&mending, "lanes_high", &header->lanes_high, high);
         set(&mending, "n_pins", &header->n_pins, count_pins(arena));

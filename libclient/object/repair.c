@@ -24,6 +24,9 @@
 /* Copying a broken object leaves what it had to be swept up; no more rounds are needed, unless memory is short. */
 #define ROUNDS 3
 
+/* How often all of it is done, as long as the checker is not content. */
+#define TURNS 3
+
 /* ---- Saying what is done -------------------------------------------------------------------------------- */
 
 const char *repair_deed_name(enum repair_deed deed)
@@ -82,6 +85,14 @@ static void say_of_books(void *context, const char *object, const char *sentence
 static void say_left(void *context, const char *object, const char *sentence)
 {
         report(context, REPAIR_LEFT, object, sentence);
+}
+
+/* It will be tried once more. */
+static void say_nothing(void *context, const char *object, const char *sentence)
+{
+        (void)context;
+        (void)object;
+        (void)sentence;
 }
 
 /* ---- Broken objects ------------------------------------------------------------------------------------- */
@@ -175,29 +186,48 @@ static objd_status recover(struct repair *repair)
         return OBJD_OK;
 }
 
-static objd_status repair_all(struct repair *repair)
+static objd_status repair_once(struct repair *repair)
 {
-        uint64_t n = 0;
-        objd_status r;
+        objd_status r = recover(repair);
 
-        header_recount(repair->arena, say_of_header, repair);
-        repair_frontier(repair);
-        r = check_arena(repair->conn, say_of_books, repair, &n);
-        if (r == OBJD_OK && !n)
-                return OBJD_OK;
-        r = recover(repair);
-        if (r == OBJD_OK)
-                r = mend_structures(repair);
+        if (r)
+                return r;
+        header_recount(repair->arena, say_of_header,
+                       repair); /* what could not be counted in the middle of a change */
+        r = mend_structures(repair);
         if (r)
                 return r;
         repair_clients(repair);
         r = repair_names(repair);
         (void)__atomic_fetch_add(&repair->arena->header->retire_count, 1, __ATOMIC_RELEASE);
-        n = 0;
-        if (r == OBJD_OK)
-                r = check_arena(repair->conn, say_left, repair, &n);
-        repair->result.n_left = n;
         return r;
+}
+
+/*
+ * A chunk whose head lies about its size can be taken for free, and given out, before it is known whose it is. What that has
+ * spoilt is a damage like any other, for the next turn.
+ */
+static objd_status repair_all(struct repair *repair)
+{
+        uint64_t n = 0;
+        bool is_sound;
+        objd_status r;
+
+        header_recount(repair->arena, say_of_header, repair);
+        repair_frontier(repair);
+        is_sound = check_arena(repair->conn, say_of_books, repair, &n) == OBJD_OK && !n;
+        for (int turn = 1; !is_sound; turn++) {
+                r = repair_once(repair);
+                if (r)
+                        return r;
+                n = 0;
+                r = check_arena(repair->conn, turn < TURNS ? say_nothing : say_left, repair, &n);
+                is_sound = r == OBJD_OK && !n;
+                repair->result.n_left = n;
+                if (turn == TURNS)
+                        return r;
+        }
+        return OBJD_OK;
 }
 
 static objd_status begin(struct repair *repair)

@@ -78,6 +78,8 @@ struct repair {
         size_t n_cases, room_cases;
         struct repair_name *names; /* in the order of places */
         size_t n_names, room_names;
+        bool names_are_noted; /* what is read of the dict of names from now on is what we have written */
+        bool names_are_mixed; /* the dict of names is sound, but has entries that are no names */
 };
 
 void repair_say(struct repair *repair, enum repair_deed deed, const char *format, ...)

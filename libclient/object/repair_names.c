@@ -54,7 +54,11 @@ static objd_status note_name(void *context, const struct visit *visit)
         struct repair_name *names, *name;
         char *text;
 
-        if (!is_name(visit))
+        if (!is_name(visit)) {
+                repair->names_are_mixed = true;
+                return OBJD_OK;
+        }
+        if (repair->names_are_noted)
                 return OBJD_OK;
         names = repair_grow(repair, repair->names, repair->n_names, &repair->room_names, sizeof(*names));
         text = names ? strndup(visit->key, visit->key_size) : NULL;
@@ -75,11 +79,11 @@ static objd_status note_names(struct repair *repair, uint64_t place)
 {
         objd_status r;
 
-        if (repair->names)
-                return OBJD_OK;
+        repair->names_are_mixed = false;
         r = salvage_visit(repair->arena, repair->check.lane, place, note_name, repair);
-        if (repair->n_names)
+        if (repair->n_names && !repair->names_are_noted)
                 qsort(repair->names, repair->n_names, sizeof(*repair->names), compare_places);
+        repair->names_are_noted |= repair->n_names != 0;
         return r;
 }
 
@@ -112,15 +116,19 @@ objd_status repair_names_first(struct repair *repair)
         uint64_t place = arena->header->names, number = repair_block_of(arena, place);
         struct object_shm *names = arena_at(arena, place, SLOT_SIZE);
         objd_status r;
+        bool is_sound;
 
         if (!names || place % SLOT_SIZE || place - repair_block_off(arena, number) < SLOT_SIZE)
                 return fail(OBJD_E_CORRUPT, "the header does not say where the names are");
         check_label(&repair->check, "(names)");
         arena->blocks[number].state = BLOCK_SLOTS;
         mend_line(repair, names);
-        if (repair_object(repair, place))
-                return note_names(repair, place);
+        is_sound = repair_object(repair, place);
         r = note_names(repair, place);
+        if (is_sound && !repair->names_are_mixed)
+                return r;
+        if (is_sound)
+                repair_forget(repair); /* what was marked is only what it has */
         check_label(&repair->check, "(names)");
         make_empty(repair, names);
         return r || repair_object(repair, place)

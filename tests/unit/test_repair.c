@@ -25,6 +25,7 @@
 #include "dumpload/dump.h"
 #include "mem/pool.h"
 #include "object/dict.h"
+#include "object/directory.h"
 #include "object/repair.h"
 #include "support/child.h"
 #include "support/image.h"
@@ -432,11 +433,33 @@ static void names_entry(void)
         *used_slot(segment_in(names_slot()->line.root[0])) ^= 1ULL << 50;
 }
 
+/* A name that no key could be: whoever looks for the object by it is refused. */
+static void names_text(void)
+{
+        struct entry_shm *entry = at(slot_off_of(*used_slot(segment_in(names_slot()->line.root[0]))));
+
+        memset(entry->data, 0xff, 1);
+}
+
 static void names_ref(void)
 {
         struct entry_shm *entry = at(slot_off_of(*used_slot(segment_in(names_slot()->line.root[0]))));
 
         entry_value(entry, entry->head)[1] += 5;
+}
+
+/* An entry that is sound, and no name: another dict's, of a time when one memory was given out twice. */
+static void names_mixed(void)
+{
+        objd_value key = objd_int(1), value = objd_int(2);
+        struct objd_object handle;
+        uint64_t config;
+
+        child_ok(directory_names(store, &handle));
+        config = handle.config;
+        handle.config = handle.shm->line.config = OBJD_DICT;
+        child_ok(objd_dict_set(&handle, &key, &value));
+        handle.shm->line.config = config;
 }
 
 static void names_kind(void)
@@ -660,6 +683,18 @@ static void frontier(void)
         store->arena->header->pool.frontier = 2;
 }
 
+/* Constants, which a fresh attachment would not have accepted: they are put back from the copy, and not sealed as they are. */
+static void n_blocks(void)
+{
+        store->arena->header->pool.n_blocks += 8192;
+}
+
+static void tables_off(void)
+{
+        store->arena->header->clients_off += 2;
+        store->arena->header->lanes_off += 4;
+}
+
 enum loss { NOTHING, A_PART, ALL };
 
 static const struct damage {
@@ -688,6 +723,8 @@ static const struct damage {
         { "bitmap more", bitmap_more, "(blocks)", NULL, NOTHING },
         { "bitmap none", bitmap_none, "(blocks)", NULL, NOTHING },
         { "frontier", frontier, NULL, NULL, NOTHING },
+        { "number of blocks", n_blocks, NULL, NULL, NOTHING },
+        { "tables elsewhere", tables_off, NULL, NULL, NOTHING },
         { "chunk head", chunk_head, "small", NULL, NOTHING },
         { "chunk class", chunk_class, "small", NULL, NOTHING },
         { "chunk owner", chunk_owner, "small", NULL, NOTHING },
@@ -705,6 +742,8 @@ static const struct damage {
         { "names root", names_root, "(names)", NULL, NOTHING },
         { "names count", names_count, "(names)", NULL, NOTHING },
         { "names entry", names_entry, "(names)", NULL, NOTHING },
+        { "names text", names_text, "(names)", NULL, NOTHING },
+        { "names mixed", names_mixed, "(names)", NULL, NOTHING },
         { "names ref", names_ref, "(names)", NULL, NOTHING },
         { "names kind", names_kind, "(names)", NULL, NOTHING },
         { "dict root", dict_root, "small", NULL, NOTHING },
