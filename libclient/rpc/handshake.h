@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * handshake.h -- proving a common key to each other, and agreeing on fresh keys for the frames that follow
+ *
+ * Three messages of fixed sizes, which are the payloads of frames of types 16 to 18; docs/protocol.md has
+ * them byte by byte, and says why each attack fails:
+ *
+ *     client -> server   HELLO      versions, key id, nonce, ephemeral key; a MAC under the key
+ *     server -> client   CHALLENGE  version, key id, nonce, ephemeral key; a MAC under a key of both
+ *     client -> server   PROOF      a MAC under another key of both
+ *     server -> client   REFUSAL    in place of the second, or after the third
+ *
+ * The first sealed frame may follow the proof at once. Pure functions over bytes: what carries them is none
+ * of their business. One thread at a time per struct; different ones are independent, and a server's counters
+ * may be read at any time.
+ */
+
+#include "rpc/keyfile.h"
+#include "rpc/seal.h"
+
+#define SEAL_HELLO_SIZE 120
+#define SEAL_CHALLENGE_SIZE 120
+#define SEAL_PROOF_SIZE 56
+#define SEAL_REFUSAL_SIZE 16
+#define SEAL_HANDSHAKE_SIZE_MAX 120 /* whatever is longer is none, and need not be looked at */
+
+#define SEAL_VERSION 1 /* of handshake and sealing */
+
+struct seal_versions {
+        uint8_t from, to;
+};
+
+/* A client between its hello and the answer. */
+struct seal_client {
+        const struct key *key;
+        struct seal_versions versions;
+        struct seal_stats *stats;
+        uint8_t ephemeral[32]; /* secret */
+        uint8_t hello[SEAL_HELLO_SIZE];
+};
+
+/*
+ * Writes the first message. key must stay until the handshake is over; stats may be NULL. @return OBJD_OK,
+ * OBJD_E_SYS
+ */
+objd_status seal_client_begin(struct seal_client *client, const struct key *key, struct seal_stats *stats,
+                              uint8_t ret_hello[SEAL_HELLO_SIZE]);
+
+/*
+ * Takes the server's answer, and makes the last message and the channel. Whatever it answers, the client's
+ * ephemeral secret is wiped: a handshake that failed is begun anew.
+ *
+ * @return OBJD_OK, OBJD_E_ACCESS (wrong proof; refused by the server), OBJD_E_PROTO (malformed; no common
+ *         version)
+ */
+objd_status seal_client_finish(struct seal_client *client, const void *answer, size_t size,
+                               uint8_t ret_proof[SEAL_PROOF_SIZE], struct seal *ret_seal);
+
+/* Wipes what seal_client_finish() has not. */
+void seal_client_forget(struct seal_client *client);
+
+#define SEAL_SEEN_MAX 1024
+
+/*
+ * What a daemon has once. A hello with a wrong MAC costs it a look at each key's id and two short hashes, and
+ * leaves nothing behind. One with a right MAC, which only holders of the key can make and others can only
+ * repeat, costs two multiplications on the curve (some 100 us) and one struct seal_pending, as long as the
+ * caller keeps it. A hello that was seen among the last SEAL_SEEN_MAX right ones is refused before that.
+ */
+struct seal_server {
+        const struct keyring *keyring;
+        struct seal_versions versions;
+        struct seal_stats stats;
+        uint64_t seen[SEAL_SEEN_MAX]; /* fingerprints of hellos, a ring */
+        unsigned next_seen;
+};
+
+/* A handshake that waits for the client's proof. Has no pointers, except to the key. */
+struct seal_pending {
+        const struct key *key; /* whose rights the client will have; not yet proven */
+        uint8_t version;
+        uint8_t expected[SEAL_PROOF_SIZE]; /* the only proof that is right */
+        struct seal seal;
+};
+
+/* The keyring is the caller's, and stays. @return OBJD_OK, OBJD_E_SYS */
+objd_status seal_server_init(struct seal_server *server, const struct keyring *keyring);
+
+/*
+ * Answers a client's first message. On failure ret_refusal is what to tell it, which is the same for an
+ * unknown key, a wrong one and nonsense; the sentence, for the log, has the key's id and the true reason.
+ *
+ * @return OBJD_OK, OBJD_E_ACCESS (unknown or wrong key, replay), OBJD_E_PROTO (malformed, no common version)
+ */
+objd_status seal_server_answer(struct seal_server *server, const void *hello, size_t size,
+                               struct seal_pending *ret_pending, uint8_t ret_challenge[SEAL_CHALLENGE_SIZE],
+                               uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
+
+/*
+ * Takes the proof. Whatever it answers, pending is wiped; its key is taken out before.
+ *
+ * @return OBJD_OK, OBJD_E_ACCESS (wrong proof), OBJD_E_PROTO
+ */
+objd_status seal_server_finish(struct seal_server *server, struct seal_pending *pending, const void *proof,
+                               size_t size, struct seal *ret_seal, const struct key **ret_key,
+                               uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
+
+void seal_pending_forget(struct seal_pending *pending);
