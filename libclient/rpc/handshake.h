@@ -4,7 +4,7 @@
 /*
  * handshake.h -- proving a common key to each other, and agreeing on fresh keys for the frames that follow
  *
- * Three messages of fixed sizes, which are the payloads of frames of types 16 to 18; docs/protocol.md has
+ * Three messages of fixed sizes, which are what frames of four types carry; docs/protocol.md has
  * them byte by byte, and says why each attack fails:
  *
  *     client -> server   HELLO      versions, key id, nonce, ephemeral key; a MAC under the key
@@ -17,8 +17,15 @@
  * may be read at any time.
  */
 
-#include "rpc/keyfile.h"
 #include "rpc/seal.h"
+
+/* Types of the frames that carry them (enum frame_type). */
+enum seal_frame_type {
+        SEAL_TYPE_HELLO = 16,
+        SEAL_TYPE_CHALLENGE = 17,
+        SEAL_TYPE_PROOF = 18,
+        SEAL_TYPE_REFUSAL = 19
+};
 
 #define SEAL_HELLO_SIZE 120
 #define SEAL_CHALLENGE_SIZE 120
@@ -42,10 +49,12 @@ struct seal_client {
 };
 
 /*
- * Writes the first message. key must stay until the handshake is over; stats may be NULL. @return OBJD_OK,
- * OBJD_E_SYS
+ * Writes the first message. key must stay until the handshake is over; versions and stats may be NULL.
+ *
+ * @return OBJD_OK, OBJD_E_SYS
  */
-objd_status seal_client_begin(struct seal_client *client, const struct key *key, struct seal_stats *stats,
+objd_status seal_client_begin(struct seal_client *client, const struct key *key,
+                              const struct seal_versions *versions, struct seal_stats *stats,
                               uint8_t ret_hello[SEAL_HELLO_SIZE]);
 
 /*
@@ -60,6 +69,13 @@ objd_status seal_client_finish(struct seal_client *client, const void *answer, s
 
 /* Wipes what seal_client_finish() has not. */
 void seal_client_forget(struct seal_client *client);
+
+/* What a stranger is told when it is refused: no more than this. */
+enum seal_told {
+        SEAL_TOLD_NO = 1,         /* nonsense, an unknown key, a wrong one, a wrong proof: all the same */
+        SEAL_TOLD_NO_VERSION = 2, /* and which ones there are */
+        SEAL_TOLD_BUSY = 3        /* too many handshakes are open: later */
+};
 
 #define SEAL_SEEN_MAX 1024
 
@@ -79,8 +95,7 @@ struct seal_server {
 
 /* A handshake that waits for the client's proof. Has no pointers, except to the key. */
 struct seal_pending {
-        const struct key *key; /* whose rights the client will have; not yet proven */
-        uint8_t version;
+        const struct key *key;             /* whose rights the client will have; not yet proven */
         uint8_t expected[SEAL_PROOF_SIZE]; /* the only proof that is right */
         struct seal seal;
 };
@@ -106,5 +121,9 @@ objd_status seal_server_answer(struct seal_server *server, const void *hello, si
 objd_status seal_server_finish(struct seal_server *server, struct seal_pending *pending, const void *proof,
                                size_t size, struct seal *ret_seal, const struct key **ret_key,
                                uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
+
+/* The same refusals for a caller who has a reason of its own, as SEAL_TOLD_BUSY. */
+void seal_server_refuse(const struct seal_server *server, enum seal_told told,
+                        uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
 
 void seal_pending_forget(struct seal_pending *pending);

@@ -24,11 +24,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <objd.h>
+#include "rpc/keyring.h"
 
 #define SEAL_OVERHEAD 24
 #define SEAL_KEY_SIZE 32
 #define SEAL_ID_SIZE 16
+#define SEAL_SERVER_BIT (1ULL << 63)  /* in the number of a frame from the server */
 #define SEAL_PAYLOAD_MAX (1ULL << 30) /* of one frame; the cipher could do 256 GiB */
 #define SEAL_REKEY_FRAMES \
         (1ULL << 16)            /* each so many frames a direction's key is replaced by one derived from it */
@@ -64,8 +65,11 @@ struct seal_stats {
 /* "wrong-key": for statistics and scripts. */
 const char *seal_reason_name(enum seal_reason reason);
 
-/* Of this thread's last refusal; only after a call of this module that failed. */
+/* Of this thread's last refusal; means something only after a call of seal.h or handshake.h that failed. */
 enum seal_reason seal_last_reason(void);
+
+/* Counts a refusal, remembers its reason for seal_last_reason(), and gives status. stats may be NULL. */
+objd_status seal_refused(struct seal_stats *stats, enum seal_reason reason, objd_status status);
 
 /* One direction. */
 struct seal_way {
@@ -76,9 +80,10 @@ struct seal_way {
 /* A channel's end. Has no pointers but stats; can be moved, not copied and used twice. */
 struct seal {
         struct seal_way send, receive;
-        uint8_t id[SEAL_ID_SIZE]; /* the same at both ends, no secret, never the same twice */
-        uint8_t key_id[8];        /* of the key that was proven */
+        uint8_t id[SEAL_ID_SIZE];    /* the same at both ends, no secret, never the same twice */
+        uint8_t key_id[KEY_ID_SIZE]; /* of the key that was proven */
         uint8_t version;
+        bool is_over;
         uint32_t n_refusals;
         uint64_t fork_generation;
         struct seal_stats *stats; /* NULL, or where refusals are counted */

@@ -15,7 +15,7 @@
 
 #include "rpc/rights.h"
 
-#define TOKEN_SIZE_MAX (56 + RIGHTS_NAMES_MAX)
+#define TOKEN_SIZE_MAX (48 + RIGHTS_NAMES_MAX)
 #define TOKEN_KEY_SIZE 32
 
 /* Random, made when the daemon starts. */
