@@ -21,7 +21,7 @@
 const struct verb *const verbs[] = {
         &verb_ls,    &verb_dump,    &verb_load,  &verb_get,   &verb_set,    &verb_del,
         &verb_push,  &verb_pop,     &verb_put,   &verb_take,  &verb_create, &verb_rm,
-        &verb_stats, &verb_clients, &verb_locks, &verb_check, NULL,
+        &verb_stats, &verb_clients, &verb_locks, &verb_check, &verb_keygen, NULL,
 };
 
 void complain(const char *format, ...)
@@ -90,6 +90,9 @@ int main(int argc, char **argv)
         code = options_parse(argc, argv, &request);
         if (code >= 0)
                 return flush_output(code);
+
+        if (request.verb->without_store)
+                return flush_output(request.verb->run(&request, NULL));
 
         r = request.repair ? reach_alone(request.url, check_say_header, &request, &conn)
                            : reach(request.url, &conn);

@@ -13,6 +13,8 @@
 
 #include <objd.h>
 
+#include "rpc/rights.h"
+
 /* How objctl ends. Scripts rely on the numbers. */
 enum exit_code {
         EXIT_OK = 0,
@@ -48,6 +50,7 @@ struct request {
         bool replace;
         bool skip_existing;
         bool repair;
+        struct rights rights; /* --read-only, --prefix */
 };
 
 struct verb {
@@ -58,11 +61,13 @@ struct verb {
         const char *example; /* lines, each with its newline */
         const char *options; /* enum option_letter of the options it takes beyond the global ones */
         int min_args, max_args;
+        bool without_store;                                         /* run() gets no connection */
         int (*run)(const struct request *request, objd_conn *conn); /* gives an enum exit_code */
 };
 
 extern const struct verb verb_ls, verb_dump, verb_get, verb_set, verb_del, verb_push, verb_pop, verb_put,
-        verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check, verb_load;
+        verb_take, verb_create, verb_rm, verb_stats, verb_clients, verb_locks, verb_check, verb_load,
+        verb_keygen;
 
 /* What has been mended in the header before there is a connection; context is the request. */
 void check_say_header(void *context, const char *sentence);

@@ -48,6 +48,8 @@ static const struct option_help option_table[] = {
         { OPT_REPLACE, "replace", NULL, "delete what has the name of an object of the dump" },
         { OPT_SKIP_EXISTING, "skip-existing", NULL, "keep what has the name of an object of the dump" },
         { OPT_REPAIR, "repair", NULL, "mend what can be mended, and say what is lost" },
+        { OPT_READ_ONLY, "read-only", NULL, "who has the key changes nothing" },
+        { OPT_PREFIX, "prefix", "PATTERN", "only names such as \"jobs\" or \"team/*\"; may be repeated" },
 };
 
 #define N_OPTIONS (sizeof(option_table) / sizeof(option_table[0]))
@@ -200,6 +202,10 @@ static bool take_option(enum option_letter letter, const char *text, struct requ
                 return request->skip_existing = true;
         case OPT_REPAIR:
                 return request->repair = true;
+        case OPT_READ_ONLY:
+                return request->rights.read_only = true;
+        case OPT_PREFIX:
+                return rights_add_name(&request->rights, text, strlen(text)) == OBJD_OK;
         case OPT_HELP:
         case OPT_VERSION:
                 return true;

@@ -31,6 +31,8 @@ enum option_letter {
         OPT_REPLACE = 'X',
         OPT_SKIP_EXISTING = 'S',
         OPT_REPAIR = 'P',
+        OPT_READ_ONLY = 'L',
+        OPT_PREFIX = 'N',
 };
 
 /*
