@@ -16,7 +16,7 @@
  *     master           = hash(key: kdf(K, 2), X25519 of the ephemeral keys, h)
  *     challenge's MAC  = hash(key: kdf(master, 1), h)
  *     proof's MAC      = hash(key: kdf(master, 2), h, challenge's MAC, proof without its MAC)
- *     frames           : kdf(master, 3) to the server, kdf(master, 4) to the client; the channel is kdf(master, 5)
+ *     frames           : kdf(master, 3) to the server, kdf(master, 4) back; the channel is kdf(master, 5)
  *
  * docs/protocol.md argues why that is enough.
  */
@@ -80,6 +80,9 @@ _Static_assert(AT_EPHEMERAL + POINT_SIZE == AT_MAC, "ephemeral key");
 _Static_assert(KEY_SECRET_SIZE == crypto_kdf_KEYBYTES, "keys are derived from keys");
 _Static_assert(sizeof(((struct seal_client *)0)->ephemeral) == crypto_scalarmult_SCALARBYTES,
                "secret of a point");
+
+/* docs/protocol.md says so to whoever counts what strangers cost. */
+_Static_assert(sizeof(struct seal_pending) < 300, "a stranger costs little");
 
 static const struct seal_versions our_versions = { .from = SEAL_VERSION, .to = SEAL_VERSION };
 

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "rpc/wire.h"
 
 #define TOKEN_VERSION 1
 #define HEAD_SIZE 16
@@ -26,6 +27,7 @@
 #define FLAG_READ_ONLY 1
 
 _Static_assert(HEAD_SIZE + MAC_SIZE + RIGHTS_NAMES_MAX == TOKEN_SIZE_MAX, "a token has room for all rights");
+_Static_assert(TOKEN_SIZE_MAX <= WIRE_TOKEN_MAX, "a hello has room for a token");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied as they are in memory");
 
 objd_status token_key_make(struct token_key *ret)

@@ -31,7 +31,8 @@
 #define WIRE_CALLS_MAX 65536u                           /* in a batch, if the limits say nothing else */
 #define WIRE_SENTENCE_MAX 1000u
 #define WIRE_POSITION_MAX 64u
-#define WIRE_TOKEN_MAX 64u
+#define WIRE_TOKEN_MAX 1072u /* with all the names that it can carry */
+#define WIRE_KEY_ID_MAX 64u
 #define WIRE_CLIENT_NAME_MAX 64u
 #define WIRE_SESSION_SIZE 16u
 

@@ -38,7 +38,7 @@ objd_status wire_pack_hello(struct wire_out *out, const struct wire_hello *hello
         message.max_message = hello->max_message;
         r = check_size("a token", hello->token_size, WIRE_TOKEN_MAX);
         if (!r)
-                r = check_size("a key's id", hello->key_id_size, WIRE_TOKEN_MAX);
+                r = check_size("a key's id", hello->key_id_size, WIRE_KEY_ID_MAX);
         if (!r)
                 r = wire_text_out(out, hello->name, WIRE_CLIENT_NAME_MAX, &message.name);
         return r ? r : wire_out_finish(out, &message.base, 0);
@@ -108,7 +108,7 @@ objd_status wire_unpack_hello(const struct wire_in *in, struct space *space, str
         if (!r)
                 r = check_size("a token", message->token.len, WIRE_TOKEN_MAX);
         if (!r)
-                r = check_size("a key's id", message->key_id.len, WIRE_TOKEN_MAX);
+                r = check_size("a key's id", message->key_id.len, WIRE_KEY_ID_MAX);
         if (r)
                 return r;
         if (message->session.len && message->session.len != WIRE_SESSION_SIZE)

@@ -392,7 +392,10 @@ static void nothing_is_added_to_a_file_that_is_not_in_order(void **state)
         assert_status(keyfile_add(path_of("no/such/folder"), &rights, id), OBJD_E_SYS);
 }
 
-/* Writes fail at each size that the limit allows: what was there stays, and a file that was to be made is not. */
+/*
+ * Writes fail at each size that the limit allows: what was there stays, and a file that was to be made is
+ * not.
+ */
 static void a_key_that_cannot_be_written_leaves_nothing(void **state)
 {
         const struct rights rights = { .read_only = false };

@@ -12,74 +12,20 @@
 
 #include "rpc/frame.h"
 #include "rpc/wire.h"
+#include "support/document.h"
 
-static char *document;
+#define FRAME_BYTES 1024 /* more than any frame of the document has */
+
 static const uint8_t session[WIRE_SESSION_SIZE] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
                                                     0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
 static const uint8_t no_session[WIRE_SESSION_SIZE];
 
 /* ---- Helpers ------------------------------------------------------------------------------------------- */
 
-static int read_document(void **state)
-{
-        char path[4096];
-        long size;
-        FILE *file;
-
-        (void)state;
-        snprintf(path, sizeof(path), "%s/docs/protocol.md", getenv("OBJD_TEST_SOURCE_ROOT"));
-        file = fopen(path, "r");
-        if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0)
-                return -1;
-        rewind(file);
-        document = calloc(1, (size_t)size + 1);
-        if (!document || fread(document, 1, (size_t)size, file) != (size_t)size)
-                return -1;
-        return fclose(file);
-}
-
-static int forget_document(void **state)
-{
-        (void)state;
-        free(document);
-        return 0;
-}
-
-/* The bytes at the beginning of a line: pairs of hexadecimal digits with a space between them, up to two spaces. */
-static size_t read_line(const char *line, uint8_t *bytes)
-{
-        size_t n = 0;
-
-        while (*line == ' ')
-                line++;
-        while (isxdigit((unsigned char)line[0]) && isxdigit((unsigned char)line[1]) &&
-               (line[2] == ' ' || line[2] == '\n')) {
-                bytes[n++] = (uint8_t)strtoul((char[]){ line[0], line[1], 0 }, NULL, 16);
-                line += line[2] == ' ' && line[3] != ' ' ? 3 : 2;
-        }
-        return n;
-}
-
-/* The bytes of a block of the document that begins with ```frame NAME. */
-static size_t read_frame(const char *name, uint8_t *bytes)
-{
-        char begin[64];
-        const char *line;
-        size_t n = 0;
-
-        snprintf(begin, sizeof(begin), "```frame %s\n", name);
-        line = strstr(document, begin);
-        if (!line)
-                fail_msg("docs/protocol.md has no frame %s", name);
-        for (line = strchr(line, '\n') + 1; strncmp(line, "```", 3); line = strchr(line, '\n') + 1)
-                n += read_line(line, bytes + n);
-        return n;
-}
-
 /* The message of a frame of the document; `bytes` must stay. */
 static struct wire_in open_frame(const char *name, uint8_t type, const uint8_t *of, uint8_t *bytes)
 {
-        size_t size = read_frame(name, bytes);
+        size_t size = document_frame(name, bytes, FRAME_BYTES);
         struct frame_joiner joiner;
         struct frame_head head;
         struct wire_in in;
@@ -99,7 +45,7 @@ static struct wire_in open_frame(const char *name, uint8_t type, const uint8_t *
 static void check_frame(struct wire_out *out, enum frame_type type, const uint8_t *of,
                         const uint8_t *expected)
 {
-        uint8_t bytes[1024];
+        uint8_t bytes[FRAME_BYTES];
         struct frame_cutter cutter;
         size_t size;
 
@@ -114,7 +60,7 @@ static void check_frame(struct wire_out *out, enum frame_type type, const uint8_
 
 static void the_hello_is_what_it_says(void **state)
 {
-        _Alignas(8) uint8_t bytes[1024];
+        _Alignas(8) uint8_t bytes[FRAME_BYTES];
         struct wire_in in = open_frame("hello", FRAME_HELLO, no_session, bytes);
         struct wire_hello hello;
         struct wire_out out;
@@ -137,7 +83,7 @@ static void the_hello_is_what_it_says(void **state)
 
 static void the_welcome_is_what_it_says(void **state)
 {
-        _Alignas(8) uint8_t bytes[1024];
+        _Alignas(8) uint8_t bytes[FRAME_BYTES];
         struct wire_in in = open_frame("welcome", FRAME_WELCOME, no_session, bytes);
         struct wire_welcome welcome;
         struct wire_out out;
@@ -165,7 +111,7 @@ static void the_welcome_is_what_it_says(void **state)
 
 static void the_batch_is_what_it_says(void **state)
 {
-        _Alignas(8) uint8_t bytes[1024];
+        _Alignas(8) uint8_t bytes[FRAME_BYTES];
         struct wire_in in = open_frame("batch", FRAME_BATCH, session, bytes);
         objd_value key = objd_cstr("answer"), value = objd_int(42);
         struct call_batch batch;
@@ -196,7 +142,7 @@ static void the_batch_is_what_it_says(void **state)
 
 static void the_reply_is_what_it_says(void **state)
 {
-        _Alignas(8) uint8_t bytes[1024];
+        _Alignas(8) uint8_t bytes[FRAME_BYTES];
         struct wire_in in = open_frame("reply", FRAME_REPLY, session, bytes);
         objd_value value = objd_int(42);
         struct answer answers[2];
@@ -252,7 +198,7 @@ static void the_table_of_requests_has_every_code(void **state)
                         name[n++] = *p == ' ' ? '_' : (char)toupper((unsigned char)*p);
                 name[n] = 0;
                 n = (size_t)snprintf(begin, sizeof(begin), "\n| %u %s |", code, name);
-                line = strstr(document, begin);
+                line = strstr(document_text(), begin);
                 if (!line)
                         fail_msg("docs/protocol.md has no line for %s", begin + 1);
                 column = line + n - 1;
@@ -271,5 +217,5 @@ int main(void)
                 cmocka_unit_test(the_table_of_requests_has_every_code),
         };
 
-        return cmocka_run_group_tests(tests, read_document, forget_document);
+        return cmocka_run_group_tests(tests, document_read, document_forget);
 }
