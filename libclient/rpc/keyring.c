@@ -158,7 +158,7 @@ objd_status keyring_parse(const char *path, const char *text, size_t size, struc
                 return fail(OBJD_E_SYS, "there is no source of random numbers");
         keyring = keyring_new(n);
         if (!keyring)
-                return fail(OBJD_E_NOMEM, "%s: no memory for %zu keys", path, n);
+                return fail(OBJD_E_NOMEM, "%s: no memory for %zu key%s", path, n, n == 1 ? "" : "s");
         r = read_keys(path, text, size, keyring);
         if (r) {
                 keyring_free(keyring);

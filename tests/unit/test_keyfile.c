@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "rpc/keyfile.h"
 
 #define SECRET_1 "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -202,6 +203,33 @@ static void there_is_an_end_to_how_many_keys_there_can_be(void **state)
         assert_ptr_equal(keyring_find(keyring, keyring->keys[KEYS_MAX - 1].id), &keyring->keys[KEYS_MAX - 1]);
         keyring_free(keyring);
         free(text);
+}
+
+static int n_allocs_left;
+
+static void *alloc_some(size_t size)
+{
+        return n_allocs_left-- > 0 ? calloc(1, size) : NULL;
+}
+
+static void without_memory_nothing_is_read(void **state)
+{
+        void *(*before)(size_t) = sys.alloc;
+        struct keyring *keyring;
+        objd_status r;
+
+        (void)state;
+        sys.alloc = alloc_some;
+        for (int n = 0; n < 2; n++) {
+                n_allocs_left = n;
+                assert_sentence(keyring_parse("keys", LINE_1, sizeof(LINE_1) - 1, &keyring), OBJD_E_NOMEM,
+                                "keys: no memory for 1 key");
+        }
+        n_allocs_left = 2;
+        r = keyring_parse("keys", LINE_1, sizeof(LINE_1) - 1, &keyring);
+        sys.alloc = before;
+        assert_int_equal(r, OBJD_OK);
+        keyring_free(keyring);
 }
 
 /* ---- Files -------------------------------------------------------------------------------------------- */
@@ -432,6 +460,7 @@ int main(void)
                 cmocka_unit_test(what_is_wrong_is_said_with_its_line_and_without_its_text),
                 cmocka_unit_test(a_text_may_have_any_bytes),
                 cmocka_unit_test(there_is_an_end_to_how_many_keys_there_can_be),
+                cmocka_unit_test(without_memory_nothing_is_read),
                 cmocka_unit_test(a_file_is_loaded),
                 cmocka_unit_test(a_file_that_others_may_use_is_refused),
                 cmocka_unit_test(somebody_elses_file_is_refused),

@@ -9,6 +9,7 @@
 
 #include "support/test.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -536,6 +537,16 @@ static void no_common_version_is_said_in_words(void **state)
                                     ends->hello));
         assert_refused(&ends->server.stats, answer_hello(ends, ends->hello, SEAL_HELLO_SIZE), OBJD_E_PROTO,
                        SEAL_NO_VERSION);
+
+        /* The other way round: the daemon is the newer one. */
+        ends->server.versions = newer;
+        say_hello(ends);
+        assert_refused(&ends->server.stats, answer_hello(ends, ends->hello, SEAL_HELLO_SIZE), OBJD_E_PROTO,
+                       SEAL_NO_VERSION);
+        assert_refused(&ends->client_stats, take_answer(ends, ends->refusal, SEAL_REFUSAL_SIZE), OBJD_E_PROTO,
+                       SEAL_TURNED_AWAY);
+        assert_string_equal(objd_last_error(),
+                            "the daemon speaks versions 2 to 3 of the sealing, this library 1 to 1");
         ends_free(ends);
 }
 
@@ -908,6 +919,37 @@ static void a_forked_child_may_not_use_its_parents_channel(void **state)
         ends_free(ends);
 }
 
+enum { N_ROUNDS = 2000 };
+
+static void *send_many(void *arg)
+{
+        struct ends *ends = arg;
+        struct frame frame;
+
+        for (int i = 0; i < N_ROUNDS; i++)
+                seal_text(&ends->client_seal, "from the client", &frame);
+        return NULL;
+}
+
+/* The thread sanitizer looks on. */
+static void two_threads_send_and_receive(void **state)
+{
+        struct ends *ends = connected();
+        struct frame frame;
+        pthread_t thread;
+
+        (void)state;
+        assert_int_equal(pthread_create(&thread, NULL, send_many, ends), 0);
+        for (int i = 0; i < N_ROUNDS; i++) {
+                seal_text(&ends->server_seal, "from the server", &frame);
+                check_opens(&ends->client_seal, &frame, "from the server");
+                check_not_opens(&ends->client_seal, &frame, SEAL_REPEATED);
+        }
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(ends->client_seal.send.next, N_ROUNDS);
+        ends_free(ends);
+}
+
 static void a_frame_that_is_too_big_is_not_sealed(void **state)
 {
         struct ends *ends = connected();
@@ -1132,6 +1174,7 @@ int main(void)
                 cmocka_unit_test(keys_are_replaced_from_time_to_time),
                 cmocka_unit_test(numbers_are_used_up_and_never_used_again),
                 cmocka_unit_test(a_forked_child_may_not_use_its_parents_channel),
+                cmocka_unit_test(two_threads_send_and_receive),
                 cmocka_unit_test(a_frame_that_is_too_big_is_not_sealed),
                 cmocka_unit_test(a_listener_sees_no_key_and_no_plaintext),
                 cmocka_unit_test(equal_payloads_look_different),
