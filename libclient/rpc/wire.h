@@ -9,7 +9,7 @@
  * values do, each padded to 8. Who is not to get a bulk says so in the hello.
  *
  * What comes in is looked at (wire_check.h) before protobuf-c gets it: nothing is built from bytes that are not
- * sound, and how much memory it takes is known before. What comes out points into the message's bulk and into the space
+ * sound, and how much memory it takes is known before. What comes out points into the message and into the space
  * that it was unpacked into; both must stay until it is done with. The bytes must not change meanwhile: what lies in memory that a
  * peer can write to is copied first.
  */

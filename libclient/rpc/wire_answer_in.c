@@ -237,8 +237,8 @@ static objd_status answers_in(struct wire_source *source, const Objd__Rpc__Reply
         return wire_close(source);
 }
 
-objd_status wire_unpack_reply(const struct wire_in *in, const struct wire_limits *limits, struct space *space,
-                              struct call_reply *ret_reply)
+objd_status wire_general_unpack_reply(const struct wire_in *in, const struct wire_limits *limits,
+                                      struct space *space, struct call_reply *ret_reply)
 {
         const Objd__Rpc__Reply *message;
         struct wire_source source;

@@ -249,7 +249,7 @@ static objd_status lock_out(struct wire_out *out, const struct answer *answer, O
         return OBJD_OK;
 }
 
-static bool has_result(const struct answer *answer)
+bool wire_has_result(const struct answer *answer)
 {
         return answer->value.type != OBJD_ANY || answer->key.type != OBJD_ANY || answer->number ||
                answer->integer || answer->truth || answer->n_infos || answer->stats || answer->n_items ||
@@ -287,10 +287,10 @@ static objd_status answer_out(struct wire_out *out, const struct answer *answer,
         message->status = (uint32_t)answer->status;
         if (answer->status)
                 r = wire_text_out(out, answer->sentence, WIRE_SENTENCE_MAX, &message->sentence);
-        return r || !has_result(answer) ? r : result_out(out, answer, message);
+        return r || !wire_has_result(answer) ? r : result_out(out, answer, message);
 }
 
-objd_status wire_pack_reply(struct wire_out *out, const struct call_reply *reply, uint64_t max_size)
+objd_status wire_general_pack_reply(struct wire_out *out, const struct call_reply *reply, uint64_t max_size)
 {
         Objd__Rpc__Reply message = OBJD__RPC__REPLY__INIT;
         Objd__Rpc__Answer *answers;

@@ -201,7 +201,7 @@ static objd_status call_out(struct wire_out *out, const struct call *call, Objd_
         return fail(OBJD_E_INVAL, "there is no call with code %d", (int)call->code);
 }
 
-objd_status wire_pack_batch(struct wire_out *out, const struct call_batch *batch, uint64_t max_size)
+objd_status wire_general_pack_batch(struct wire_out *out, const struct call_batch *batch, uint64_t max_size)
 {
         Objd__Rpc__Batch message = OBJD__RPC__BATCH__INIT;
         Objd__Rpc__Request *requests;
@@ -378,7 +378,7 @@ static objd_status check_count(const struct call_properties *is, const char *wha
         return OBJD_OK;
 }
 
-static objd_status check_call(const struct call *call, enum call_group group, bool atomic)
+objd_status wire_check_call(const struct call *call, enum call_group group, bool atomic)
 {
         const struct call_properties *is = call_properties(call->code);
         objd_status r;
@@ -410,7 +410,7 @@ static objd_status call_in(struct wire_source *source, const Objd__Rpc__Request 
 
         *call = (struct call){ .thread = request->thread };
         r = group_in(source, request, call, &group);
-        return r ? r : check_call(call, group, atomic);
+        return r ? r : wire_check_call(call, group, atomic);
 }
 
 static objd_status calls_in(struct wire_source *source, const Objd__Rpc__Batch *message,
@@ -433,8 +433,8 @@ static objd_status calls_in(struct wire_source *source, const Objd__Rpc__Batch *
         return wire_close(source);
 }
 
-objd_status wire_unpack_batch(const struct wire_in *in, const struct wire_limits *limits, struct space *space,
-                              struct call_batch *ret_batch)
+objd_status wire_general_unpack_batch(const struct wire_in *in, const struct wire_limits *limits,
+                                      struct space *space, struct call_batch *ret_batch)
 {
         const Objd__Rpc__Batch *message;
         struct wire_source source;

@@ -257,7 +257,7 @@ objd_status wire_text_out(struct wire_out *out, const char *text, size_t size_ma
 
 /* ---- The whole ----------------------------------------------------------------------------------------- */
 
-static objd_status reserve_body(struct wire_out *out, size_t size)
+objd_status wire_out_reserve(struct wire_out *out, size_t size)
 {
         size_t room = out->body_room ? out->body_room : FIRST_BODY;
         uint8_t *body;
@@ -288,7 +288,7 @@ objd_status wire_out_finish(struct wire_out *out, const ProtobufCMessage *messag
                 return fail(OBJD_E_TOOBIG, "a %s would have %llu bytes, the most is %llu",
                             message->descriptor->short_name, (unsigned long long)whole,
                             (unsigned long long)max_size);
-        r = reserve_body(out, size);
+        r = wire_out_reserve(out, size);
         if (r)
                 return r;
         out->body_size = protobuf_c_message_pack(message, out->body);

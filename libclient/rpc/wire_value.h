@@ -35,6 +35,12 @@ objd_status wire_value_out(struct wire_out *out, const objd_value *value, Objd__
  */
 objd_status wire_text_out(struct wire_out *out, const char *text, size_t size_max, char **ret_text);
 
+/* Room for so many bytes in out->body, whose content is lost. @return OBJD_OK, OBJD_E_NOMEM */
+objd_status wire_out_reserve(struct wire_out *out, size_t size);
+
+/* Whether there is anything in an answer beside its status. */
+bool wire_has_result(const struct answer *answer);
+
 /* Writes the body and adds everything up. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
 objd_status wire_out_finish(struct wire_out *out, const ProtobufCMessage *message, uint64_t max_size);
 
@@ -66,3 +72,14 @@ objd_status wire_values_in(struct wire_source *source, Objd__Rpc__Value *const *
 
 /* Memory for n pieces; NULL, with a sentence, if there is none. */
 void *wire_take(struct space *space, size_t n, size_t size);
+
+/* Whether a call of a group has a code of it, and the keys and values that the code takes. @return OBJD_OK, OBJD_E_PROTO, OBJD_E_INVAL */
+objd_status wire_check_call(const struct call *call, enum call_group group, bool atomic);
+
+/* The general way, which takes whatever there is. */
+objd_status wire_general_pack_batch(struct wire_out *out, const struct call_batch *batch, uint64_t max_size);
+objd_status wire_general_pack_reply(struct wire_out *out, const struct call_reply *reply, uint64_t max_size);
+objd_status wire_general_unpack_batch(const struct wire_in *in, const struct wire_limits *limits,
+                                      struct space *space, struct call_batch *ret_batch);
+objd_status wire_general_unpack_reply(const struct wire_in *in, const struct wire_limits *limits,
+                                      struct space *space, struct call_reply *ret_reply);

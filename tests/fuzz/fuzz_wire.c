@@ -18,6 +18,8 @@
 #include "rpc/frame.h"
 #include "rpc/wire.h"
 #include "rpc/wire_check.h"
+#include "rpc/wire_short.h"
+#include "rpc/wire_value.h"
 #include "support/calls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,6 +62,30 @@ static struct wire_in packed(struct wire_out *out)
         must(bytes != NULL);
         wire_out_copy(out, 0, bytes, out->size);
         return (struct wire_in){ bytes, out->size, out->body_size };
+}
+
+/* The short way may take nothing that the general one refuses, and makes the same of it. */
+static void try_both_ways(const struct wire_in *in, struct space *space)
+{
+        struct call_batch batch, batch_again;
+        struct call_reply reply, reply_again;
+
+        if (wire_short_unpack_batch(in, NULL, space, &batch)) {
+                must(wire_general_unpack_batch(in, NULL, space, &batch_again) == OBJD_OK);
+                must(batch.n_calls == batch_again.n_calls && batch.seq == batch_again.seq &&
+                     batch.acked == batch_again.acked && batch.timeout_ns == batch_again.timeout_ns &&
+                     batch.atomic == batch_again.atomic);
+                for (size_t i = 0; i < batch.n_calls; i++)
+                        must(calls_equal(&batch.calls[i], &batch_again.calls[i]));
+        }
+        if (wire_short_unpack_reply(in, NULL, space, &reply)) {
+                must(wire_general_unpack_reply(in, NULL, space, &reply_again) == OBJD_OK);
+                must(reply.n_answers == reply_again.n_answers && reply.seq == reply_again.seq &&
+                     reply.status == reply_again.status && reply.failed == reply_again.failed);
+                for (size_t i = 0; i < reply.n_answers; i++)
+                        must(answers_equal(&reply.answers[i], &reply_again.answers[i]));
+        }
+        space_reset(space);
 }
 
 static void try_batch(const struct wire_in *in, struct space *space, struct wire_out *out)
@@ -122,6 +148,7 @@ static void try_message(enum what what, const struct wire_in *in)
 
         space_init(&space, NULL, 0);
         wire_out_init(&out, 64);
+        try_both_ways(in, &space);
         switch (what) {
         case BATCH:
                 try_batch(in, &space, &out);
@@ -211,13 +238,16 @@ static size_t put_input(enum what what, struct wire_out *out, uint8_t *data, siz
 static size_t change_calls(struct maker *maker, uint8_t *data, size_t size, size_t size_max)
 {
         size_t bulk = (size_t)data[1] * 8;
-        struct wire_in in = { data + 2, size - 2, bulk < size - 2 ? size - 2 - bulk : size - 2 };
+        uint8_t *bytes = space_take(&maker->space, size); /* data will be written over */
+        struct wire_in in = { bytes, size - 2, bulk < size - 2 ? size - 2 - bulk : size - 2 };
         struct call_batch batch = { .seq = 1 };
         struct wire_out out;
         struct call *calls;
         uint64_t place;
         size_t n = 0;
 
+        must(bytes != NULL);
+        memcpy(bytes, data + 2, size - 2);
         if (data[0] % N_WHAT != BATCH || wire_unpack_batch(&in, NULL, &maker->space, &batch))
                 batch = (struct call_batch){ .seq = 1 };
         calls = space_take_array(&maker->space, batch.n_calls + 1, sizeof(*calls));

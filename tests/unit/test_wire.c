@@ -15,6 +15,8 @@
 #include "object/value.h"
 #include "rpc/wire.h"
 #include "rpc/wire_check.h"
+#include "rpc/wire_short.h"
+#include "rpc/wire_value.h"
 #include "support/calls.h"
 #include "support/random.h"
 
@@ -351,6 +353,147 @@ static void a_message_is_the_same_in_pieces_of_any_size(void **state)
         free(bytes.data);
         wire_out_deinit(&out);
         maker_deinit(&maker);
+}
+
+/* ---- The short way ------------------------------------------------------------------------------------- */
+
+/* Makes an unpacked batch of these bytes in both ways; what the short way makes must be what the general one does. */
+static bool unpack_both_ways(const struct wire_in *in)
+{
+        struct call_batch general, quick;
+        struct space space;
+        bool done;
+
+        space_init(&space, NULL, 0);
+        done = wire_short_unpack_batch(in, NULL, &space, &quick);
+        if (done) {
+                assert_ok(wire_general_unpack_batch(in, NULL, &space, &general));
+                assert_int_equal(quick.seq, general.seq);
+                assert_int_equal(quick.acked, general.acked);
+                assert_int_equal(quick.atomic, general.atomic);
+                assert_int_equal(quick.timeout_ns, general.timeout_ns);
+                assert_int_equal(quick.n_calls, general.n_calls);
+                for (size_t i = 0; i < quick.n_calls; i++)
+                        assert_true(calls_equal(&quick.calls[i], &general.calls[i]));
+        }
+        space_deinit(&space);
+        return done;
+}
+
+static bool unpack_reply_both_ways(const struct wire_in *in)
+{
+        struct call_reply general, quick;
+        struct space space;
+        bool done;
+
+        space_init(&space, NULL, 0);
+        done = wire_short_unpack_reply(in, NULL, &space, &quick);
+        if (done) {
+                assert_ok(wire_general_unpack_reply(in, NULL, &space, &general));
+                assert_int_equal(quick.seq, general.seq);
+                assert_int_equal(quick.status, general.status);
+                assert_int_equal(quick.failed, general.failed);
+                assert_int_equal(quick.n_answers, general.n_answers);
+                for (size_t i = 0; i < quick.n_answers; i++)
+                        assert_true(answers_equal(&quick.answers[i], &general.answers[i]));
+        }
+        space_deinit(&space);
+        return done;
+}
+
+/* The two ways of packing, each into a message of its own; the shorter of them may not be possible. */
+static bool pack_both_ways(const struct call_batch *batch, const struct call_reply *reply,
+                           struct wire_out *quick, struct wire_out *general)
+{
+        if (batch) {
+                assert_ok(wire_general_pack_batch(general, batch, 0));
+                return wire_short_pack_batch(quick, batch);
+        }
+        assert_ok(wire_general_pack_reply(general, reply, 0));
+        return wire_short_pack_reply(quick, reply);
+}
+
+static void the_short_way_makes_the_same_bytes_and_the_same_of_them(void **state)
+{
+        size_t n_packed = 0, n_unpacked = 0, n_rounds = 20000;
+        struct wire_out quick, general;
+        struct maker maker;
+
+        (void)state;
+        maker_init(&maker, random_begin(program), 60, 2);
+        wire_out_init(&quick, 50);
+        wire_out_init(&general, 50);
+        for (size_t i = 0; i < n_rounds; i++) {
+                struct call_batch batch = make_batch(&maker, CALL_NONE, 1 + i % 2);
+                struct call_reply reply = make_reply(&maker, CALL_NONE, 1 + i % 2);
+                bool is_reply = i / 2 % 2;
+                struct bytes bytes;
+
+                if (pack_both_ways(is_reply ? NULL : &batch, &reply, &quick, &general)) {
+                        n_packed++;
+                        assert_int_equal(quick.size, general.size);
+                        assert_memory_equal(quick.body, general.body, general.size);
+                }
+                bytes = bytes_of(&general);
+                n_unpacked += is_reply ? unpack_reply_both_ways(&bytes.in) : unpack_both_ways(&bytes.in);
+                /* And of bytes that are not quite right. */
+                for (size_t flips = 0; flips < 10; flips++) {
+                        bytes.data[random_below(&maker.random, bytes.in.size)] ^=
+                                (uint8_t)(1 << random_below(&maker.random, 8));
+                        (void)(is_reply ? unpack_reply_both_ways(&bytes.in) : unpack_both_ways(&bytes.in));
+                }
+                free(bytes.data);
+                space_reset(&maker.space);
+        }
+        assert_true(n_packed > n_rounds / 20 && n_unpacked > n_rounds / 20);
+        wire_out_deinit(&quick);
+        wire_out_deinit(&general);
+        maker_deinit(&maker);
+}
+
+static void the_common_calls_go_the_short_way(void **state)
+{
+        static const enum call_code codes[] = { CALL_DICT_GET,    CALL_DICT_SET, CALL_DICT_ADD_INT,
+                                                CALL_LIST_APPEND, CALL_LIST_GET, CALL_QUEUE_PUT,
+                                                CALL_QUEUE_GET,   CALL_LOCK_TAKE };
+        objd_value key = objd_cstr("a key"), value = objd_float(-0.0);
+        struct wire_out out;
+
+        (void)state;
+        wire_out_init(&out, WIRE_BULK_FROM);
+        for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+                uint32_t flags = call_properties(codes[i])->flags;
+                struct call call = { .code = codes[i],
+                                     .thread = 3,
+                                     .object = { 1 << 20, 5 },
+                                     .keys = &key,
+                                     .values = &value,
+                                     .n_keys = !!(flags & CALL_KEY),
+                                     .n_values = !!(flags & CALL_VALUE),
+                                     .timeout_ns = -1 };
+                struct call_batch batch = { .seq = 1, .calls = &call, .n_calls = 1 };
+                struct answer answer;
+                struct call_reply reply = { .seq = 1, .answers = &answer, .n_answers = 1 };
+                struct bytes bytes;
+
+                assert_true(wire_short_pack_batch(&out, &batch));
+                bytes = bytes_of(&out);
+                assert_true(unpack_both_ways(&bytes.in));
+                free(bytes.data);
+                answer_init(&answer);
+                answer.code = codes[i];
+                if (i % 3 == 0)
+                        answer.value = value;
+                if (i % 3 == 1) {
+                        answer.status = OBJD_E_NOTFOUND;
+                        answer.sentence = "no such key";
+                }
+                assert_true(wire_short_pack_reply(&out, &reply));
+                bytes = bytes_of(&out);
+                assert_true(unpack_reply_both_ways(&bytes.in));
+                free(bytes.data);
+        }
+        wire_out_deinit(&out);
 }
 
 /* ---- What is not sent ---------------------------------------------------------------------------------- */
@@ -966,6 +1109,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test(a_batch_of_many_calls_goes_there_and_back),
                 cmocka_unit_test(large_data_are_not_copied_and_lie_aligned),
                 cmocka_unit_test(a_message_is_the_same_in_pieces_of_any_size),
+                cmocka_unit_test(the_short_way_makes_the_same_bytes_and_the_same_of_them),
+                cmocka_unit_test(the_common_calls_go_the_short_way),
                 cmocka_unit_test(what_is_too_big_or_no_value_is_not_sent),
                 cmocka_unit_test(whatever_is_cut_off_or_flipped_is_refused_or_another_message),
                 cmocka_unit_test(each_kind_of_unsound_bytes_has_its_sentence),
