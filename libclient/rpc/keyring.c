@@ -16,6 +16,8 @@
 #include "base/status.h"
 #include "base/sys.h"
 
+_Static_assert(KEY_ID_SIZE == sizeof(uint64_t), "ids are compared as numbers");
+
 /* The next line, without its end; NULL at the end of the text. */
 static const char *next_line(const char **p, const char *end, size_t *ret_size)
 {
@@ -115,6 +117,7 @@ static objd_status read_keys(const char *path, const char *text, size_t size, st
                         r = check_new(path, keyring, key);
                 if (r)
                         return r;
+                memcpy(&keyring->ids[keyring->n_keys], key->id, KEY_ID_SIZE);
                 keyring->n_keys++;
         }
         return OBJD_OK;
@@ -128,8 +131,9 @@ static struct keyring *keyring_new(size_t n)
         if (!keyring)
                 return NULL;
         keyring->keys = sys.alloc((n + 1) * sizeof(*keyring->keys));
+        keyring->ids = sys.alloc((n + 1) * sizeof(*keyring->ids));
         keyring->secrets = sodium_malloc((n + 1) * KEY_SECRET_SIZE);
-        if (!keyring->keys || !keyring->secrets)
+        if (!keyring->keys || !keyring->ids || !keyring->secrets)
                 return keyring_free(keyring);
         randombytes_buf(keyring->secrets + n * KEY_SECRET_SIZE, KEY_SECRET_SIZE);
         keyring->nobody.secret = keyring->secrets + n * KEY_SECRET_SIZE;
@@ -141,6 +145,7 @@ struct keyring *keyring_free(struct keyring *keyring)
         if (keyring) {
                 sodium_free(keyring->secrets); /* wipes them */
                 free(keyring->keys);
+                free(keyring->ids);
                 free(keyring);
         }
         return NULL;
@@ -170,13 +175,21 @@ objd_status keyring_parse(const char *path, const char *text, size_t size, struc
         return OBJD_OK;
 }
 
+/* 1 if they are the same, else 0; without a branch. */
+static uint64_t is_same(uint64_t a, uint64_t b)
+{
+        uint64_t difference = a ^ b;
+
+        return 1 ^ (difference | (0 - difference)) >> 63;
+}
+
 const struct key *keyring_find(const struct keyring *keyring, const uint8_t id[KEY_ID_SIZE])
 {
-        size_t found = keyring->n_keys;
+        uint64_t wanted, found = keyring->n_keys;
 
+        memcpy(&wanted, id, sizeof(wanted));
         for (size_t i = 0; i < keyring->n_keys; i++) {
-                /* All ones if it is the id, else zero. */
-                size_t mask = (size_t)0 - (size_t)(sodium_memcmp(keyring->keys[i].id, id, KEY_ID_SIZE) == 0);
+                uint64_t mask = 0 - is_same(keyring->ids[i], wanted);
 
                 found = (i & mask) | (found & ~mask);
         }

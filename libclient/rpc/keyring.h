@@ -34,6 +34,7 @@ struct key {
 /* Not changed once it is made: threads may share it. */
 struct keyring {
         struct key *keys;
+        uint64_t *ids; /* of the same, side by side, to be looked through */
         size_t n_keys;
         uint8_t *secrets; /* of sodium_malloc() */
         /*
