@@ -26,7 +26,8 @@
 #define WIRE_VERSION_MIN 1u
 #define WIRE_VERSION_MAX 1u
 
-#define WIRE_BULK_FROM 1024u                            /* smaller data are copied into the body */
+#define WIRE_BULK_FROM \
+        8192u /* smaller data are copied into the body: that is cheaper than to go the general way */
 #define WIRE_MESSAGE_MAX ((1ULL << 30) + (16ULL << 20)) /* a value of full size and what stands around it */
 #define WIRE_CALLS_MAX 65536u                           /* in a batch, if the limits say nothing else */
 #define WIRE_SENTENCE_MAX 1000u

@@ -174,8 +174,8 @@ static void a_message_in_one_frame_is_not_copied(void **state)
         bool whole;
 
         (void)state;
-        wire_out_init(&out, WIRE_BULK_FROM);
-        make_message(&out, &value, 2000);
+        wire_out_init(&out, 1024);
+        make_message(&out, &value, 3000);
         frame_cut(&cutter, FRAME_BATCH, session, &out, sizeof(frame));
         assert_int_equal(frame_cut_size(&cutter), FRAME_HEAD + out.size);
         frame_cut_next(&cutter, frame);
@@ -246,7 +246,7 @@ static void messages_come_through_frames_of_any_size(void **state)
 
         (void)state;
         frame_joiner_init(&joiner, &memory, 100000);
-        wire_out_init(&out, WIRE_BULK_FROM);
+        wire_out_init(&out, 1024);
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
                 make_message(&out, &value, 0);
                 send_in_frames(&out, &joiner, sizes[i]);
