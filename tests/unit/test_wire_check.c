@@ -188,6 +188,40 @@ static void each_call_that_makes_no_sense_has_its_sentence(void **state)
                 check_refused(dict_request(cases[i].bytes, cases[i].size), cases[i].part);
 }
 
+static void fields_may_come_in_any_order_and_lists_of_numbers_unpacked(void **state)
+{
+        /* serial, a value (an array: data, then its shape in two fields, then its dtype), place, code */
+        static const char append[] =
+                "\x18\x05\x22\x0c\x3a\x0a\x1a\x02zz\x10\x01\x10\x02\x08\x02\x10\x07\x08\x46";
+        uint8_t list[64], request[64], message[80];
+        struct call_batch got;
+        struct space space;
+        struct bytes bytes;
+        size_t n;
+
+        (void)state;
+        space_init(&space, NULL, 0);
+        n = put_field(list, 5, append, sizeof(append) - 1);
+        memcpy(list + n, "\x08\x03", 2); /* thread */
+        n = put_field(request, 5, list, n + 2);
+        memcpy(message, request, n);
+        memcpy(message + n, "\x10\x04\x08\x09", 4); /* acked, seq */
+        bytes = bytes_new(message, n + 4, n + 4);
+        assert_ok(wire_unpack_batch(&bytes.in, NULL, &space, &got));
+        assert_int_equal(got.seq, 9);
+        assert_int_equal(got.acked, 4);
+        assert_int_equal(got.calls[0].code, CALL_LIST_APPEND);
+        assert_int_equal(got.calls[0].thread, 3);
+        assert_int_equal(got.calls[0].object.place, 7);
+        assert_int_equal(got.calls[0].object.serial, 5);
+        assert_int_equal(got.calls[0].values[0].type, OBJD_ARRAY);
+        assert_int_equal(got.calls[0].values[0].ndim, 2);
+        assert_int_equal(got.calls[0].values[0].shape[1], 2);
+        assert_int_equal(got.calls[0].values[0].size, 2);
+        free(bytes.data);
+        space_deinit(&space);
+}
+
 static void text_must_be_utf8_and_without_nul(void **state)
 {
         static const char *const names[] = { "a\0b", "a\xff"
@@ -528,6 +562,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(whatever_is_cut_off_or_flipped_is_refused_or_another_message),
                 cmocka_unit_test(each_kind_of_unsound_bytes_has_its_sentence),
                 cmocka_unit_test(each_call_that_makes_no_sense_has_its_sentence),
+                cmocka_unit_test(fields_may_come_in_any_order_and_lists_of_numbers_unpacked),
                 cmocka_unit_test(text_must_be_utf8_and_without_nul),
                 cmocka_unit_test(a_bulk_belongs_to_its_values_to_the_last_byte),
                 cmocka_unit_test(unknown_fields_are_skipped_but_not_any_number_of_them),
