@@ -63,6 +63,9 @@ uint64_t bench_random(uint64_t *state);
 /* Binds this thread to the first (0) or last (1) processor that the program may run on. */
 void bench_pin(unsigned side);
 
+/* A TCP port of the loopback that was free a moment ago. */
+unsigned bench_free_port(void);
+
 /* Zeroed memory that forked children share. */
 void *bench_shared(size_t size);
 

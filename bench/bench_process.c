@@ -9,6 +9,7 @@
 
 #include "bench.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <signal.h>
@@ -71,6 +73,19 @@ void bench_pin(unsigned side)
         CPU_SET(side ? last : first, &one);
         if (sched_setaffinity(0, sizeof(one), &one))
                 bench_die("sched_setaffinity: %s", strerror(errno));
+}
+
+unsigned bench_free_port(void)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t size = sizeof(address);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) ||
+            getsockname(fd, (struct sockaddr *)&address, &size))
+                bench_die("there is no port on the loopback: %s", strerror(errno));
+        close(fd);
+        return ntohs(address.sin_port);
 }
 
 /* A child that dies with its parent; returns true in the child. */

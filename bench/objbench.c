@@ -27,6 +27,10 @@ static const struct row {
         { "wake", "", 0, 0, run_queue_wake, "queue: wake of a sleeping getter, beside a bare futex" },
         { "lock", "", 0, 0, run_lock, "lock: take and give" },
         { "start", "OBJD", 1, 1, run_start, "from the start of the daemon OBJD to the first set done" },
+        { "rpc", "WAY OBJD", 2, 2, run_rpc,
+          "a dict through the daemon OBJD, by the carrier WAY (local, ipc, tcp): one at a time, batches, large values" },
+        { "rpc-wake", "WAY OBJD", 2, 2, run_rpc_wake,
+          "wake of a getter behind the daemon, by a put of a process that has the store mapped" },
         { "hist", "[N]", 0, 1, run_hist, "dict: the time of each of N inserts, 10000000 without N" },
         { "memory", "[N]", 0, 1, run_memory,
           "bytes of arena an entry, and a small dict; N of each, 1000000 without" },
@@ -67,7 +71,7 @@ static void usage(void)
 {
         fprintf(stderr, "usage: objbench ROW [ARGUMENT]\n\n");
         for (size_t i = 0; i < N_ROWS; i++)
-                fprintf(stderr, "  %-9s %-5s %s\n", rows[i].name, rows[i].args, rows[i].help);
+                fprintf(stderr, "  %-9s %-8s %s\n", rows[i].name, rows[i].args, rows[i].help);
 }
 
 int main(int argc, char **argv)

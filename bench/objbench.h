@@ -11,6 +11,8 @@
 
 #include <objd.h>
 
+#include <sys/types.h>
+
 /* Ends the program with the library's sentence. */
 void fail(objd_status r, const char *what) __attribute__((noreturn));
 
@@ -27,6 +29,20 @@ objd_conn *arena_new(uint64_t size);
 /* An anonymous object; value_type BYTES, and for a dict key_type BYTES. bound is for queues. */
 objd_object *object_new(objd_conn *conn, objd_kind kind, uint64_t bound);
 
+/* A daemon of the program's own. Its directory is gone with daemon_stop(); it dies with the program. */
+struct daemon {
+        pid_t pid;
+        char directory[64];
+        char url[512]; /* of its store by handle */
+};
+
+/* extra: further words of its command line, NULL behind the last one; NULL: none. */
+void daemon_start(struct daemon *daemon, const char *objd, const char *const *extra);
+
+/* Tries until the daemon answers at this url, with pauses that are short against its start. */
+objd_conn *daemon_connect(const struct daemon *daemon, const char *url);
+void daemon_stop(struct daemon *daemon);
+
 /* One row each. What comes in argv[0] is the row's first argument; argc has been checked. */
 void run_dict_get(int argc, char **argv);
 void run_dict_set(int argc, char **argv);
@@ -40,6 +56,8 @@ void run_queue_stream(int argc, char **argv);
 void run_queue_wake(int argc, char **argv);
 void run_lock(int argc, char **argv);
 void run_start(int argc, char **argv);
+void run_rpc(int argc, char **argv);
+void run_rpc_wake(int argc, char **argv);
 void run_hist(int argc, char **argv);
 void run_memory(int argc, char **argv);
 

@@ -1,24 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The rows of the list, the queue and the lock, and the daemon's start. */
+/* The rows of the list, the queue and the lock. */
 
 #include "objbench.h"
-
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #define N_PUTGET 1000000
 #define N_STREAM 1000000
 #define N_TAKES 1000000
 #define N_WAKES 200
-#define N_STARTS 5
-#define START_NS UINT64_C(10000000000)
 
 /* ---- List -------------------------------------------------------------------------------------------- */
 
@@ -233,79 +222,4 @@ void run_lock(int argc, char **argv)
                 check(r, "objd_lock_take");
         }
         bench_emit("lock", "ns", samples, reps, "with its token");
-}
-
-/* ---- The daemon's start ------------------------------------------------------------------------------ */
-
-static pid_t daemon_start(const char *objd, const char *dir)
-{
-        pid_t pid = fork();
-
-        if (pid < 0)
-                bench_die("fork: %s", strerror(errno));
-        if (!pid) {
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                dup2(STDERR_FILENO, STDOUT_FILENO); /* our own stdout is for results */
-                execl(objd, objd, "--dir", dir, "--name", "bench", (char *)NULL);
-                fprintf(stderr, "objbench: %s: %s\n", objd, strerror(errno));
-                _exit(127);
-        }
-        return pid;
-}
-
-/* Tries until the daemon answers, with pauses that are short against its start. */
-static objd_conn *daemon_connect(const char *dir, pid_t pid)
-{
-        const struct timespec pause = { 0, 50000 };
-        uint64_t begin = bench_now();
-        objd_conn *conn;
-        char url[128];
-
-        snprintf(url, sizeof(url), "shm:%s/bench", dir);
-        while (bench_now() - begin < START_NS) {
-                if (!objd_connect(url, &conn))
-                        return conn;
-                if (waitpid(pid, NULL, WNOHANG) == pid)
-                        break;
-                nanosleep(&pause, NULL);
-        }
-        bench_die("objd does not start: %s", objd_last_error());
-}
-
-static double time_start(const char *objd, const char *dir)
-{
-        objd_value key = objd_cstr("k"), value = objd_cstr("v");
-        uint64_t start = bench_now();
-        pid_t pid = daemon_start(objd, dir);
-        objd_conn *conn = daemon_connect(dir, pid);
-        objd_object *dict;
-
-        check(objd_create(conn, "d", OBJD_DICT, NULL, &dict), "objd_create");
-        check(objd_dict_set(dict, &key, &value), "objd_dict_set");
-        start = bench_now() - start;
-        check(objd_delete(conn, "d"), "objd_delete");
-        objd_release(dict);
-        objd_close(conn);
-        kill(pid, SIGTERM);
-        waitpid(pid, NULL, 0);
-        return (double)start;
-}
-
-/* A directory of its own for each start: the arena is made, not adopted. */
-void run_start(int argc, char **argv)
-{
-        double samples[BENCH_MAX_REPS];
-
-        (void)argc;
-        for (size_t rep = 0; rep < N_STARTS; rep++) {
-                char dir[] = "/dev/shm/objbench-objd-XXXXXX", command[64];
-
-                if (!mkdtemp(dir))
-                        bench_die("no directory in /dev/shm: %s", strerror(errno));
-                samples[rep] = time_start(argv[0], dir);
-                snprintf(command, sizeof(command), "rm -rf %s", dir);
-                if (system(command))
-                        bench_die("%s failed", command);
-        }
-        bench_emit("start", "ns", samples, N_STARTS, "to the first set");
 }

@@ -44,6 +44,8 @@ def ratio(goal, ours, peers):
     """What a goal's limit is compared with."""
     if goal.how == "at most":
         return ours[0] / min(peers)
+    if goal.how == "at most the sum":
+        return ours[0] / sum(peers)
     if goal.how == "at least":
         return min(peers) / ours[0]
     return min(ours) if goal.how == "no less" else max(ours)
@@ -77,7 +79,7 @@ def show(value, unit):
 
 def show_limit(goal):
     """The limit in words."""
-    words = {"at most": "≤ {:g}x", "at least": "≥ {:g}x", "no less": "≥ {:g}", "no more": "≤ {:g}"}
+    words = {"at most": "≤ {:g}x", "at most the sum": "≤ {:g}x", "at least": "≥ {:g}x", "no less": "≥ {:g}", "no more": "≤ {:g}"}
     if goal.how == "best no more":
         return "≤ " + show(goal.limit, "ns")
     return words[goal.how].format(goal.limit)

@@ -18,6 +18,11 @@ def at_most(text, ours, peers, limit):
     return Goal(text, "at most", [ours], peers, limit)
 
 
+def at_most_the_sum(text, ours, peers, limit):
+    """ours / (one peer + another) <= limit"""
+    return Goal(text, "at most the sum", [ours], peers, limit)
+
+
 def faster(text, ours, peers, limit):
     """peer / ours >= limit"""
     return Goal(text, "at least", [ours], peers, limit)
@@ -175,6 +180,63 @@ def growth_rows():
     ]
 
 
+def rpc_sides(way):
+    """objd through its daemon by one way, and what that way costs without objd."""
+    return [
+        Side("objd", ["objbench", "rpc", way, "OBJD"]),
+        Side("bare", ["peer_carrier", "unix" if way == "local" else way]),
+        Side("redis get", ["peer_redis", "get", "100000"]),
+        Side("redis set", ["peer_redis", "set", "100000"]),
+    ]
+
+
+def rpc_rows():
+    """The same objects through the daemon."""
+    local, ipc, tcp = (rpc_sides(way) for way in ("local", "ipc", "tcp"))
+    manager = [Side("manager get", ["peer_manager.py", "get", "100000"]),
+               Side("manager set", ["peer_manager.py", "set", "100000"])]
+    memcpy = [Side("memcpy", ["peer_carrier", "memcpy"])]
+    single = ["redis get.get", "redis set.set"]
+    return [
+        Row("rpc-local", "dict through the daemon, local:", local + manager + memcpy, [
+            no_more("get, one at a time, the daemon awake, ns", ["objd.get"], 2000),
+            no_more("set, one at a time, the daemon awake, ns", ["objd.set"], 2000),
+            faster("get: multiprocessing.Manager", "objd.get", ["manager get.get"], 15),
+            faster("set: multiprocessing.Manager", "objd.set", ["manager set.set"], 15),
+            faster("get: Redis, one at a time", "objd.get", single[:1], 15),
+            faster("set: Redis, one at a time", "objd.set", single[1:], 15),
+            at_most("get, the daemon asleep: a bare Unix socket's round trip", "objd.get_asleep", ["bare.one_asleep"],
+                    1.2),
+            at_most("set, the daemon asleep: a bare Unix socket's round trip", "objd.set_asleep", ["bare.one_asleep"],
+                    1.2),
+            faster("get in a batch of 100: Redis pipelined by 100", "objd.get_batch", ["redis get.get_pipelined"], 3),
+            faster("set in a batch of 100: Redis pipelined by 100", "objd.set_batch", ["redis set.set_pipelined"], 3),
+            at_most("get of 16 MiB: memcpy", "objd.get_16M", ["memcpy.copy_16M"], 2),
+            at_most("set of 16 MiB: memcpy", "objd.set_16M", ["memcpy.copy_16M"], 2),
+        ]),
+        Row("rpc-ipc", "dict through the daemon, ipc://", ipc, [
+            at_most("get, one at a time: bare nanomsg's round trip", "objd.get", ["bare.one"], 1.15),
+            at_most("set, one at a time: bare nanomsg's round trip", "objd.set", ["bare.one"], 1.15),
+            faster("get in a batch of 100: Redis pipelined by 100", "objd.get_batch", ["redis get.get_pipelined"], 1.5),
+            faster("set in a batch of 100: Redis pipelined by 100", "objd.set_batch", ["redis set.set_pipelined"], 1.5),
+            at_most("get of 16 MiB: bare nanomsg", "objd.get_16M", ["bare.get_16M"], 1 / 0.9),
+            at_most("set of 16 MiB: bare nanomsg", "objd.set_16M", ["bare.set_16M"], 1 / 0.9),
+        ]),
+        Row("rpc-tcp", "dict through the daemon, tcp:// sealed", tcp, [
+            at_most("get, one at a time: bare nanomsg's round trip", "objd.get", ["bare.one"], 1.15),
+            at_most("set, one at a time: bare nanomsg's round trip", "objd.set", ["bare.one"], 1.15),
+            faster("get in a batch of 100: Redis pipelined by 100", "objd.get_batch", ["redis get.get_pipelined"], 1),
+            faster("set in a batch of 100: Redis pipelined by 100", "objd.set_batch", ["redis set.set_pipelined"], 1),
+        ]),
+    ] + [
+        Row(f"rpc-wake-{way}", f"wake of a getter behind the daemon, {way}", [
+            Side("objd", ["objbench", "rpc-wake", way, "OBJD"]),
+            Side("bare", ["peer_carrier", "unix" if way == "local" else way]),
+        ], [at_most_the_sum("a bare futex's wake, and the carrier's", "objd.wake", ["objd.futex", "bare.wake"], 1.2)])
+        for way in ("local", "ipc", "tcp")
+    ]
+
+
 def table():
     """All rows, in the order in which they are run."""
     table_rows = [dict_get_row("100000", "100k", 1.5, 4), dict_get_row("1000000", "1M", 1.7, 3)]
@@ -182,4 +244,4 @@ def table():
     table_rows += [dict_insert_row(n, size) for n, size in SIZES]
     for rows_of in (dict_pair_rows, list_rows):
         table_rows += [row for n, size in SIZES for row in rows_of(n, size)]
-    return table_rows + queue_rows() + lock_and_start_rows() + growth_rows()
+    return table_rows + queue_rows() + lock_and_start_rows() + rpc_rows() + growth_rows()
