@@ -242,7 +242,6 @@ static void run_sp(const char *url, const char *url_of_wake)
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         nn_close(asker.fd);
-        nn_term();
         measure_wake(ends);
 }
 
