@@ -15,6 +15,10 @@
 /* The most that a batch takes when it is unpacked, its own bytes not counted. */
 #define SPACE_MAX (256u << 20)
 
+/* Calls are not equally dear: so many bytes, or keys and values, count as much as a call. */
+#define TURN_BYTES (16u << 10)
+#define TURN_VALUES 8u
+
 objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
                     struct job **ret_job)
 {
@@ -235,23 +239,48 @@ static void step_atomic(const struct caller *caller, struct job *job)
         end_atomic(job, r, failed);
 }
 
-void job_step(struct proxy_sessions *sessions, struct job *job)
+/* What a call takes of its session's turn: 1 for itself, and for so many bytes or further values 1 more each. */
+static void charge_turn(const struct job *job, size_t at, uint32_t *left)
 {
-        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only };
+        const struct call *call = &job->batch.calls[at];
+        uint64_t cost = 1 + (call->n_keys + call->n_values) / TURN_VALUES;
 
-        if (job->batch.atomic) {
-                if (job->batch.n_calls)
-                        step_atomic(&caller, job);
-                else
-                        job->waits = JOB_DONE;
-                return;
-        }
+        for (size_t i = 0; i < call->n_values && i < TURN_VALUES; i++)
+                cost += call->values[i].size / TURN_BYTES;
+        cost += job->outcomes[at].answer.value.type == OBJD_ANY
+                        ? 0
+                        : job->outcomes[at].answer.value.size / TURN_BYTES;
+        *left = cost < *left ? *left - (uint32_t)cost : 0;
+}
+
+static void step_calls(const struct caller *caller, struct job *job, uint32_t *left)
+{
         while (job->n_done < job->batch.n_calls) {
-                step_call(&caller, job);
+                size_t at = job->n_done;
+
+                if (!*left) {
+                        job->waits = JOB_RUNS;
+                        return;
+                }
+                step_call(caller, job);
+                charge_turn(job, at, left);
                 if (job->waits)
                         return;
         }
         job->waits = JOB_DONE;
+}
+
+void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
+{
+        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only };
+
+        if (!job->batch.atomic || !job->batch.n_calls) {
+                step_calls(&caller, job, left);
+                return;
+        }
+        step_atomic(&caller, job);
+        for (size_t i = 0; i < job->batch.n_calls && *left; i++)
+                charge_turn(job, i, left);
 }
 
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)

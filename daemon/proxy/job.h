@@ -24,10 +24,12 @@ enum job_waits {
 
 struct job {
         struct proxy_session *session;
-        struct job *next, **link; /* in session->jobs */
-        struct job *group_next;   /* among those that wait for the same */
+        struct job *next, **link;             /* in session->jobs */
+        struct job *group_next, **group_link; /* among those that wait for the same (parked.h) */
         struct group *group;
-        struct space space; /* the batch, and what it takes to answer */
+        int64_t deadline_ns; /* while it is parked: job_deadline() */
+        uint32_t heap_place; /* 1 + its place among all that have one, 0: none */
+        struct space space;  /* the batch, and what it takes to answer */
         struct call_batch batch;
         struct outcome *outcomes;
         size_t n_done;
@@ -35,7 +37,8 @@ struct job {
         uint32_t failed;    /* and 1 + the place of the call that failed */
         bool asks_records;  /* it may have been run before */
         enum job_waits waits;
-        int64_t call_ns; /* when the call that waits was first tried */
+        struct job *ready_next; /* among those of its session that could go on */
+        int64_t call_ns;        /* when the call that waits was first tried */
 };
 
 /* Takes the batch, whose bytes are copied. @return OBJD_OK, and what wire_unpack_batch() says */
@@ -43,8 +46,11 @@ objd_status job_new(struct proxy_session *session, const struct wire_in *in, con
                     struct job **ret_job);
 void job_free(struct job *job);
 
-/* Goes on with it, until it waits (job->waits says for what, and job_object() where) or is done. */
-void job_step(struct proxy_sessions *sessions, struct job *job);
+/*
+ * Goes on with it, until it waits (job->waits says for what, and job_object() where), is done, or has used up *left, from which
+ * is taken what the calls cost: JOB_RUNS then. An atomic batch is one piece, and so is a call.
+ */
+void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left);
 
 /* The object that the call which waits is about. */
 objd_ref job_object(const struct job *job);

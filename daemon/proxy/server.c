@@ -59,10 +59,15 @@ static void send_bare(struct proxy_link *link, const struct proxy_route *route, 
         link->send(link, route, type, session, NULL);
 }
 
-/* Where the session was last heard; the answer to one request may thus go another way than it came. */
-static void answer(void *context, struct job *job)
+static void end_soon(struct proxy_server *server, struct proxy_session *session)
 {
-        struct proxy_server *server = context;
+        server->n_ending += !session->ends;
+        session->ends = true;
+}
+
+/* Where the session was last heard; the answer to one request may thus go another way than it came. */
+static void answer(struct proxy_server *server, struct job *job)
+{
         struct proxy_session *session = job->session;
         struct wire_out out;
         objd_status r;
@@ -76,8 +81,22 @@ static void answer(void *context, struct job *job)
                 send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
         }
         for (size_t i = 0; i < job->batch.n_calls; i++)
-                session->ends |= job->batch.calls[i].code == CALL_SESSION_END;
+                if (job->batch.calls[i].code == CALL_SESSION_END)
+                        end_soon(server, session);
         job_free(job);
+}
+
+/* What becomes of a batch that has been at work. */
+static void take_job(void *context, struct job *job)
+{
+        struct proxy_server *server = context;
+
+        if (job->waits == JOB_DONE)
+                answer(server, job);
+        else if (job->waits == JOB_RUNS)
+                turns_add(&server->turns, job);
+        else
+                parked_add(&server->parked, job);
 }
 
 /* ---- Batches ---------------------------------------------------------------------------------------------- */
@@ -130,17 +149,14 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
         server->stats.n_batches++;
         job->asks_records = again;
         job_add(job);
-        job_step(&server->sessions, job);
-        if (job->waits == JOB_DONE)
-                answer(server, job);
-        else
-                parked_add(&server->parked, job);
+        turns_add(&server->turns, job);
 }
 
 /* ---- Sessions --------------------------------------------------------------------------------------------- */
 
 static void drop_jobs(struct proxy_server *server, struct proxy_session *session)
 {
+        turns_remove(&server->turns, session);
         while (session->jobs) {
                 struct job *job = session->jobs;
 
@@ -198,6 +214,9 @@ static objd_status on_hello(struct proxy_server *server, struct proxy_link *link
 
         if (head->flags != (FRAME_FIRST | FRAME_LAST))
                 return fail(OBJD_E_PROTO, "a hello comes in one frame");
+        if (head->piece > FRAME_HELLO_MAX - FRAME_HEAD)
+                return fail(OBJD_E_TOOBIG, "a hello has a frame of %zu bytes, the most is %u",
+                            head->piece + (size_t)FRAME_HEAD, FRAME_HELLO_MAX);
         space_reset(&server->space);
         r = wire_unpack_hello(&in, &server->space, &hello);
         return r ? r : welcome(server, link, route, &hello);
@@ -212,7 +231,7 @@ static struct proxy_session *find_session(struct proxy_server *server, struct pr
         if (!session || session->ends || !session_heard(&server->sessions, session)) {
                 (void)fail(OBJD_E_NOTFOUND, "there is no such session, or it is over");
                 if (session)
-                        session->ends = true;
+                        end_soon(server, session);
                 return NULL;
         }
         session->link = link;
@@ -285,23 +304,35 @@ void proxy_receive(struct proxy_server *server, struct proxy_link *link, const s
 
 /* ---- The thread ------------------------------------------------------------------------------------------- */
 
+/* Those that have been told to end, and from time to time those that have not been heard of. */
 static void end_sessions(struct proxy_server *server)
 {
         struct proxy_session *next;
+        int64_t now = now_ns();
+        bool any = false;
 
+        if (!server->n_ending && now - server->swept_ns < TICK_MS * 1000000LL)
+                return;
+        server->n_ending = 0;
+        server->swept_ns = now;
         for (struct proxy_session *session = server->sessions.list; session; session = next) {
                 next = session->next;
                 if (!session->ends && !session_is_over(&server->sessions, session))
                         continue;
                 drop_jobs(server, session);
                 session_close(&server->sessions, session);
+                any = true;
         }
+        if (any)
+                sessions_recover(&server->sessions);
 }
 
 static int wait_ms(struct proxy_server *server)
 {
         int64_t wait_ns = parked_look(&server->parked);
 
+        if (turns_has_any(&server->turns))
+                return 0;
         return wait_ns < 0 || wait_ns > TICK_MS * 1000000LL ? TICK_MS : (int)((wait_ns + 999999) / 1000000);
 }
 
@@ -318,6 +349,7 @@ static void *run(void *context)
 
                         source->fn(source->context);
                 }
+                turns_run(&server->turns);
                 end_sessions(server);
         }
         return NULL;
@@ -375,10 +407,8 @@ objd_status proxy_init(struct proxy_server *server, struct arena *arena, const c
         server->epoll = server->stop = -1;
         server->conn = (struct objd_conn){ .arena = arena, .timeout_ns = PROXY_PATIENCE_NS, .control = -1 };
         server->sessions = (struct proxy_sessions){ .conn = &server->conn, .expiry_ns = expiry_ns };
-        server->parked = (struct parked){ .sessions = &server->sessions,
-                                          .waker = &server->waker,
-                                          .done_fn = answer,
-                                          .done_context = server };
+        parked_init(&server->parked, &server->sessions, &server->waker, take_job, server);
+        turns_init(&server->turns, &server->sessions, take_job, server);
         server->store = store;
         space_init(&server->space, NULL, 0);
         r = make(server);
@@ -418,8 +448,7 @@ void proxy_stop(struct proxy_server *server)
                 drop_jobs(server, server->sessions.list);
                 session_forget(&server->sessions, server->sessions.list);
         }
-        if (server->parked.groups)
-                (void)parked_look(&server->parked); /* sweeps what is empty */
+        parked_deinit(&server->parked);
         waker_stop(&server->waker);
         if (server->stop >= 0)
                 (void)close(server->stop);

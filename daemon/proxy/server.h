@@ -6,12 +6,13 @@
  *
  * All of it is done by that one thread. It never waits for anybody but for events: what would have to wait is parked (parked.h), and
  * what living processes are in the middle of it waits for no longer than PROXY_PATIENCE_NS before it does
- * something else.
+ * something else. Sessions have turns (turns.h), so that nobody can keep it to himself.
  */
 
 #include <pthread.h>
 
 #include "proxy/parked.h"
+#include "proxy/turns.h"
 
 #define PROXY_LINKS_MAX 16
 
@@ -40,6 +41,7 @@ struct proxy_server {
         struct objd_conn conn;
         struct proxy_sessions sessions;
         struct parked parked;
+        struct turns turns;
         struct waker waker;
         struct space space; /* for what is unpacked and done with at once */
         struct proxy_stats stats;
@@ -47,6 +49,8 @@ struct proxy_server {
         int epoll;
         int stop; /* an eventfd */
         bool ends;
+        uint32_t n_ending; /* sessions that have been told to end */
+        int64_t swept_ns;  /* when those were last looked for of which nothing is heard */
         pthread_t thread;
         bool started;
         struct proxy_source sources[PROXY_LINKS_MAX + 2];
@@ -68,6 +72,10 @@ objd_status proxy_start(struct proxy_server *server);
 /* Sessions stay in the arena, for the next daemon. */
 void proxy_stop(struct proxy_server *server);
 
-/* What a link has received from that route: one or more whole frames. Anything may be in them. */
+/*
+ * What a link has received from that route: one or more whole frames. Anything may be in them. A link that has received this often
+ * goes back to the server, so that others have their turn.
+ */
+#define PROXY_RECEIVES 32u
 void proxy_receive(struct proxy_server *server, struct proxy_link *link, const struct proxy_route *route,
                    const void *bytes, size_t size);

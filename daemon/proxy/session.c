@@ -80,6 +80,39 @@ static objd_status resume(struct proxy_sessions *sessions, const struct proxy_he
         return find_records(sessions, session);
 }
 
+/* Ids are random, so some bits of them say which bucket; who guesses at ids learns no more than these from how long it takes. */
+static struct proxy_session **bucket_of(struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE])
+{
+        return &sessions->buckets[((uint32_t)id[0] | (uint32_t)id[1] << 8) % SESSION_BUCKETS];
+}
+
+static void enlist(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        struct proxy_session **bucket = bucket_of(sessions, session->id);
+
+        session->bucket_next = *bucket;
+        *bucket = session;
+        session->next = sessions->list;
+        session->next_link = &sessions->list;
+        if (session->next)
+                session->next->next_link = &session->next;
+        sessions->list = session;
+        sessions->n++;
+}
+
+static void delist(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        struct proxy_session **p = bucket_of(sessions, session->id);
+
+        while (*p != session)
+                p = &(*p)->bucket_next;
+        *p = session->bucket_next;
+        *session->next_link = session->next;
+        if (session->next)
+                session->next->next_link = session->next_link;
+        sessions->n--;
+}
+
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session)
 {
@@ -105,18 +138,17 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 return r;
         }
         session->read_only = hello->read_only;
+        session->ready_last = &session->ready;
         session->heard_ns = session->renewed_ns = now_ns();
         frame_joiner_init(&session->joiner, NULL, 0);
-        session->next = sessions->list;
-        sessions->list = session;
-        sessions->n++;
+        enlist(sessions, session);
         *ret_session = session;
         return OBJD_OK;
 }
 
-struct proxy_session *session_by_id(const struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE])
+struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE])
 {
-        for (struct proxy_session *s = sessions->list; s; s = s->next)
+        for (struct proxy_session *s = *bucket_of(sessions, id); s; s = s->bucket_next)
                 if (sodium_memcmp(s->id, id, SESSION_ID_SIZE) == 0)
                         return s;
         return NULL;
@@ -140,27 +172,26 @@ bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_s
 
 void session_forget(struct proxy_sessions *sessions, struct proxy_session *session)
 {
-        struct proxy_session **p = &sessions->list;
-
-        while (*p != session)
-                p = &(*p)->next;
-        *p = session->next;
-        sessions->n--;
+        delist(sessions, session);
         frame_joiner_deinit(&session->joiner);
         free(session);
 }
 
-/* Its lanes are dead now, and recovered at once; what cannot be deleted now is deleted by whoever looks for the dead. */
 void session_close(struct proxy_sessions *sessions, struct proxy_session *session)
+{
+        session_end(sessions->conn->arena, session->client);
+        session_forget(sessions, session);
+}
+
+/* Their lanes are dead, and recovered at once; what cannot be deleted now is deleted by whoever looks for the dead. */
+void sessions_recover(struct proxy_sessions *sessions)
 {
         struct arena *arena = sessions->conn->arena;
         struct lane *lane;
 
-        session_end(arena, session->client);
         if (lane_enter(arena, OBJD_NOWAIT, &lane) == OBJD_OK) {
                 (void)recover_all(arena, lane);
                 lane_leave(lane);
         }
         (void)recover_clients(arena);
-        session_forget(sessions, session);
 }

@@ -15,7 +15,8 @@
 struct job;
 
 struct proxy_session {
-        struct proxy_session *next;
+        struct proxy_session *next, **next_link; /* in the list of all */
+        struct proxy_session *bucket_next;
         uint8_t id[SESSION_ID_SIZE];
         uint64_t client;
         struct objd_object records;
@@ -28,13 +29,23 @@ struct proxy_session {
         struct proxy_link *link; /* where it was last heard, */
         struct proxy_route route;
         struct frame_joiner joiner; /* what is coming from there */
-        struct job *jobs;           /* batches that wait */
+        struct job *jobs;           /* batches that are not answered */
         uint32_t n_jobs;
+        uint32_t n_parked;
+
+        /* Batches that could go on at once, in order, and the session's place among those that have such (turns.h). */
+        struct job *ready, **ready_last;
+        struct proxy_session *turn_next, **turn_link;
+        uint64_t turn; /* the last one that it had, */
+        uint32_t left; /* and what is left of it */
 };
+
+#define SESSION_BUCKETS 1024u
 
 struct proxy_sessions {
         struct objd_conn *conn;
         struct proxy_session *list;
+        struct proxy_session *buckets[SESSION_BUCKETS]; /* by id */
         uint32_t n;
         int64_t expiry_ns;
         uint64_t n_expired;
@@ -51,7 +62,7 @@ struct proxy_hello {
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session);
 
-struct proxy_session *session_by_id(const struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE]);
+struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE]);
 
 /* It has been heard of: its end is put off. False: it is too late, forget it. */
 bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session);
@@ -62,5 +73,6 @@ bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_s
 /* Drops what this daemon knows of it; what is in the arena stays. */
 void session_forget(struct proxy_sessions *sessions, struct proxy_session *session);
 
-/* The session ends: what it holds is released, its memory given back. */
+/* The session ends. What it held is released by sessions_recover(), for all that have ended before. */
 void session_close(struct proxy_sessions *sessions, struct proxy_session *session);
+void sessions_recover(struct proxy_sessions *sessions);

@@ -74,33 +74,35 @@ static void free_queue(struct sp_peer *peer)
 
 static void forget_old(struct sp_link *link, int64_t now)
 {
-        struct sp_peer **p = &link->peers;
+        for (uint32_t i = 0; i < SP_PEER_BUCKETS; i++) {
+                struct sp_peer **p = &link->peers[i];
 
-        while (*p) {
-                struct sp_peer *peer = *p;
+                while (*p) {
+                        struct sp_peer *peer = *p;
 
-                if (now - peer->heard_ns < FORGET_NS) {
-                        p = &peer->next;
-                        continue;
+                        if (now - peer->heard_ns < FORGET_NS) {
+                                p = &peer->next;
+                                continue;
+                        }
+                        *p = peer->next;
+                        link->n_peers--;
+                        free_queue(peer);
+                        free(peer);
                 }
-                *p = peer->next;
-                link->n_peers--;
-                free_queue(peer);
-                free(peer);
         }
+}
+
+/* nanomsg counts its keys up. */
+static struct sp_peer **bucket_of(struct sp_link *link, uint32_t key)
+{
+        return &link->peers[key % SP_PEER_BUCKETS];
 }
 
 static struct sp_peer *find_peer(struct sp_link *link, uint32_t key)
 {
-        for (struct sp_peer **p = &link->peers; *p; p = &(*p)->next)
-                if ((*p)->key == key) {
-                        struct sp_peer *peer = *p;
-
-                        *p = peer->next; /* to the front: who has spoken will speak again */
-                        peer->next = link->peers;
-                        link->peers = peer;
+        for (struct sp_peer *peer = *bucket_of(link, key); peer; peer = peer->next)
+                if (peer->key == key)
                         return peer;
-                }
         return NULL;
 }
 
@@ -115,8 +117,8 @@ static struct sp_peer *know_peer(struct sp_link *link, uint32_t key)
         if (peer && !peer->last) {
                 peer->key = key;
                 peer->last = &peer->first;
-                peer->next = link->peers;
-                link->peers = peer;
+                peer->next = *bucket_of(link, key);
+                *bucket_of(link, key) = peer;
                 link->n_peers++;
         }
         if (peer)
@@ -244,7 +246,7 @@ static void on_readable(void *context)
         struct sp_link *link = context;
         struct sp_message message;
 
-        while (sp_receive(&link->sp, &message) == OBJD_OK) {
+        for (uint32_t i = 0; i < PROXY_RECEIVES && sp_receive(&link->sp, &message) == OBJD_OK; i++) {
                 struct proxy_route route = { .size = 4 };
                 struct sp_peer *peer = NULL;
 

@@ -16,6 +16,7 @@
 #define SP_UNDER_WAY (64u << 10)
 #define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u
+#define SP_PEER_BUCKETS 1024u
 
 struct sp_peer;
 struct proxy_server;
@@ -25,7 +26,7 @@ struct sp_link {
         struct sp sp;
         struct proxy_server *server;
         char *url;
-        struct sp_peer *peers;
+        struct sp_peer *peers[SP_PEER_BUCKETS]; /* by key */
         uint32_t n_peers;
         bool bound;         /* there is a socket file of ours */
         uint64_t n_dropped; /* replies for which there was no room */

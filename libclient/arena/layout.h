@@ -254,7 +254,9 @@ struct client_shm {
         uint64_t session_id[2]; /* random; what its requests name */
         uint64_t records; /* daemon: slot_off and serial of the dict of its last replies, 0 for none yet */
         uint64_t records_serial;
-        uint64_t pad[3];
+        uint64_t memory;      /* daemon: bytes of its own memory that the session takes; for people */
+        uint64_t memory_most; /* daemon: the most that it has taken */
+        uint64_t n_waiting;   /* daemon: its batches that are parked */
 };
 
 #define CLIENT_SIZE 128u

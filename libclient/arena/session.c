@@ -43,6 +43,9 @@ static void enter(struct client_shm *client, const uint8_t id[SESSION_ID_SIZE],
         word_set(&client->flags, CLIENT_IS_SESSION);
         word_set(&client->records, 0);
         word_set(&client->records_serial, 0);
+        word_set(&client->memory, 0);
+        word_set(&client->memory_most, 0);
+        word_set(&client->n_waiting, 0);
         memcpy(client->session_id, id, SESSION_ID_SIZE);
         word_set(&client->expires_ns, (uint64_t)expires_ns);
         order_for_death();
@@ -139,4 +142,17 @@ objd_ref session_records(const struct arena *arena, uint64_t id)
         const struct client_shm *client = arena_client(arena, id_number(id));
 
         return (objd_ref){ word_get_acquire(&client->records), word_get(&client->records_serial) };
+}
+
+void session_show_memory(struct arena *arena, uint64_t id, uint64_t memory, uint64_t most)
+{
+        struct client_shm *client = arena_client(arena, id_number(id));
+
+        word_set(&client->memory, memory);
+        word_set(&client->memory_most, most);
+}
+
+void session_show_waiting(struct arena *arena, uint64_t id, uint64_t n_batches)
+{
+        word_set(&arena_client(arena, id_number(id))->n_waiting, n_batches);
 }

@@ -45,3 +45,7 @@ bool session_is_alive(struct arena *arena, struct client_shm *client);
 /* Where its last replies are; all zeros for nowhere yet. */
 void session_set_records(struct arena *arena, uint64_t client, objd_ref records);
 objd_ref session_records(const struct arena *arena, uint64_t client);
+
+/* What it costs the daemon, for people to see. */
+void session_show_memory(struct arena *arena, uint64_t client, uint64_t memory, uint64_t most);
+void session_show_waiting(struct arena *arena, uint64_t client, uint64_t n_batches);

@@ -32,6 +32,7 @@ static void begin(struct bench *b, objd_conn *conn)
 static void end(struct bench *b)
 {
         session_close(&b->sessions, b->session);
+        sessions_recover(&b->sessions);
         objd_release(b->dict);
 }
 
@@ -46,6 +47,7 @@ static objd_status add_one(struct bench *b, uint64_t seq, bool again, int64_t *r
                                    .integer = 1 };
         const struct call_batch batch = { .seq = seq, .calls = &call, .n_calls = 1 };
         uint64_t bytes[64];
+        uint32_t left = 1;
         struct wire_out out;
         struct job *job;
         objd_status r;
@@ -58,7 +60,7 @@ static objd_status add_one(struct bench *b, uint64_t seq, bool again, int64_t *r
                           &(struct wire_limits){ 0 }, &job));
         wire_out_deinit(&out);
         job->asks_records = again;
-        job_step(&b->sessions, job);
+        job_step(&b->sessions, job, &left);
         assert_int_equal(job->waits, JOB_DONE);
         r = job->outcomes[0].answer.status;
         *ret_sum = job->outcomes[0].answer.integer;

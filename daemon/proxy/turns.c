@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * turns.c -- who is served next
+ */
+
+#include "proxy/turns.h"
+
+void turns_init(struct turns *turns, struct proxy_sessions *sessions,
+                void (*take_fn)(void *context, struct job *job), void *take_context)
+{
+        *turns = (struct turns){
+                .sessions = sessions, .turn = 1, .take_fn = take_fn, .take_context = take_context
+        };
+        turns->last = &turns->first;
+}
+
+bool turns_has_any(const struct turns *turns)
+{
+        return turns->first;
+}
+
+static void enlist(struct turns *turns, struct proxy_session *session)
+{
+        session->turn_next = NULL;
+        session->turn_link = turns->last;
+        *turns->last = session;
+        turns->last = &session->turn_next;
+}
+
+static void delist(struct turns *turns, struct proxy_session *session)
+{
+        *session->turn_link = session->turn_next;
+        if (session->turn_next)
+                session->turn_next->turn_link = session->turn_link;
+        else
+                turns->last = session->turn_link;
+        session->turn_link = NULL;
+}
+
+void turns_remove(struct turns *turns, struct proxy_session *session)
+{
+        if (!session->ready)
+                return;
+        session->ready = NULL;
+        session->ready_last = &session->ready;
+        delist(turns, session);
+}
+
+/* At the end of the session's own, which is enlisted if this is its first. */
+static void put_off(struct turns *turns, struct job *job)
+{
+        struct proxy_session *session = job->session;
+
+        if (!session->ready)
+                enlist(turns, session);
+        job->ready_next = NULL;
+        *session->ready_last = job;
+        session->ready_last = &job->ready_next;
+        turns->n_put_off++;
+}
+
+static uint32_t *left_of(struct turns *turns, struct proxy_session *session)
+{
+        if (session->turn != turns->turn) {
+                session->turn = turns->turn;
+                session->left = TURNS_COST;
+        }
+        return &session->left;
+}
+
+void turns_add(struct turns *turns, struct job *job)
+{
+        uint32_t *left = left_of(turns, job->session);
+
+        if (job->session->ready || !*left) {
+                put_off(turns, job);
+                return;
+        }
+        job_step(turns->sessions, job, left);
+        if (job->waits == JOB_RUNS)
+                put_off(turns, job);
+        else
+                turns->take_fn(turns->take_context, job);
+}
+
+/* Takes the first of them. The session is delisted with its last. */
+static struct job *pull(struct turns *turns, struct proxy_session *session)
+{
+        struct job *job = session->ready;
+
+        session->ready = job->ready_next;
+        if (!session->ready) {
+                session->ready_last = &session->ready;
+                delist(turns, session);
+        }
+        return job;
+}
+
+/* The one that is cut stays the first of its session's: what was sent after it begins after it. */
+static void have_turn(struct turns *turns, struct proxy_session *session)
+{
+        uint32_t *left = left_of(turns, session);
+
+        while (session->ready && *left) {
+                struct job *job = session->ready;
+
+                job_step(turns->sessions, job, left);
+                if (job->waits == JOB_RUNS)
+                        break;
+                (void)pull(turns, session);
+                turns->take_fn(turns->take_context, job);
+        }
+        if (session->ready) {
+                delist(turns, session);
+                enlist(turns, session);
+        }
+}
+
+void turns_run(struct turns *turns)
+{
+        struct proxy_session *session = turns->first, *next;
+        struct proxy_session **end = turns->last;
+
+        turns->turn++;
+        while (session) {
+                bool is_last = &session->turn_next == end;
+
+                next = session->turn_next;
+                have_turn(turns, session);
+                session = is_last ? NULL : next;
+        }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * turns.h -- who is served next
+ *
+ * All sessions have turns, one after the other, and in a turn a session gets calls that cost TURNS_COST together. What it asks for
+ * beyond that waits for its next turn, in order, while others have theirs. So who sends a batch of
+ * 65,536 calls, or thousands of batches, delays another's call by one such turn, and not by all that.
+ */
+
+#include "proxy/job.h"
+
+/* In calls; some calls cost more (job_step()), and one that does is not cut. */
+#define TURNS_COST 16u
+
+struct turns {
+        struct proxy_sessions *sessions;
+        struct proxy_session *first, **last; /* those that have something ready */
+        uint64_t turn;
+        uint64_t n_put_off; /* so often was a batch told to wait for the next turn */
+
+        /* A batch is done or has to wait for something: takes it. */
+        void (*take_fn)(void *context, struct job *job);
+        void *take_context;
+};
+
+void turns_init(struct turns *turns, struct proxy_sessions *sessions,
+                void (*take_fn)(void *context, struct job *job), void *take_context);
+
+/* A batch that could go on: now, if its session's turn is not over, or else later. */
+void turns_add(struct turns *turns, struct job *job);
+
+/* One turn for each session that has something ready. */
+void turns_run(struct turns *turns);
+bool turns_has_any(const struct turns *turns);
+
+/* None of the session's batches is ready any more. */
+void turns_remove(struct turns *turns, struct proxy_session *session);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * peer.h -- for tests of the daemon's proxy: a server without its thread, and clients that are frames
+ *
+ * What a client would send is handed to the server by peer_*(), and all that the server sends is counted and kept. Nothing happens
+ * in between: what is served, and in which order, the test says.
+ */
+
+#include "proxy/server.h"
+
+#define PEERS_MAX 8
+#define PEER_REPLIES 4096
+
+struct peer {
+        struct bench *bench;
+        uint32_t number;
+        uint8_t session[WIRE_SESSION_SIZE];
+        uint64_t next_seq;
+        uint32_t n_welcomes, n_replies, n_refused, n_bare;
+        uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
+        objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */
+        objd_status refused;                  /* of the last refusal */
+        char sentence[WIRE_SENTENCE_MAX + 1]; /* of the last that was refused, or did not go well */
+        size_t largest;                       /* bytes of the largest message that it was sent */
+};
+
+struct bench {
+        struct proxy_link link; /* first */
+        struct proxy_server server;
+        struct peer peers[PEERS_MAX];
+        uint64_t n_sent;
+};
+
+void bench_begin(struct bench *bench, objd_conn *conn);
+void bench_end(struct bench *bench);
+
+/* Says hello and expects a welcome. */
+struct peer *peer_begin(struct bench *bench, uint32_t number);
+
+/* Sends a batch, cut into frames of this size; 0: as large as the link takes. Gives its number. */
+uint64_t peer_send(struct peer *peer, const struct call *calls, size_t n, uint32_t max_frame);
+
+/* The frames of a message, to be sent one after the other. */
+void peer_send_frames(struct peer *peer, enum frame_type type, struct wire_out *out, uint32_t max_frame);
+void peer_send_bytes(struct peer *peer, const void *bytes, size_t size);
+
+/* What the server's thread does besides: turns until nobody has anything to do. */
+void bench_run(struct bench *bench);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_serve.c -- what the daemon does for one client while another one asks for too much: by counts
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "support/child.h"
+#include "support/inside.h"
+#include "support/peer.h"
+#include "support/test.h"
+
+static struct call append(const objd_object *list, const objd_value *value)
+{
+        return (struct call){
+                .code = CALL_LIST_APPEND, .object = objd_ref_of(list), .values = value, .n_values = 1
+        };
+}
+
+static objd_object *make_list(objd_conn *conn, const char *name)
+{
+        objd_object *list;
+
+        assert_ok(objd_open_or_create(conn, name, OBJD_LIST, NULL, &list));
+        return list;
+}
+
+static uint64_t length(objd_object *list)
+{
+        uint64_t len;
+
+        assert_ok(objd_list_len(list, &len));
+        return len;
+}
+
+/* ---- Turns ------------------------------------------------------------------------------------------------ */
+
+/* One client has sent 60,000 calls in a batch. The other one's call is run after a turn of it. */
+static void a_large_batch_holds_nobody_up(void **state)
+{
+        enum { N = 60000 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *list = make_list(*state, "list"), *other = make_list(*state, "other");
+        struct call *calls = calloc(N, sizeof(*calls));
+        objd_value one = objd_int(1);
+        struct call call;
+        struct peer *hog, *peer;
+
+        bench_begin(b, *state);
+        hog = peer_begin(b, 0);
+        peer = peer_begin(b, 1);
+        for (size_t i = 0; i < N; i++)
+                calls[i] = append(list, &one);
+        peer_send(hog, calls, N, 0);
+        assert_in_range(length(list), 1, TURNS_COST);
+        call = append(other, &one);
+        for (uint64_t i = 1; i <= 100; i++) {
+                turns_run(&b->server.turns);
+                peer_send(peer, &call, 1, 0);
+                assert_int_equal(peer->n_replies, i);
+                assert_true(length(list) <= (i + 1) * TURNS_COST);
+        }
+        assert_int_equal(hog->n_replies, 0);
+        bench_run(b);
+        assert_int_equal(hog->n_replies, 1);
+        assert_ok(hog->statuses[0]);
+        assert_int_equal(length(list), N);
+        bench_end(b);
+        objd_release(list);
+        objd_release(other);
+        free(calls);
+        free(b);
+}
+
+/* Many batches of one client are as one: they wait, in order, while others have their turns. */
+static void many_batches_hold_nobody_up(void **state)
+{
+        enum { N = 200 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *list = make_list(*state, "list");
+        objd_value one = objd_int(1);
+        struct call call = append(list, &one);
+        struct peer *hog, *peers[3];
+
+        bench_begin(b, *state);
+        hog = peer_begin(b, 0);
+        for (uint32_t i = 0; i < 3; i++)
+                peers[i] = peer_begin(b, 1 + i);
+        for (int i = 0; i < N; i++)
+                peer_send(hog, &call, 1, 0);
+        assert_int_equal(hog->n_replies, TURNS_COST);
+        for (uint32_t i = 0; i < 3; i++) {
+                peer_send(peers[i], &call, 1, 0);
+                assert_int_equal(peers[i]->n_replies, 1);
+        }
+        turns_run(&b->server.turns);
+        assert_int_equal(hog->n_replies, 2 * TURNS_COST);
+        bench_run(b);
+        assert_int_equal(hog->n_replies, N);
+        assert_int_equal(length(list), N + 3);
+        bench_end(b);
+        objd_release(list);
+        free(b);
+}
+
+/* Calls with large values are few in a turn. */
+static void large_values_fill_a_turn(void **state)
+{
+        enum { N = 8, SIZE = 1 << 20 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *list = make_list(*state, "list");
+        char *bytes = calloc(1, SIZE);
+        objd_value value = objd_bytes(bytes, SIZE);
+        struct call calls[N];
+        struct peer *hog;
+
+        bench_begin(b, *state);
+        hog = peer_begin(b, 0);
+        for (size_t i = 0; i < N; i++)
+                calls[i] = append(list, &value);
+        peer_send(hog, calls, N, 0);
+        assert_int_equal(length(list), 1);
+        turns_run(&b->server.turns);
+        assert_int_equal(length(list), 2);
+        bench_run(b);
+        assert_int_equal(hog->n_replies, 1);
+        assert_int_equal(length(list), N);
+        bench_end(b);
+        objd_release(list);
+        free(bytes);
+        free(b);
+}
+
+/* ---- What is parked --------------------------------------------------------------------------------------- */
+
+/* However many wait, to look after them takes as many tries as there are places in a round. */
+static void many_that_wait_cost_little(void **state)
+{
+        enum { N = 255, QUEUES = 600 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *queues[QUEUES];
+        struct peer *peers[3];
+        uint64_t tries;
+
+        bench_begin(b, *state);
+        for (uint32_t i = 0; i < 3; i++)
+                peers[i] = peer_begin(b, i);
+        for (int i = 0; i < QUEUES; i++) {
+                struct call call = { .code = CALL_QUEUE_GET, .timeout_ns = OBJD_FOREVER };
+
+                assert_ok(objd_create(*state, NULL, OBJD_QUEUE, NULL, &queues[i]));
+                call.object = objd_ref_of(queues[i]);
+                peer_send(peers[i / N], &call, 1, 0);
+                turns_run(&b->server.turns);
+        }
+        assert_int_equal(b->server.parked.n_jobs, QUEUES);
+        assert_int_equal(b->server.parked.n_groups, QUEUES);
+        assert_int_equal(b->server.waker.n_threads, (QUEUES + WAKER_WORDS - 1) / WAKER_WORDS);
+        tries = b->server.parked.n_tries;
+        for (int i = 0; i < 10; i++) {
+                (void)parked_look(&b->server.parked);
+                assert_true(b->server.parked.n_tries - tries <= (uint64_t)(i + 1) * 2 * PARKED_TRIES);
+        }
+        for (int i = 0; i < QUEUES; i++) {
+                objd_value item = objd_int(i);
+
+                assert_ok(objd_queue_put(queues[i], &item, OBJD_NOWAIT));
+        }
+        while (b->server.parked.n_jobs) /* the waker's threads say when */
+                parked_wake(&b->server.parked);
+        assert_int_equal(peers[0]->n_replies + peers[1]->n_replies + peers[2]->n_replies, QUEUES);
+        assert_int_equal(b->server.parked.n_groups, 0);
+        for (int i = 0; i < QUEUES; i++)
+                objd_release(queues[i]);
+        bench_end(b);
+        free(b);
+}
+
+/* Those that end in their own time, in whatever order they came. */
+static void deadlines_come_in_order(void **state)
+{
+        enum { N = 100 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *queue;
+        struct peer *peer;
+        int64_t begin = now_ns();
+
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        assert_ok(objd_create(*state, NULL, OBJD_QUEUE, NULL, &queue));
+        for (int i = 0; i < N; i++) {
+                struct call call = { .code = CALL_QUEUE_GET,
+                                     .object = objd_ref_of(queue),
+                                     .timeout_ns = 1000000LL * ((i * 37) % N + 1) };
+
+                peer_send(peer, &call, 1, 0);
+                turns_run(&b->server.turns);
+        }
+        while (peer->n_replies < N) {
+                (void)parked_look(&b->server.parked);
+                assert_true(now_ns() - begin < PATIENCE_NS);
+        }
+        for (int i = 0; i < N; i++)
+                assert_status(peer->statuses[i], OBJD_E_TIMEOUT);
+        assert_int_equal(b->server.parked.n_heap, 0);
+        assert_int_equal(b->server.parked.n_jobs, 0);
+        objd_release(queue);
+        bench_end(b);
+        free(b);
+}
+
+/* ---- Beginnings ------------------------------------------------------------------------------------------- */
+
+static void a_hello_is_small(void **state)
+{
+        struct bench *b = calloc(1, sizeof(*b));
+        uint8_t *frame = calloc(1, FRAME_HELLO_MAX + 1);
+        struct frame_head head = { .type = FRAME_HELLO, .flags = FRAME_FIRST | FRAME_LAST };
+        struct peer *peer;
+
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        head.piece = head.message = head.body = FRAME_HELLO_MAX + 1 - FRAME_HEAD;
+        frame_encode(&head, frame);
+        peer_send_bytes(peer, frame, FRAME_HELLO_MAX + 1);
+        assert_int_equal(peer->n_refused, 1);
+        assert_status(peer->refused, OBJD_E_TOOBIG);
+        assert_non_null(strstr(peer->sentence, "4097"));
+        assert_int_equal(b->server.sessions.n, 1);
+        bench_end(b);
+        free(frame);
+        free(b);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(a_large_batch_holds_nobody_up), INSIDE_TEST(many_batches_hold_nobody_up),
+                INSIDE_TEST(large_values_fill_a_turn),      INSIDE_TEST(many_that_wait_cost_little),
+                INSIDE_TEST(deadlines_come_in_order),       INSIDE_TEST(a_hello_is_small),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
