@@ -7,6 +7,7 @@
 #include "server.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -126,11 +127,10 @@ static void say_what_runs(const struct server *server)
         const struct header_shm *header = server->store.arena->header;
 
         log_info("store \"%s\" in %s: %s %s of %" PRIu64 " MiB, daemon epoch %" PRIu64
-                 ", clients connect to \"shm:%s%s%s\"",
+                 ", clients connect to \"%s\"",
                  options->name, options->directory, server->store.is_new ? "a new" : "took up the",
                  server->store.has_file ? "file" : "memfd", header->size >> 20,
-                 word_get(&header->daemon_epoch), options->own_directory ? "" : options->directory,
-                 options->own_directory ? "" : "/", options->name);
+                 word_get(&header->daemon_epoch), server->url);
         if (!server->store.is_new && header->size != options->size)
                 log_info("the store keeps its size; --size is for a new one");
 }
@@ -156,7 +156,7 @@ static objd_status start_proxy(struct server *server, const struct options *opti
 
         if (!options->n_rpc)
                 return OBJD_OK;
-        r = proxy_init(&server->proxy, server->store.arena, options->name,
+        r = proxy_init(&server->proxy, server->store.arena, options->name, server->url,
                        (int64_t)options->session_expiry * 1000000000);
         if (r)
                 return r;
@@ -174,6 +174,13 @@ static objd_status start_proxy(struct server *server, const struct options *opti
         return r;
 }
 
+static void set_url(struct server *server, const struct options *options)
+{
+        snprintf(server->url, sizeof(server->url), "shm:%s%s%s",
+                 options->own_directory ? "" : options->directory, options->own_directory ? "" : "/",
+                 options->name);
+}
+
 static objd_status start_in_loop(struct server *server, const struct options *options)
 {
         objd_status r;
@@ -181,6 +188,7 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         r = store_open(options, &server->store);
         if (r)
                 return r;
+        set_url(server, options);
         survive_truncation(server->store.arena);
         reaper_begin(&server->reaper, server->store.arena);
         loop_set_tick_fn(&server->loop, on_tick, server);

@@ -15,10 +15,10 @@
 
 #include "base/status.h"
 #include "dumpload/format.h"
+#include "dumpload/load_store.h"
 #include "dumpload/names.h"
 #include "object/directory.h"
 #include "object/value.h"
-#include "txn/lane.h"
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
@@ -74,7 +74,7 @@ static objd_status find_existing(const struct load *load, const char *name, bool
 
         *ret_stays = false;
         if (r == OBJD_OK)
-                r = directory_lookup(load->conn, name, ret_ref);
+                r = load_store_lookup(load->conn, name, ret_ref);
         if (r == OBJD_E_NOTFOUND || (r == OBJD_OK && load->existing == LOAD_REPLACE))
                 return OBJD_OK;
         if (r)
@@ -182,22 +182,6 @@ static objd_status take_name(struct load *load, const struct line *line, struct 
 }
 
 /* What the object is beyond its entries, as far as it must be known before them. */
-static objd_status set_state(struct load *load)
-{
-        const struct kind *kind = kind_of(load->kind);
-        struct lane *lane;
-        objd_status r;
-
-        if (!kind->set_state)
-                return OBJD_OK;
-        r = lane_enter(load->conn->arena, load->conn->timeout_ns, &lane);
-        if (r)
-                return here(load, r);
-        r = kind->set_state(lane, load->object, &load->state);
-        lane_leave(lane);
-        return here(load, r);
-}
-
 static objd_status open_object(struct load *load, const struct line *line)
 {
         struct loaded *loaded = &load->objects[line->number - 1];
@@ -219,7 +203,7 @@ static objd_status open_object(struct load *load, const struct line *line)
         if (!load->object)
                 return OBJD_OK;
         loaded->state = LOADED_OPEN;
-        return set_state(load);
+        return here(load, load_store_begin(load->object, load->kind, &load->state));
 }
 
 objd_status load_begin(struct load *load, const struct line *line)
@@ -251,9 +235,9 @@ static void close_object(struct load *load)
 
 static objd_status finish_object(struct load *load)
 {
-        objd_status r = OBJD_OK;
+        objd_status r = load_store_end(load->object, load->kind, &load->state);
 
-        if (load->state.closed)
+        if (r == OBJD_OK && load->state.closed)
                 r = objd_queue_close(load->object);
         if (r == OBJD_OK && load->state.poisoned)
                 r = objd_queue_poison(load->object);
@@ -638,12 +622,7 @@ static objd_status publish(struct load *load, struct loaded *loaded)
 
         if (r)
                 return r;
-        if (!loaded->name)
-                r = directory_disown(object);
-        else if (load->existing == LOAD_REPLACE)
-                r = directory_replace(object, loaded->name);
-        else
-                r = directory_rename(object, loaded->name);
+        r = load_store_publish(object, loaded->name, load->existing == LOAD_REPLACE);
         objd_release(object);
         if (r)
                 return r;

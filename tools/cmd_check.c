@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "dumpload/json.h"
-#include "object/check.h"
+#include "dumpload/text.h"
 #include "object/repair.h"
-#include "text.h"
+#include "inspect.h"
 
 /* A line: what was done, if anything was, to which object, and why. */
 static void say(const struct request *request, const char *deed, const char *object, const char *sentence)
@@ -34,26 +34,23 @@ static void say(const struct request *request, const char *deed, const char *obj
         fputc('\n', stdout);
 }
 
-static void report(void *context, const char *object, const char *sentence)
+static void print(void *context, struct json_object *fault)
 {
-        say(context, NULL, object, sentence);
-}
+        int64_t n = inspect_number(fault, "faults");
 
-static int check(struct request *request, objd_conn *conn)
-{
-        uint64_t n_errors;
-        objd_status r;
-
-        r = check_arena(conn, report, request, &n_errors);
-        if (r)
-                return answer(r);
-        if (request->json)
-                printf("{\"faults\":%" PRIu64 "}\n", n_errors);
-        else if (n_errors)
-                printf("%" PRIu64 " fault%s\n", n_errors, n_errors == 1 ? "" : "s");
+        if (json_object_object_get(fault, "fault"))
+                say(context, NULL, inspect_text(fault, "object"), inspect_text(fault, "fault"));
+        else if (n)
+                printf("%" PRId64 " fault%s\n", n, n == 1 ? "" : "s");
         else
                 printf("no faults\n");
-        return n_errors ? EXIT_NO : EXIT_OK;
+}
+
+static int check(const struct request *request, objd_conn *conn)
+{
+        const struct report report = { .what = REPORT_CHECK };
+
+        return request->json ? inspect(conn, &report) : inspect_each(conn, &report, print, (void *)request);
 }
 
 /* ---- Repair --------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  */
 
 #include "dumpload/names.h"
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "parse.h"
 
 static int del_from_dict(const struct request *request, objd_object *dict, const objd_info *info)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "dumpload/names.h"
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "parse.h"
 #include "show.h"
 

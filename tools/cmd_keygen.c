@@ -9,7 +9,8 @@
 
 #include "dumpload/json.h"
 #include "rpc/keyfile.h"
-#include "text.h"
+#include "dumpload/text.h"
+#include "objctl.h"
 
 static int run(const struct request *request, objd_conn *conn)
 {

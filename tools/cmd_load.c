@@ -11,7 +11,7 @@
 
 #include "dumpload/load.h"
 #include "objctl.h"
-#include "text.h"
+#include "dumpload/text.h"
 
 static int say(const struct load_report *report)
 {

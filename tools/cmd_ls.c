@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "describe.h"
-#include "text.h"
+#include "dumpload/text.h"
 
 static int print_text(const objd_info *infos, size_t len)
 {

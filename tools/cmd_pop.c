@@ -4,7 +4,7 @@
  * cmd_pop.c -- objctl pop: an item out of a list
  */
 
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "parse.h"
 #include "show.h"
 

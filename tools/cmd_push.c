@@ -4,7 +4,7 @@
  * cmd_push.c -- objctl push: one more item at an end of a list
  */
 
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "parse.h"
 
 static int run(const struct request *request, objd_conn *conn)

@@ -4,7 +4,7 @@
  * cmd_put.c -- objctl put: an item into a queue
  */
 
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "parse.h"
 
 static int run(const struct request *request, objd_conn *conn)

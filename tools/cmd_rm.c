@@ -7,7 +7,7 @@
 #include <limits.h>
 
 #include "objctl.h"
-#include "objects.h"
+#include "dumpload/objects.h"
 
 static int remove_one(objd_conn *conn, const char *name)
 {

@@ -5,43 +5,18 @@
  */
 
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/sys.h"
-#include "dumpload/json.h"
-#include "object/object.h"
-#include "text.h"
+#include "dumpload/text.h"
+#include "inspect.h"
 
-static void print_json(const objd_conn *conn, const objd_stats *s)
+static void print_daemon(struct json_object *s)
 {
-        const struct header_shm *header = conn->arena->header;
-        struct json_object *o = json_object_new_object();
+        int64_t pid = inspect_number(s, "daemon_pid");
 
-        json_object_object_add(o, "store", json_object_new_string(conn->name));
-        json_object_object_add(o, "daemon", json_object_new_boolean(conn->control >= 0));
-        json_object_object_add(o, "daemon_pid", json_object_new_int64(header->daemon_pid));
-        json_object_object_add(o, "daemon_epoch", json_object_new_uint64(header->daemon_epoch));
-        json_object_object_add(o, "created_ns", json_object_new_uint64(header->created_ns));
-        json_object_object_add(o, "arena_size", json_object_new_uint64(s->arena_size));
-        json_object_object_add(o, "arena_used", json_object_new_uint64(s->arena_used));
-        json_object_object_add(o, "arena_resident", json_object_new_uint64(s->arena_resident));
-        json_object_object_add(o, "arena_limit", json_object_new_uint64(s->arena_limit));
-        json_object_object_add(o, "n_objects", json_object_new_uint64(s->n_objects));
-        json_object_object_add(o, "n_clients", json_object_new_uint64(s->n_clients));
-        json_object_object_add(o, "n_lanes", json_object_new_uint64(s->n_lanes));
-        json_object_object_add(o, "n_reads", json_object_new_uint64(s->n_reads));
-        json_object_object_add(o, "n_writes", json_object_new_uint64(s->n_writes));
-        json_object_object_add(o, "n_recoveries", json_object_new_uint64(s->n_recoveries));
-        json_write_line(stdout, o);
-}
-
-static void print_daemon(const objd_conn *conn)
-{
-        int64_t pid = conn->arena->header->daemon_pid;
-
-        if (conn->control >= 0)
+        if (inspect_truth(s, "daemon"))
                 printf("daemon      process %" PRId64 "\n", pid);
         else if (pid)
                 printf("daemon      none; process %" PRId64 " was the last one, and died\n", pid);
@@ -49,40 +24,48 @@ static void print_daemon(const objd_conn *conn)
                 printf("daemon      none\n");
 }
 
-static void print_text(const objd_conn *conn, const objd_stats *s)
+static void print_size(struct json_object *s, const char *what, const char *name, const char *behind)
 {
-        int64_t created_ns = (int64_t)conn->arena->header->created_ns;
+        char size[TEXT_SHORT];
+
+        printf("%-12s%s%s\n", what, text_size(size, (uint64_t)inspect_number(s, name)), behind);
+}
+
+static void print_count(struct json_object *s, const char *what, const char *name)
+{
+        printf("%-12s%" PRIu64 "\n", what, (uint64_t)inspect_number(s, name));
+}
+
+static void print(void *context, struct json_object *s)
+{
+        int64_t created_ns = inspect_number(s, "created_ns");
+        const char *store = inspect_text(s, "store");
         char a[TEXT_SHORT], b[TEXT_SHORT];
 
+        (void)context;
         printf("store       ");
-        text_write_escaped(stdout, conn->name, strlen(conn->name));
+        text_write_escaped(stdout, store, strlen(store));
         printf("\n");
-        print_daemon(conn);
+        print_daemon(s);
         printf("made        %s, %s ago\n", text_time(a, created_ns),
                text_duration(b, wall_ns() - created_ns));
-        printf("objects     %" PRIu64 "\n", s->n_objects);
-        printf("in use      %s\n", text_size(a, s->arena_used));
-        printf("memory      %s of the system's\n", text_size(a, s->arena_resident));
-        printf("left        %s of %s\n", text_size(a, s->arena_limit), text_size(b, s->arena_size));
-        printf("processes   %" PRIu64 "\n", s->n_clients);
-        printf("threads     %" PRIu64 "\n", s->n_lanes);
-        printf("reads       %" PRIu64 "\n", s->n_reads);
-        printf("writes      %" PRIu64 "\n", s->n_writes);
-        printf("recoveries  %" PRIu64 "\n", s->n_recoveries);
+        print_count(s, "objects", "n_objects");
+        print_size(s, "in use", "arena_used", "");
+        print_size(s, "memory", "arena_resident", " of the system's");
+        printf("left        %s of %s\n", text_size(a, (uint64_t)inspect_number(s, "arena_limit")),
+               text_size(b, (uint64_t)inspect_number(s, "arena_size")));
+        print_count(s, "processes", "n_clients");
+        print_count(s, "threads", "n_lanes");
+        print_count(s, "reads", "n_reads");
+        print_count(s, "writes", "n_writes");
+        print_count(s, "recoveries", "n_recoveries");
 }
 
 static int run(const struct request *request, objd_conn *conn)
 {
-        objd_stats stats;
-        objd_status r = objd_stats_get(conn, &stats);
+        const struct report report = { .what = REPORT_STATS };
 
-        if (r)
-                return answer(r);
-        if (request->json)
-                print_json(conn, &stats);
-        else
-                print_text(conn, &stats);
-        return EXIT_OK;
+        return request->json ? inspect(conn, &report) : inspect_each(conn, &report, print, NULL);
 }
 
 const struct verb verb_stats = {

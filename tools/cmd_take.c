@@ -4,7 +4,7 @@
  * cmd_take.c -- objctl take: the next item of a queue
  */
 
-#include "objects.h"
+#include "dumpload/objects.h"
 #include "show.h"
 
 static int run(const struct request *request, objd_conn *conn)

@@ -10,6 +10,7 @@
 
 #include "dumpload/json.h"
 #include "dumpload/names.h"
+#include "dumpload/text.h"
 
 const char *describe_kind(const objd_info *info)
 {

@@ -5,7 +5,7 @@
  * describe.h -- what an object is, in words and in JSON
  */
 
-#include "text.h"
+#include "table.h"
 
 /* "dict", or "dict (poisoned)". */
 const char *describe_kind(const objd_info *info);

@@ -102,10 +102,11 @@ int main(int argc, char **argv)
                                     : request.repair && r == OBJD_E_BUSY ? EXIT_NO
                                                                          : EXIT_UNREACHED);
         }
-        survive_truncation(conn->arena);
+        if (conn->arena)
+                survive_truncation(conn->arena);
         code = request.verb->run(&request, conn);
         code = flush_output(code);
-        if (survive_was_cut(conn->arena)) {
+        if (conn->arena && survive_was_cut(conn->arena)) {
                 complain("somebody has cut the arena's file short; the store is damaged");
                 code = EXIT_NO;
         }

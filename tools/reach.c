@@ -19,6 +19,7 @@
 
 #include "base/fork.h"
 #include "base/status.h"
+#include "client/proxy.h"
 #include "client/url.h"
 #include "object/object.h"
 
@@ -126,6 +127,8 @@ objd_status reach(const char *url, objd_conn **ret_conn)
         objd_conn *conn;
         objd_status r;
 
+        if (proxy_is_url(text))
+                return objd_connect(text, ret_conn);
         r = url_parse(text, &parsed);
         if (r)
                 return r;
@@ -148,8 +151,15 @@ objd_status reach_alone(const char *url, header_report_fn report, void *context,
         const char *text = chosen_url(url);
         struct url parsed;
         int fd = -1;
-        objd_status r = url_parse(text, &parsed);
+        objd_status r;
 
+        if (proxy_is_url(text))
+                return fail(
+                        OBJD_E_INVAL,
+                        "--repair works on the store's file, with nobody else there: not through its daemon "
+                        "(\"%s\")",
+                        text);
+        r = url_parse(text, &parsed);
         if (r)
                 return r;
         if (parsed.embedded)

@@ -12,7 +12,8 @@
 /*
  * Connects to the store that url names (NULL: $OBJD_URL, else shm:default): through its daemon, or, if none
  * answers, by the arena's file, which must belong to the caller. Such a connection locks no mutex in the
- * arena. Ends with objd_close(). @return what objd_connect() answers; OBJD_E_NODAEMON if there is no such
+ * arena. A url that leads to a daemon's proxy ("ipc:///PATH") is what objd_connect() makes of it: a connection without
+ * an arena. Ends with objd_close(). @return what objd_connect() answers; OBJD_E_NODAEMON if there is no such
  * file either
  */
 objd_status reach(const char *url, objd_conn **ret_conn);

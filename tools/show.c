@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "dumpload/json.h"
-#include "text.h"
+#include "dumpload/text.h"
 
 static bool has_bytes(const objd_value *value)
 {

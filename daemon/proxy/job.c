@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "dumpload/report.h"
 
 /* The most that a batch takes when it is unpacked, its own bytes not counted. */
 #define SPACE_MAX (256u << 20)
@@ -81,6 +82,8 @@ void job_free(struct job *job)
 
 objd_ref job_object(const struct job *job)
 {
+        if (job->waits == JOB_WAITS_REPORT)
+                return (objd_ref){ 0, job->session->client };
         return job->batch.calls[job->n_done].object;
 }
 
@@ -97,7 +100,7 @@ static enum job_waits waits_for(const struct job *job, const struct call *call, 
         bool blocks = (call_properties(call->code)->flags & CALL_BLOCKS) && call->timeout_ns != OBJD_NOWAIT;
 
         if (blocks && r == OBJD_E_EMPTY)
-                return JOB_WAITS_ITEM;
+                return call->code == CALL_STORE_REPORT ? JOB_WAITS_REPORT : JOB_WAITS_ITEM;
         if (blocks && r == OBJD_E_FULL)
                 return JOB_WAITS_ROOM;
         if (blocks && r == OBJD_E_TIMEOUT && call->code == CALL_QUEUE_JOIN)
@@ -118,15 +121,20 @@ int64_t job_deadline(const struct job *job)
 }
 
 /* It is too late: what has been a reason to wait becomes the answer. */
-static objd_status give_up(const struct job *job, const struct call *call, objd_status r)
+static objd_status give_up(const struct caller *caller, const struct job *job, const struct call *call,
+                           objd_status r)
 {
         long long ms = (long long)(call->timeout_ns / 1000000);
+        struct objd_object queue;
+        const char *label = "";
 
         switch (job->waits) {
         case JOB_WAITS_ITEM:
-                return fail(OBJD_E_TIMEOUT, "the queue has been empty for %lld ms", ms);
         case JOB_WAITS_ROOM:
-                return fail(OBJD_E_TIMEOUT, "the queue has been full for %lld ms", ms);
+                if (run_find(caller, call->object, &queue) == OBJD_OK)
+                        label = object_label(&queue);
+                return fail(OBJD_E_TIMEOUT, "queue %s has been %s for %lld ms", label,
+                            job->waits == JOB_WAITS_ITEM ? "empty" : "full", ms);
         case JOB_WAITS_LOCK:
                 return fail(OBJD_E_TIMEOUT, "%s", objd_last_error());
         default:
@@ -168,14 +176,33 @@ static objd_status look_back(struct job *job, struct recording *record, size_t p
         return OBJD_OK;
 }
 
+/* A piece of a report is the session's own: asked for again it is given again. */
+static objd_status run_report(struct proxy_sessions *sessions, struct job *job, const struct call *call,
+                              struct outcome *outcome)
+{
+        bool stands_still = call->report->what == REPORT_CHECK || call->report->what == REPORT_DUMP;
+        objd_status r;
+
+        if (stands_still && job->session->read_only)
+                r = fail(OBJD_E_ACCESS, "this session only reads, and objects would stand still for that");
+        else
+                r = report_piece(&sessions->reports, &job->session->report, call, outcome);
+        if (r == OBJD_E_EMPTY)
+                r = fail(r, "the report's next piece has not been made yet");
+        return outcome_end(outcome, r);
+}
+
 /* Runs the call that is next, unless it has been. */
-static objd_status run_once(const struct caller *caller, struct job *job, struct outcome *outcome)
+static objd_status run_once(struct proxy_sessions *sessions, const struct caller *caller, struct job *job,
+                            struct outcome *outcome)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct recording record;
         bool was_run;
         objd_status r;
 
+        if (call->code == CALL_STORE_REPORT)
+                return run_report(sessions, job, call, outcome);
         if (!(call_properties(call->code)->flags & CALL_MUTATES))
                 return run_call(caller, call, NULL, outcome);
         record_init(&record, &job->session->records, job->batch.seq, job->n_done);
@@ -188,7 +215,7 @@ static objd_status run_once(const struct caller *caller, struct job *job, struct
         return r;
 }
 
-static void step_call(const struct caller *caller, struct job *job)
+static void step_call(struct proxy_sessions *sessions, const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct outcome *outcome = &job->outcomes[job->n_done];
@@ -196,10 +223,10 @@ static void step_call(const struct caller *caller, struct job *job)
 
         if (!job->waits)
                 job->call_ns = now_ns();
-        r = run_once(caller, job, outcome);
+        r = run_once(sessions, caller, job, outcome);
         job->waits = waits_for(job, call, r);
         if (job->waits && now_ns() >= job_deadline(job)) {
-                (void)outcome_end(outcome, give_up(job, call, r));
+                (void)outcome_end(outcome, give_up(caller, job, call, r));
                 job->waits = JOB_RUNS;
         }
         if (!job->waits)
@@ -253,7 +280,8 @@ static void charge_turn(const struct job *job, size_t at, uint32_t *left)
         *left = cost < *left ? *left - (uint32_t)cost : 0;
 }
 
-static void step_calls(const struct caller *caller, struct job *job, uint32_t *left)
+static void step_calls(struct proxy_sessions *sessions, const struct caller *caller, struct job *job,
+                       uint32_t *left)
 {
         while (job->n_done < job->batch.n_calls) {
                 size_t at = job->n_done;
@@ -262,7 +290,7 @@ static void step_calls(const struct caller *caller, struct job *job, uint32_t *l
                         job->waits = JOB_RUNS;
                         return;
                 }
-                step_call(caller, job);
+                step_call(sessions, caller, job);
                 charge_turn(job, at, left);
                 if (job->waits)
                         return;
@@ -275,7 +303,7 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
         const struct caller caller = { sessions->conn, job->session->client, job->session->read_only };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
-                step_calls(&caller, job, left);
+                step_calls(sessions, &caller, job, left);
                 return;
         }
         step_atomic(&caller, job);

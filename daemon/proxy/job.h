@@ -18,6 +18,7 @@ enum job_waits {
         JOB_WAITS_ROOM,   /* in a queue */
         JOB_WAITS_TASKS,  /* of a queue, to be done */
         JOB_WAITS_LOCK,   /* a lock object */
+        JOB_WAITS_REPORT, /* the next piece of one */
         JOB_WAITS_HOLDER, /* a living process in the middle of a change */
         JOB_DONE
 };
@@ -52,7 +53,7 @@ void job_free(struct job *job);
  */
 void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left);
 
-/* The object that the call which waits is about. */
+/* The object that the call which waits is about; what stands for the session, if it waits for its report. */
 objd_ref job_object(const struct job *job);
 
 /* When it will be too late for the call that waits. */

@@ -162,7 +162,8 @@ static bool arm(struct parked *parked, struct group *group, const uint32_t **ret
         struct lane *lane;
         bool armed = false;
 
-        if (group->waits == JOB_WAITS_HOLDER || directory_handle(conn, group->object, &object) ||
+        if (group->waits == JOB_WAITS_HOLDER || group->waits == JOB_WAITS_REPORT ||
+            directory_handle(conn, group->object, &object) ||
             lane_enter(conn->arena, conn->timeout_ns, &lane))
                 return false;
         if (object_touch(&object) == OBJD_OK) {

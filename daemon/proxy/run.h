@@ -37,6 +37,8 @@ objd_status run_change(const struct caller *caller, const struct call *call, str
                        struct recording *record, struct outcome *outcome);
 objd_status run_on_names(const struct caller *caller, const struct call *call, struct recording *record,
                          struct outcome *outcome);
+objd_status run_load(const struct caller *caller, const struct call *call, struct recording *record,
+                     struct outcome *outcome);
 objd_status run_lock(const struct caller *caller, const struct call *call, struct objd_object *object,
                      struct recording *record, struct outcome *outcome);
 

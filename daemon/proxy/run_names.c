@@ -175,6 +175,10 @@ objd_status run_on_names(const struct caller *caller, const struct call *call, s
                 return open_or_create(caller, call, record, outcome);
         case CALL_OBJECT_INFO:
                 return info(caller, call, outcome);
+        case CALL_OBJECT_SET_STATE:
+        case CALL_OBJECT_REPLACE:
+        case CALL_OBJECT_KEEP:
+                return run_load(caller, call, record, outcome);
         default:
                 return change_name(caller, call, record, outcome);
         }

@@ -399,7 +399,8 @@ static objd_status make(struct proxy_server *server)
         return r;
 }
 
-objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store, int64_t expiry_ns)
+objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store, const char *url,
+                       int64_t expiry_ns)
 {
         objd_status r;
 
@@ -410,6 +411,7 @@ objd_status proxy_init(struct proxy_server *server, struct arena *arena, const c
         parked_init(&server->parked, &server->sessions, &server->waker, take_job, server);
         turns_init(&server->turns, &server->sessions, take_job, server);
         server->store = store;
+        report_makers_init(&server->sessions.reports, arena, url);
         space_init(&server->space, NULL, 0);
         r = make(server);
         if (r)
@@ -449,6 +451,7 @@ void proxy_stop(struct proxy_server *server)
                 session_forget(&server->sessions, server->sessions.list);
         }
         parked_deinit(&server->parked);
+        report_makers_deinit(&server->sessions.reports);
         waker_stop(&server->waker);
         if (server->stop >= 0)
                 (void)close(server->stop);

@@ -59,8 +59,11 @@ struct proxy_server {
 
 struct arena;
 
-/* After this links can be added; nothing runs yet. @return OBJD_OK, OBJD_E_SYS */
-objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store,
+/*
+ * store is its name, url that by which clients with a mapping reach it; both stay. After this links can be added; nothing runs
+ * yet. @return OBJD_OK, OBJD_E_SYS
+ */
+objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store, const char *url,
                        int64_t expiry_ns);
 
 /* fn is called, by the server's thread, whenever the descriptor is readable. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_SYS */

@@ -174,6 +174,7 @@ void session_forget(struct proxy_sessions *sessions, struct proxy_session *sessi
 {
         delist(sessions, session);
         frame_joiner_deinit(&session->joiner);
+        report_drop(&session->report);
         free(session);
 }
 

@@ -11,6 +11,7 @@
 #include "arena/session.h"
 #include "proxy/link.h"
 #include "proxy/record.h"
+#include "proxy/report.h"
 
 struct job;
 
@@ -30,6 +31,7 @@ struct proxy_session {
         struct proxy_route route;
         struct frame_joiner joiner; /* what is coming from there */
         struct job *jobs;           /* batches that are not answered */
+        struct report_maker *report;
         uint32_t n_jobs;
         uint32_t n_parked;
 
@@ -44,6 +46,7 @@ struct proxy_session {
 
 struct proxy_sessions {
         struct objd_conn *conn;
+        struct report_makers reports;
         struct proxy_session *list;
         struct proxy_session *buckets[SESSION_BUCKETS]; /* by id */
         uint32_t n;

@@ -156,3 +156,17 @@ void session_show_waiting(struct arena *arena, uint64_t id, uint64_t n_batches)
 {
         word_set(&arena_client(arena, id_number(id))->n_waiting, n_batches);
 }
+
+bool session_has_records(const struct arena *arena, objd_ref ref)
+{
+        uint64_t high = word_get(&arena->header->clients_high);
+
+        for (uint32_t i = 1; i < high && i < N_CLIENTS; i++) {
+                const struct client_shm *client = arena_client(arena, i);
+
+                if (half_get(&client->claimed) && word_get(&client->records) == ref.place &&
+                    word_get(&client->records_serial) == ref.serial)
+                        return true;
+        }
+        return false;
+}

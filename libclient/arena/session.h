@@ -49,3 +49,6 @@ objd_ref session_records(const struct arena *arena, uint64_t client);
 /* What it costs the daemon, for people to see. */
 void session_show_memory(struct arena *arena, uint64_t client, uint64_t memory, uint64_t most);
 void session_show_waiting(struct arena *arena, uint64_t client, uint64_t n_batches);
+
+/* Whether the object is where some session's last replies are, and so nobody's to look into. */
+bool session_has_records(const struct arena *arena, objd_ref ref);

@@ -65,6 +65,25 @@ objd_status proxy_info(objd_object *object, objd_info *ret_info);
 objd_status proxy_list(objd_conn *conn, const char *prefix, objd_info **ret_infos, size_t *ret_len);
 objd_ref proxy_ref_of(const objd_object *object);
 
+/* For who loads a dump: of anonymous objects of this session's own. */
+objd_status proxy_set_state(objd_object *object, const struct call_state *state);
+objd_status proxy_replace(objd_object *object, const char *name);
+objd_status proxy_keep(objd_object *object);
+
+/* ---- Reports ----------------------------------------------------------------------------------------------- */
+
+/* Gets the report piece by piece. */
+typedef objd_status (*proxy_report_fn)(void *context, const void *bytes, size_t size);
+
+/*
+ * A report that the daemon makes on the store, of the object with that name (or "#place.serial", NULL: all): what there are, and
+ * what they look like, is its business and the caller's. Of asked, number and position are set here.
+ * @return OBJD_OK, OBJD_E_GONE (the daemon has been replaced meanwhile), OBJD_E_LIMIT, OBJD_E_ACCESS, OBJD_E_NODAEMON, and what
+ *         fn says
+ */
+objd_status proxy_report(objd_conn *conn, const struct call_report *asked, const char *object,
+                         proxy_report_fn fn, void *context);
+
 /* ---- Dicts ------------------------------------------------------------------------------------------------- */
 
 objd_status proxy_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf);

@@ -167,6 +167,22 @@ objd_status proxy_set_name(objd_object *object, const char *name)
         return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_SET_NAME, .name = name });
 }
 
+objd_status proxy_set_state(objd_object *object, const struct call_state *state)
+{
+        return proxy_do(object, OBJD_KIND_ANY,
+                        &(struct call){ .code = CALL_OBJECT_SET_STATE, .state = state });
+}
+
+objd_status proxy_replace(objd_object *object, const char *name)
+{
+        return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_REPLACE, .name = name });
+}
+
+objd_status proxy_keep(objd_object *object)
+{
+        return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_KEEP });
+}
+
 objd_status proxy_info(objd_object *object, objd_info *ret_info)
 {
         struct call call = { .code = CALL_OBJECT_INFO };

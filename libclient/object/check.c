@@ -76,6 +76,8 @@ static void report_faults(struct check *check)
 
 objd_status check_enter(struct check *check)
 {
+        if (check->is_cancelled && __atomic_load_n(check->is_cancelled, __ATOMIC_RELAXED))
+                return fail(OBJD_E_CLOSED, "the check has been cancelled");
         return lane_enter(check->arena, check->patience_ns, &check->lane);
 }
 
@@ -549,12 +551,19 @@ static objd_status check_all(struct check *check)
 
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors)
 {
+        return check_arena_until(conn, NULL, report, context, ret_errors);
+}
+
+objd_status check_arena_until(struct objd_conn *conn, const bool *is_cancelled, check_report_fn report,
+                              void *context, uint64_t *ret_errors)
+{
         struct arena *arena = conn->arena;
         struct check check = { .conn = conn,
                                .arena = arena,
                                .patience_ns = conn_timeout(conn),
                                .report = report,
-                               .context = context };
+                               .context = context,
+                               .is_cancelled = is_cancelled };
         objd_status r;
 
         check.seen = sys.alloc(check_bits_size(arena));

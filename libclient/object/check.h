@@ -36,6 +36,7 @@ struct check {
         uint8_t *lines; /* the same for lines: those that the plan of an object has named so far */
         check_report_fn report;
         void *context;
+        const bool *is_cancelled; /* NULL: never */
 
         /* A repair's own idea of which chunk the object may mean with an offset (repair_mark.c); NULL for the checker. */
         struct chunk_shm *(*find_chunk)(struct check *check, uint64_t off);
@@ -60,6 +61,10 @@ bool check_chunk(struct check *check, uint64_t off, uint64_t min_size);
  * OBJD_OK, with the number of faults in *ret_errors; OBJD_E_BUSY, OBJD_E_NOMEM
  */
 objd_status check_arena(struct objd_conn *conn, check_report_fn report, void *context, uint64_t *ret_errors);
+
+/* The same, but OBJD_E_CLOSED soon after somebody has set *is_cancelled; NULL: nobody will. */
+objd_status check_arena_until(struct objd_conn *conn, const bool *is_cancelled, check_report_fn report,
+                              void *context, uint64_t *ret_errors);
 
 /* ---- Between the checker's own files ------------------------------------------------------------------ */
 

@@ -578,6 +578,8 @@ static objd_status replace_attempt(struct lane *lane, struct target *victim, str
                 r = plan_add(&plan, &object->shm->line);
         if (r == OBJD_OK)
                 r = target_plan(lane, victim, NULL, &plan);
+        if (r == OBJD_OK)
+                r = rider_plan(lane, &plan);
         if (r)
                 return r;
         txn_begin(lane, OP_RENAME);
@@ -587,11 +589,15 @@ static objd_status replace_attempt(struct lane *lane, struct target *victim, str
         if (r == OBJD_OK)
                 r = target_verify(lane, victim, NULL);
         if (r == OBJD_OK)
+                r = rider_verify(lane);
+        if (r == OBJD_OK)
                 r = apply_destroy(lane, victim);
         if (r == OBJD_OK)
                 r = name_put(lane, &victim->old_name, ref);
         if (r == OBJD_OK)
                 r = store_name(lane, object->shm, text);
+        if (r == OBJD_OK)
+                r = rider_apply(lane);
         if (r) {
                 txn_abort(lane);
                 return r;

@@ -12,6 +12,7 @@
 const struct call_properties call_table[CALL_CODES] = {
         [CALL_STORE_STATS] = { "store stats", GROUP_STORE, 0 },
         [CALL_STORE_LIST] = { "store list", GROUP_STORE, CALL_NAMED | CALL_MAYBE_NAMED },
+        [CALL_STORE_REPORT] = { "store report", GROUP_STORE, CALL_NAMED | CALL_MAYBE_NAMED | CALL_BLOCKS },
 
         [CALL_OBJECT_CREATE] = { "object create", GROUP_OBJECT,
                                  CALL_MUTATES | CALL_NAMED | CALL_MAYBE_NAMED },
@@ -22,6 +23,9 @@ const struct call_properties call_table[CALL_CODES] = {
         [CALL_OBJECT_DESTROY] = { "object destroy", GROUP_OBJECT, MUTATES },
         [CALL_OBJECT_SET_NAME] = { "object set_name", GROUP_OBJECT, MUTATES | CALL_NAMED },
         [CALL_OBJECT_INFO] = { "object info", GROUP_OBJECT, OBJECT },
+        [CALL_OBJECT_SET_STATE] = { "object set_state", GROUP_OBJECT, MUTATES },
+        [CALL_OBJECT_REPLACE] = { "object replace", GROUP_OBJECT, MUTATES | CALL_NAMED },
+        [CALL_OBJECT_KEEP] = { "object keep", GROUP_OBJECT, MUTATES },
 
         [CALL_DICT_GET] = { "dict get", GROUP_DICT, OBJECT | CALL_IN_ATOMIC | CALL_KEY },
         [CALL_DICT_SET] = { "dict set", GROUP_DICT, IN_BATCH | CALL_KEY | CALL_VALUE },

@@ -17,7 +17,8 @@ enum call_code {
         CALL_NONE = 0,
 
         CALL_STORE_STATS = 1,
-        CALL_STORE_LIST = 2, /* name: the prefix */
+        CALL_STORE_LIST = 2,   /* name: the prefix */
+        CALL_STORE_REPORT = 3, /* report, timeout_ns; name: of which object (NULL: of all) */
 
         CALL_OBJECT_CREATE = 20, /* name (NULL: anonymous), kind, config */
         CALL_OBJECT_OPEN = 21,   /* name, kind */
@@ -27,6 +28,11 @@ enum call_code {
         CALL_OBJECT_DESTROY = 25,  /* object */
         CALL_OBJECT_SET_NAME = 26, /* object, name */
         CALL_OBJECT_INFO = 27,     /* object */
+
+        /* Of anonymous objects of the session's own, for those who load a dump. */
+        CALL_OBJECT_SET_STATE = 28, /* object, state */
+        CALL_OBJECT_REPLACE = 29,   /* object, name: what has it is deleted */
+        CALL_OBJECT_KEEP = 30,      /* object: it stays when the session ends */
 
         CALL_DICT_GET = 40,
         CALL_DICT_SET = 41,
@@ -125,6 +131,22 @@ extern const struct call_properties call_table[CALL_CODES];
 /* What is known about a code, also one from a stranger; for one that is none, name is NULL. */
 const struct call_properties *call_properties(uint32_t code);
 
+/* What an object has beyond its entries; 0 where that makes no sense for its kind. */
+struct call_state {
+        uint64_t unfinished; /* beyond those of its items */
+        bool taken;
+        uint64_t token;
+};
+
+/* A piece of a report on the store. What there are reports on is the daemon's business. */
+struct call_report {
+        uint64_t number; /* of the session's reports; it is begun by asking for its first piece */
+        uint32_t what;
+        uint64_t limit;
+        bool atomic;
+        uint64_t position; /* how much of it has come */
+};
+
 /* Which fields a code uses stands above; the others are 0. */
 struct call {
         enum call_code code;
@@ -145,6 +167,8 @@ struct call {
         int64_t timeout_ns;
         const void *position;
         size_t position_size;
+        const struct call_report *report;
+        const struct call_state *state;
         bool descending;
 };
 
@@ -159,7 +183,7 @@ struct answer {
         uint64_t number;        /* length, count, index; a lock's token; the lease */
         int64_t integer;        /* a sum; the pid of a lock's owner */
         double real;            /* a sum */
-        bool truth;             /* contained; taken; a cursor that is at its end */
+        bool truth;             /* contained; taken; a cursor or a report that is at its end */
         const objd_info *infos; /* one of an object that was made, opened or asked about; all of a list */
         const objd_stats *stats;
         const objd_item *items; /* of a list's and queue's items only the values are set */

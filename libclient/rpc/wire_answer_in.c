@@ -84,6 +84,9 @@ static objd_status store_in(struct wire_source *source, const Objd__Rpc__StoreRe
 {
         objd_status r = stats_in(source->space, message->stats, answer);
 
+        answer->truth = message->end;
+        if (!r && message->value)
+                r = wire_value_in(source, message->value, &answer->value);
         return r ? r : infos_in(source->space, message->infos, message->n_infos, answer);
 }
 

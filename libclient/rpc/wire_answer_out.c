@@ -94,9 +94,12 @@ static objd_status store_out(struct wire_out *out, const struct answer *answer, 
                 return OBJD_E_NOMEM;
         objd__rpc__store_reply__init(message);
         message->n_infos = answer->n_infos;
+        message->end = answer->truth;
         to->group_case = OBJD__RPC__ANSWER__GROUP_STORE;
         to->store = message;
         r = stats_out(out, answer->stats, &message->stats);
+        if (!r)
+                r = wire_value_out(out, &answer->value, &message->value);
         return r ? r : infos_out(out, answer->infos, answer->n_infos, &message->infos);
 }
 

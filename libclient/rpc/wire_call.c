@@ -40,6 +40,27 @@ static objd_status config_out(struct wire_out *out, const objd_config *config,
         return OBJD_OK;
 }
 
+static objd_status report_out(struct wire_out *out, const struct call *call,
+                              Objd__Rpc__ReportRequest **ret_message)
+{
+        Objd__Rpc__ReportRequest *message;
+
+        if (!call->report)
+                return OBJD_OK;
+        message = wire_out_take(out, sizeof(*message));
+        if (!message)
+                return OBJD_E_NOMEM;
+        objd__rpc__report_request__init(message);
+        message->number = call->report->number;
+        message->what = (Objd__Rpc__Report)call->report->what;
+        message->limit = call->report->limit;
+        message->atomic = call->report->atomic;
+        message->position = call->report->position;
+        message->timeout_ns = call->timeout_ns;
+        *ret_message = message;
+        return OBJD_OK;
+}
+
 static objd_status store_out(struct wire_out *out, const struct call *call, Objd__Rpc__Request *request)
 {
         Objd__Rpc__StoreRequest *message = wire_out_take(out, sizeof(*message));
@@ -51,15 +72,34 @@ static objd_status store_out(struct wire_out *out, const struct call *call, Objd
         message->prefix = text_out(call->name);
         request->group_case = OBJD__RPC__REQUEST__GROUP_STORE;
         request->store = message;
+        return report_out(out, call, &message->report);
+}
+
+static objd_status state_out(struct wire_out *out, const struct call_state *state,
+                             Objd__Rpc__State **ret_message)
+{
+        Objd__Rpc__State *message;
+
+        if (!state)
+                return OBJD_OK;
+        message = wire_out_take(out, sizeof(*message));
+        if (!message)
+                return OBJD_E_NOMEM;
+        objd__rpc__state__init(message);
+        message->unfinished = state->unfinished;
+        message->taken = state->taken;
+        message->token = state->token;
+        *ret_message = message;
         return OBJD_OK;
 }
 
 static objd_status object_out(struct wire_out *out, const struct call *call, Objd__Rpc__Request *request)
 {
         Objd__Rpc__ObjectRequest *message;
+        objd_status r;
 
         if (call->name && !*call->name)
-                return fail(OBJD_E_INVAL, "a name is empty");
+                return fail(OBJD_E_INVAL, "an object's name has at least one byte");
         message = wire_out_take(out, sizeof(*message));
         if (!message)
                 return OBJD_E_NOMEM;
@@ -71,7 +111,8 @@ static objd_status object_out(struct wire_out *out, const struct call *call, Obj
         message->kind = (Objd__Rpc__Kind)call->kind;
         request->group_case = OBJD__RPC__REQUEST__GROUP_OBJECT;
         request->object = message;
-        return config_out(out, call->config, &message->config);
+        r = config_out(out, call->config, &message->config);
+        return r ? r : state_out(out, call->state, &message->state);
 }
 
 static objd_status dict_out(struct wire_out *out, const struct call *call, Objd__Rpc__Request *request)
@@ -253,14 +294,60 @@ static objd_status config_in(struct space *space, const Objd__Rpc__Config *messa
         return OBJD_OK;
 }
 
+static objd_status store_in(struct wire_source *source, const Objd__Rpc__StoreRequest *message,
+                            struct call *call)
+{
+        const Objd__Rpc__ReportRequest *asked = message->report;
+        struct call_report *report;
+
+        call->code = (enum call_code)message->code;
+        call->name = text_in(message->prefix);
+        if (!asked)
+                return call->code == CALL_STORE_REPORT ? fail(OBJD_E_PROTO, "a report does not say which")
+                                                       : OBJD_OK;
+        report = wire_take(source->space, 1, sizeof(*report));
+        if (!report)
+                return OBJD_E_NOMEM;
+        *report = (struct call_report){
+                .number = asked->number,
+                .what = (uint32_t)asked->what,
+                .limit = asked->limit,
+                .atomic = asked->atomic,
+                .position = asked->position,
+        };
+        call->report = report;
+        call->timeout_ns = asked->timeout_ns;
+        return OBJD_OK;
+}
+
+static objd_status state_in(struct space *space, const Objd__Rpc__State *message,
+                            const struct call_state **ret_state)
+{
+        struct call_state *state;
+
+        if (!message)
+                return OBJD_OK;
+        state = wire_take(space, 1, sizeof(*state));
+        if (!state)
+                return OBJD_E_NOMEM;
+        *state = (struct call_state){ message->unfinished, message->taken, message->token };
+        *ret_state = state;
+        return OBJD_OK;
+}
+
 static objd_status object_in(struct wire_source *source, const Objd__Rpc__ObjectRequest *message,
                              struct call *call)
 {
+        objd_status r;
+
         call->code = (enum call_code)message->code;
         call->object = (objd_ref){ message->place, message->serial };
         call->name = text_in(message->name);
         call->kind = (objd_kind)message->kind;
-        return config_in(source->space, message->config, &call->config);
+        if (call->code == CALL_OBJECT_SET_STATE && !message->state)
+                return fail(OBJD_E_PROTO, "a state is to be set, and there is none");
+        r = config_in(source->space, message->config, &call->config);
+        return r ? r : state_in(source->space, message->state, &call->state);
 }
 
 static objd_status expected_in(struct wire_source *source, const Objd__Rpc__Value *message, struct call *call)
@@ -339,9 +426,7 @@ static objd_status group_in(struct wire_source *source, const Objd__Rpc__Request
         switch (request->group_case) {
         case OBJD__RPC__REQUEST__GROUP_STORE:
                 *ret_group = GROUP_STORE;
-                call->code = (enum call_code)request->store->code;
-                call->name = text_in(request->store->prefix);
-                return OBJD_OK;
+                return store_in(source, request->store, call);
         case OBJD__RPC__REQUEST__GROUP_OBJECT:
                 *ret_group = GROUP_OBJECT;
                 return object_in(source, request->object, call);

@@ -218,8 +218,30 @@ static void make_numbers(struct maker *maker, const struct call_properties *is, 
                 call->max = (uint64_t)any_integer(maker);
         if (is->group == GROUP_QUEUE)
                 call->lease = (uint64_t)any_integer(maker);
-        if (is->group == GROUP_QUEUE || is->group == GROUP_LOCK)
+        if (is->group == GROUP_QUEUE || is->group == GROUP_LOCK || call->code == CALL_STORE_REPORT)
                 call->timeout_ns = any_integer(maker);
+}
+
+static struct call_state *make_state(struct maker *maker)
+{
+        struct call_state *state = take(maker, 1, sizeof(*state));
+
+        state->unfinished = (uint64_t)any_integer(maker);
+        state->taken = any_bool(maker);
+        state->token = (uint64_t)any_integer(maker);
+        return state;
+}
+
+static struct call_report *make_report(struct maker *maker)
+{
+        struct call_report *report = take(maker, 1, sizeof(*report));
+
+        report->number = (uint64_t)any_integer(maker);
+        report->what = (uint32_t)random_below(&maker->random, 7);
+        report->limit = (uint64_t)any_integer(maker);
+        report->atomic = any_bool(maker);
+        report->position = (uint64_t)any_integer(maker);
+        return report;
 }
 
 struct call make_call(struct maker *maker, enum call_code code)
@@ -236,6 +258,10 @@ struct call make_call(struct maker *maker, enum call_code code)
                 call.kind = (objd_kind)random_below(&maker->random, 5);
                 call.config = any_bool(maker) ? any_config(maker) : NULL;
         }
+        if (code == CALL_OBJECT_SET_STATE)
+                call.state = make_state(maker);
+        if (code == CALL_STORE_REPORT)
+                call.report = make_report(maker);
         if (code == CALL_DICT_CAS && any_bool(maker))
                 call.expected = any_values(maker, 1, false);
         if (code == CALL_DICT_CURSOR) {
@@ -273,6 +299,21 @@ static bool bytes_equal(const void *a, size_t a_size, const void *b, size_t b_si
         return a_size == b_size && (!a_size || !memcmp(a, b, a_size));
 }
 
+static bool reports_equal(const struct call_report *a, const struct call_report *b)
+{
+        if (!a || !b)
+                return a == b;
+        return a->number == b->number && a->what == b->what && a->limit == b->limit &&
+               a->atomic == b->atomic && a->position == b->position;
+}
+
+static bool states_equal(const struct call_state *a, const struct call_state *b)
+{
+        if (!a || !b)
+                return a == b;
+        return a->unfinished == b->unfinished && a->taken == b->taken && a->token == b->token;
+}
+
 static bool configs_equal(const objd_config *a, const objd_config *b)
 {
         return a->struct_size == b->struct_size && a->key_type == b->key_type &&
@@ -288,6 +329,8 @@ bool calls_equal(const struct call *a, const struct call *b)
         if (!a->config != !b->config || (a->config && !configs_equal(a->config, b->config)))
                 return false;
         if (!a->expected != !b->expected || (a->expected && !objd_value_equal(a->expected, b->expected)))
+                return false;
+        if (!reports_equal(a->report, b->report) || !states_equal(a->state, b->state))
                 return false;
         if (a->n_keys != b->n_keys || !values_equal(a->keys, b->keys, a->n_keys))
                 return false;
@@ -359,8 +402,11 @@ static void make_dict_answer(struct maker *maker, struct answer *answer)
 
 static void make_result(struct maker *maker, enum call_group group, struct answer *answer)
 {
-        if (group == GROUP_STORE)
+        if (group == GROUP_STORE) {
                 make_stats(maker, answer);
+                answer->value = make_value(maker, OBJD_ANY);
+                answer->truth = any_bool(maker);
+        }
         if (group == GROUP_STORE || group == GROUP_OBJECT)
                 make_infos(maker, group == GROUP_OBJECT ? 1 : any_size(maker, maker->n_max), answer);
         if (group == GROUP_DICT)

@@ -11,15 +11,20 @@ dir=$(mktemp -d /dev/shm/objd-test-XXXXXX)
 daemon_pid=
 export OBJD_URL=shm:$dir/test
 
-# Returns when it answers, or has ended.
+# start_daemon [ipc]: returns when it answers, or has ended. With ipc, OBJD_URL leads through it.
 start_daemon() {
-        "$bin_daemon" --dir "$dir" --name test 2>>"$dir/log" &
+        OBJD_URL=shm:$dir/test
+        "$bin_daemon" --dir "$dir" --name test --rpc "ipc://$dir/rpc" 2>>"$dir/log" &
         daemon_pid=$!
         for _ in $(seq 1000); do
-                [ -S "$dir/test.sock" ] && "$bin_objctl" stats --json 2>/dev/null | grep -q '"daemon":true' && return 0
+                [ -S "$dir/test.sock" ] && "$bin_objctl" stats --json 2>/dev/null | grep -q '"daemon":true' && break
                 kill -0 "$daemon_pid" 2>/dev/null || break
                 sleep 0.01
         done
+        if kill -0 "$daemon_pid" 2>/dev/null; then
+                [ "${1:-}" != ipc ] || OBJD_URL=ipc://$dir/rpc
+                return 0
+        fi
         echo "the daemon does not start:" >&2
         cat "$dir/log" >&2
         return 1

@@ -8,6 +8,7 @@
 #
 # usage: transcript.sh FILE            says how the output differs, and ends with 1 if it does
 #        transcript.sh --write FILE    writes the output into the file, to be read before it is committed
+#        transcript.sh --ipc FILE      the same as without, but objctl reaches the store through the daemon
 # shellcheck disable=SC1091,SC2154 # daemon.sh is read below, and sets dir and bin_objctl
 set -uo pipefail
 
@@ -16,11 +17,16 @@ if [ "$1" = --write ]; then
         write=true
         shift
 fi
+way=shm
+if [ "$1" = --ipc ]; then
+        way=ipc
+        shift
+fi
 file=$(realpath -e "$1") || exit 1
 cd "$(dirname "$0")" || exit 1
 
 . ./daemon.sh
-start_daemon || exit 1
+start_daemon "$way" || exit 1
 
 objctl() {
         "$bin_objctl" "$@"

@@ -8,7 +8,7 @@
  * date, and so may be what is found.
  */
 
-#include "objects.h"
+#include "dumpload/objects.h"
 
 #include <inttypes.h>
 #include <stdio.h>

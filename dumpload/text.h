@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * text.h -- what objctl prints for people: values, sizes, times, aligned columns
+ * text.h -- what is printed for people: values, sizes, times
  *
  * Whatever comes out of a store may be damaged or meant to fool a terminal, so control characters are never
  * printed as they are, except by --raw and into a pipe.
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "objctl.h"
+#include <objd.h>
 
 /*
  * Writes a value as in "dump": a str in quotes, bytes as hex. At most max bytes of content are shown, and
@@ -32,17 +32,3 @@ const char *text_size(char buf[TEXT_SHORT], uint64_t bytes);
 const char *text_time(char buf[TEXT_SHORT], int64_t wall_ns);
 const char *text_duration(char buf[TEXT_SHORT], int64_t ns);
 const char *text_ref(char buf[TEXT_SHORT + 16], objd_ref ref);
-
-/* Lines of aligned columns. Cells are copied; a table grows until it is printed and freed. */
-struct table {
-        size_t n_columns;
-        const char *right; /* for each column 'r' for right-aligned, else 'l' */
-        char **cells;
-        size_t n_cells, room;
-        bool failed; /* out of memory: what is there is printed, and the failure said */
-};
-
-void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Prints the lines, then frees the table. Gives EXIT_OK or EXIT_NO. */
-int table_print(struct table *table, FILE *f);
