@@ -248,7 +248,7 @@ static void clients_lists_processes_with_their_state(void **state)
                  (unsigned)getuid());
         expect_now(f, "clients --json", 0, expect);
         expect_now(f, "clients", 0, "test-objctl");
-        expect_now(f, "clients", 0, "  alive        1\n");
+        expect_now(f, "clients", 0, "  alive        1 ");
         expect_now(f, "clients", 0, "  objd");
 
         child_kill(pid);
