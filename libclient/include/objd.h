@@ -261,6 +261,8 @@ typedef struct objd_pin objd_pin;
  *    Otherwise a change is made exactly once, also if the daemon dies in between.
  *  - The client is known by its session: what it holds is released when it closes the connection, or when nothing
  *    has been heard of it for a while (objd --session-expiry). A thread that takes a lock has to end before the connection is closed.
+ *  - A change takes some memory of the store for the record of its answer, also a deletion: where nothing at all is left, only
+ *    who has a mapping can make room.
  *  - Pins are copies. A cursor fetches entries in advance.
  *  - It needs the library nanomsg, loads it, and has threads of its own.
  *

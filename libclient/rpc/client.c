@@ -29,6 +29,7 @@
 
 /* How long it is to be before a hello is said again; and between attempts to send where nobody takes it. */
 #define HELLO_NS 300000000LL
+#define HELLO_BUSY_NS 10000000LL
 #define RETRY_NS 2000000LL
 
 #define CLOSE_PATIENCE_NS 300000000LL
@@ -247,6 +248,8 @@ static void on_refused(struct rpc_client *client, const struct frame_head *head,
                            memcmp(head->session, client->welcome.session, WIRE_SESSION_SIZE) == 0) {
                         client->up = false; /* another daemon, perhaps, that finds it in the store */
                         client->hello_ns = 0;
+                } else if (!client->up && refused.status == OBJD_E_BUSY) {
+                        client->hello_ns -= HELLO_NS - HELLO_BUSY_NS; /* somebody living was in its way */
                 } else if (!client->up && memcmp(head->session, nobody, WIRE_SESSION_SIZE) == 0) {
                         end_all(client, refused.status, refused.sentence);
                 }

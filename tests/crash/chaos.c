@@ -46,7 +46,7 @@ static struct {
 } options = { .seconds = 12, .rate = 20 };
 
 static struct {
-        uint64_t n_workers, n_daemons, n_tools, n_tools_done, n_checks;
+        uint64_t n_workers, n_far, n_daemons, n_tools, n_tools_done, n_checks;
         bool is_over;
 } total;
 
@@ -80,6 +80,39 @@ static void kill_worker(struct side *side, int place)
                 usleep(25000);
         side_probe(side);
         side_settle(side, place);
+}
+
+/* What it asked for last may be on its way yet: it is settled, and its place taken, when its session has ended. */
+static void kill_far_worker(struct side *side, int place)
+{
+        int status;
+
+        if (side->dying[place])
+                return;
+        kill(side->workers[place], SIGKILL);
+        status = child_wait(side->workers[place]);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+                fail_msg("%s: worker %d had ended by itself, with wait status %#x", side->label, place,
+                         (unsigned)status);
+        total.n_far++;
+        side->dying[place] = true;
+        side_probe(side);
+}
+
+static bool settle_far_worker(struct side *side, int place)
+{
+        if (!side_has_ended_session(side, place))
+                return false;
+        side_settle(side, place);
+        side->dying[place] = false;
+        return true;
+}
+
+static void replace_far_workers(struct side *side, struct random *random)
+{
+        for (int place = N_WORKERS; place < N_PLACES; place++)
+                if (side->dying[place] && settle_far_worker(side, place))
+                        start_worker(side, place, random);
 }
 
 /* ---- Daemons and tools --------------------------------------------------------------------------------- */
@@ -187,6 +220,9 @@ static void one_death(struct side *sides, struct random *random)
                 usleep((useconds_t)random_below(random, 12000));
                 end_tool(&tool);
                 break;
+        case 3:
+                kill_far_worker(side, N_WORKERS + (int)random_below(random, N_FAR));
+                break;
         default:
                 kill_worker(side, place);
                 start_worker(side, place, random);
@@ -195,10 +231,11 @@ static void one_death(struct side *sides, struct random *random)
 
 static void print_deaths(int64_t ns)
 {
-        printf("%" PRIu64 " workers, %" PRIu64 " daemons and %" PRIu64 " tools killed in %d s; %" PRIu64
-               " tools came to their end, %" PRIu64 " of them a check without a fault\n",
-               total.n_workers, total.n_daemons, total.n_tools, (int)(ns / 1000000000), total.n_tools_done,
-               total.n_checks);
+        printf("%" PRIu64 " workers, %" PRIu64 " without a mapping, %" PRIu64 " daemons and %" PRIu64
+               " tools killed in %d s; %" PRIu64 " tools came to their end, %" PRIu64
+               " of them a check without a fault\n",
+               total.n_workers, total.n_far, total.n_daemons, total.n_tools, (int)(ns / 1000000000),
+               total.n_tools_done, total.n_checks);
         fflush(stdout);
 }
 
@@ -220,8 +257,10 @@ static void run(struct side *sides, struct random *random)
 
         while (test_now_ns() < start_ns + options.seconds * 1000000000LL) {
                 wait_for_turn(&next_ns, random);
-                for (int i = 0; i < N_STORES; i++)
+                for (int i = 0; i < N_STORES; i++) {
                         start_daemon_if_due(&sides[i]);
+                        replace_far_workers(&sides[i], random);
+                }
                 one_death(sides, random);
                 if (test_now_ns() > progress_ns) {
                         print_deaths(test_now_ns() - start_ns);
@@ -243,15 +282,15 @@ static void take_longer(struct longest *longest, const struct longest *other)
 /* By the callers' own clocks, whatever the reason; waits_report() says what for. */
 static void report(const struct side *sides)
 {
-        struct longest work = { .name = "-" }, probe = { .name = "-" };
+        struct longest work = { .name = "-" }, far = { .name = "-" }, probe = { .name = "-" };
 
         for (int i = 0; i < N_STORES; i++) {
                 uint64_t n = 0, full = 0;
 
-                for (int j = 0; j < N_WORKERS; j++) {
+                for (int j = 0; j < N_PLACES; j++) {
                         n += sides[i].accounts[j].n_steps;
                         full += sides[i].tallies[j].n_full;
-                        take_longer(&work, &sides[i].accounts[j].longest);
+                        take_longer(j < N_WORKERS ? &work : &far, &sides[i].accounts[j].longest);
                 }
                 take_longer(&probe, &sides[i].longest);
                 printf("%s: %" PRIu64 " steps, %" PRIu64 " of them found it full\n", sides[i].label, n, full);
@@ -276,13 +315,27 @@ static void watch_all(struct side *sides)
         waits_start();
 }
 
+static bool has_settled(void *context)
+{
+        struct side *side = context;
+        bool all = true;
+
+        for (int place = N_WORKERS; place < N_PLACES; place++)
+                if (side->dying[place] && !settle_far_worker(side, place))
+                        all = false;
+        return all;
+}
+
 static void end(struct side *sides)
 {
         for (int i = 0; i < N_STORES; i++) {
-                for (int place = 0; place < N_WORKERS; place++)
-                        kill_worker(&sides[i], place);
+                for (int place = 0; place < N_PLACES; place++)
+                        (place_is_far(place) ? kill_far_worker : kill_worker)(&sides[i], place);
                 if (sides[i].restart_ns)
                         fixture_start(sides[i].f, sides[i].daemon_options);
+        }
+        for (int i = 0; i < N_STORES; i++) {
+                wait_until(has_settled, &sides[i], "the sessions of the dead end");
                 side_end(&sides[i]);
         }
         for (int i = N_STORES; i-- > 0;) /* each looks for descriptors that came after it */
@@ -291,8 +344,6 @@ static void end(struct side *sides)
 
 static void whoever_is_killed_the_stores_lose_nothing(void **state)
 {
-        static const char *const roomy[] = { "--size", "64M", NULL }, *const narrow[] = { "--size", "4M",
-                                                                                          NULL };
         struct random random = random_begin("test-chaos");
         struct side sides[N_STORES];
         struct call none = { 0 };
@@ -301,10 +352,10 @@ static void whoever_is_killed_the_stores_lose_nothing(void **state)
         (void)state;
         /* Opens a file for good, before anybody looks for descriptors that stay. */
         call_begin(&none, "nothing");
-        side_start(&sides[0], "roomy", roomy, false);
-        side_start(&sides[1], "nearly full", narrow, true);
+        side_start(&sides[0], "roomy", "64M", false);
+        side_start(&sides[1], "nearly full", "4M", true);
         for (int i = 0; i < N_STORES; i++)
-                for (int place = 0; place < N_WORKERS; place++)
+                for (int place = 0; place < N_PLACES; place++)
                         start_worker(&sides[i], place, &random);
         watch_all(sides);
         run(sides, &random);

@@ -12,6 +12,8 @@
 #include "support/fixture.h"
 
 #define N_WORKERS 4 /* in each store, at any time */
+#define N_FAR 2     /* besides, workers that have no mapping and go through the daemon */
+#define N_PLACES (N_WORKERS + N_FAR)
 #define N_KEYS 64
 
 /* The state of a key is a number that grows with each write; every fifth is a deletion, and 0 is no entry. */
@@ -35,7 +37,8 @@ struct account {
 struct side {
         struct fixture *f;
         const char *label;
-        const char *const *daemon_options;
+        const char *daemon_options[8];
+        char far_url[128];
         int64_t restart_ns; /* when the daemon is to be started again; 0: it runs */
         struct common store;
         objd_object *keys, *probe;
@@ -44,7 +47,9 @@ struct side {
         /* what outlives a worker */
         struct account *accounts;
         struct tallies *tallies;
-        pid_t workers[N_WORKERS];
+        pid_t workers[N_PLACES];
+        bool dying
+                [N_PLACES]; /* killed, but what it had asked for last may still be done: its session is there */
 
         /* the parent's own calls, right after a death */
         pid_t parent;
@@ -55,8 +60,16 @@ struct side {
 /* In a child, until it is killed. */
 _Noreturn void chaos_work(const struct side *side, int place, uint64_t seed);
 
-/* A store with its objects, nearly full if it is to be. */
-void side_start(struct side *side, const char *label, const char *const *daemon_options, bool full);
+/* A store of that size with its objects, nearly full if it is to be. */
+void side_start(struct side *side, const char *label, const char *size, bool full);
+
+static inline bool place_is_far(int place)
+{
+        return place >= N_WORKERS;
+}
+
+/* Whether the session of the far worker that was killed is over, so that nothing comes from it any more. */
+bool side_has_ended_session(const struct side *side, int place);
 
 /* Takes and gives everything that somebody dead may have held. */
 void side_probe(struct side *side);

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arena/arena.h"
+#include "object/object.h"
 #include "support/child.h"
 #include "support/inside.h"
 #include "support/test.h"
@@ -68,13 +70,17 @@ static void *shared_memory(size_t size)
         return memory;
 }
 
-void side_start(struct side *side, const char *label, const char *const *daemon_options, bool full)
+void side_start(struct side *side, const char *label, const char *size, bool full)
 {
         objd_stats stats;
 
-        *side = (struct side){ .label = label, .daemon_options = daemon_options, .parent = getpid() };
+        *side = (struct side){ .label = label, .parent = getpid() };
         side->f = fixture_new();
-        fixture_start(side->f, daemon_options);
+        snprintf(side->far_url, sizeof(side->far_url), "ipc://%s/far", side->f->base);
+        memcpy(side->daemon_options,
+               (const char *[]){ "--size", size, "--rpc", side->far_url, "--session-expiry", "10", NULL },
+               7 * sizeof(char *));
+        fixture_start(side->f, side->daemon_options);
         side->store.conn = fixture_connect(side->f);
         make_objects(side);
         make_names(side);
@@ -85,8 +91,8 @@ void side_start(struct side *side, const char *label, const char *const *daemon_
         make_objects(side);
         if (full)
                 fill(side);
-        side->accounts = shared_memory(sizeof(struct account) * N_WORKERS);
-        side->tallies = shared_memory(sizeof(struct tallies) * N_WORKERS);
+        side->accounts = shared_memory(sizeof(struct account) * N_PLACES);
+        side->tallies = shared_memory(sizeof(struct tallies) * N_PLACES);
 }
 
 /* ---- After each death ---------------------------------------------------------------------------------- */
@@ -161,6 +167,20 @@ void side_settle(struct side *side, int place)
         }
 }
 
+bool side_has_ended_session(const struct side *side, int place)
+{
+        struct arena *arena = side->store.conn->arena;
+
+        for (uint32_t i = 0; i < word_get(&arena->header->clients_high); i++) {
+                const struct client_shm *client = arena_client(arena, i);
+
+                if (word_get(&client->flags) & CLIENT_IS_SESSION && half_get_acquire(&client->claimed) &&
+                    (pid_t)client->pid == side->workers[place])
+                        return false;
+        }
+        return true;
+}
+
 /* ---- The end ------------------------------------------------------------------------------------------- */
 
 static uint64_t drain(struct side *side)
@@ -193,8 +213,8 @@ void side_end(struct side *side)
 
         wait_until(is_alone, side, "the dead are gone");
         inside_check(side->store.conn);
-        check_tallies(side->label, &side->store, side->tallies, N_WORKERS);
-        check_queue(side->label, side->tallies, N_WORKERS,
+        check_tallies(side->label, &side->store, side->tallies, N_PLACES);
+        check_queue(side->label, side->tallies, N_PLACES,
                     (uint64_t)number_in(side->store.counters, objd_cstr("consumed")) + drain(side));
         delete_everything(side);
         inside_check(side->store.conn);
@@ -205,6 +225,6 @@ void side_end(struct side *side)
         assert_int_equal(stats.arena_used, side->used_empty);
         objd_close(side->store.conn);
         assert_int_equal(fixture_stop(side->f, SIGTERM), 0);
-        munmap(side->accounts, sizeof(struct account) * N_WORKERS);
-        munmap(side->tallies, sizeof(struct tallies) * N_WORKERS);
+        munmap(side->accounts, sizeof(struct account) * N_PLACES);
+        munmap(side->tallies, sizeof(struct tallies) * N_PLACES);
 }

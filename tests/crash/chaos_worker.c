@@ -87,15 +87,17 @@ static void step_lease(struct worker *w)
         child_ok(objd_batch_dict_add_int(batch, w->store.counters, &consumed, 1));
         r = objd_batch_commit(batch, NULL);
         objd_batch_free(batch);
-        if (worker_is_full(w, r))
-                child_ok(objd_queue_give_back(w->store.queue, lease));
-        else
+        if (!worker_is_full(w, r)) {
                 child_ok(r);
+                return;
+        }
+        r = objd_queue_give_back(w->store.queue, lease);
+        child_check(r == OBJD_OK || (w->is_far && worker_is_full(w, r)));
 }
 
 static void step_pin(struct worker *w)
 {
-        objd_value key = chaos_key((int)random_below(&w->random, N_WORKERS),
+        objd_value key = chaos_key((int)random_below(&w->random, N_PLACES),
                                    (unsigned)random_below(&w->random, N_KEYS)),
                    value;
         objd_pin *pin;
@@ -111,24 +113,25 @@ static void step_pin(struct worker *w)
         objd_unpin(pin);
 }
 
+/* The last one is not for those without a mapping: a lock of theirs is free when their session ends, seconds after their death. */
 static const struct {
         const char *name;
         void (*fn)(struct worker *w);
         uint64_t weight;
 } steps[] = {
-        { "key", step_key, 8 },           { "add", worker_add, 4 },   { "put", worker_put, 4 },
-        { "lease", step_lease, 4 },       { "list", worker_list, 4 }, { "guarded", worker_guarded, 3 },
-        { "objects", worker_objects, 2 }, { "pin", step_pin, 1 },
+        { "key", step_key, 8 },     { "add", worker_add, 4 },         { "put", worker_put, 4 },
+        { "lease", step_lease, 4 }, { "list", worker_list, 4 },       { "objects", worker_objects, 2 },
+        { "pin", step_pin, 1 },     { "guarded", worker_guarded, 3 },
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(*steps))
 
-static size_t choose_step(struct random *random)
+static size_t choose_step(struct random *random, size_t n_steps)
 {
         uint64_t sum = 0, at;
         size_t i = 0;
 
-        for (size_t j = 0; j < N_STEPS; j++)
+        for (size_t j = 0; j < n_steps; j++)
                 sum += steps[j].weight;
         at = random_below(random, sum);
         while (at >= steps[i].weight)
@@ -136,16 +139,18 @@ static size_t choose_step(struct random *random)
         return i;
 }
 
-/* There may be no daemon just now. */
+/* There may be no daemon just now; and a session takes memory, of which a full store may have none. */
 static void connect_actor(struct actor *actor, const char *url)
 {
         int64_t end_ns = test_now_ns() + PATIENCE_NS;
         objd_conn *conn;
         objd_status r;
 
-        while ((r = objd_connect(url, &conn)) == OBJD_E_NODAEMON && test_now_ns() < end_ns)
+        while (((r = objd_connect(url, &conn)) == OBJD_E_NODAEMON || r == OBJD_E_NOMEM) &&
+               test_now_ns() < end_ns)
                 usleep(2000);
         child_ok(r);
+        child_ok(objd_set_timeout(conn, OBJD_FOREVER));
         common_open(&actor->w.store, conn);
         child_ok(objd_open(conn, "keys", OBJD_DICT, &actor->keys));
 }
@@ -157,14 +162,15 @@ _Noreturn void chaos_work(const struct side *side, int place, uint64_t seed)
                 .w = { .tallies = &side->tallies[place],
                        .number = place,
                        .may_be_full = true,
+                       .is_far = place_is_far(place),
                        .random = { seed } },
                 .a = a,
         };
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        connect_actor(&actor, side->f->url);
+        connect_actor(&actor, place_is_far(place) ? side->far_url : side->f->url);
         for (;;) {
-                size_t i = choose_step(&actor.w.random);
+                size_t i = choose_step(&actor.w.random, place_is_far(place) ? N_STEPS - 1 : N_STEPS);
 
                 call_begin(&a->call, steps[i].name);
                 steps[i].fn(&actor.w);

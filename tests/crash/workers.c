@@ -184,8 +184,10 @@ void worker_objects(struct worker *w)
         r = objd_create(w->store.conn, named ? name : NULL, kind, NULL, &object);
         if (r == OBJD_OK) {
                 put_something_into(w, object, kind);
+                r = OBJD_OK;
                 if (!named && random_below(&w->random, 2))
-                        child_ok(objd_destroy(object));
+                        r = objd_destroy(object);
+                child_check(r == OBJD_OK || (w->is_far && worker_is_full(w, r)));
                 objd_release(object);
                 return;
         }

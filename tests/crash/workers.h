@@ -33,6 +33,7 @@ struct worker {
         struct tallies *tallies;
         int number; /* the key of its own counter */
         bool may_be_full;
+        bool is_far; /* has no mapping: also a deletion takes memory, for the record of its answer */
         struct random random;
         objd_buf buf;
 };
