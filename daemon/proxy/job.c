@@ -116,6 +116,8 @@ int64_t job_deadline(const struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
 
+        if (job->cancelled)
+                return 0;
         return end_of(job->call_ns,
                       job->waits == JOB_WAITS_HOLDER ? job->batch.timeout_ns : call->timeout_ns);
 }

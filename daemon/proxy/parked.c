@@ -331,6 +331,12 @@ static bool try_job(struct parked *parked, struct group *group, struct job *job)
         return true;
 }
 
+void parked_try(struct parked *parked, struct job *job)
+{
+        if (job->group)
+                (void)try_job(parked, job->group, job);
+}
+
 /* In order, until one goes on waiting; the others would, too. */
 static void try_group(struct parked *parked, struct group *group)
 {

@@ -63,6 +63,9 @@ void parked_add(struct parked *parked, struct job *job);
 /* The job is to be freed; if it is not parked that is no matter. */
 void parked_remove(struct parked *parked, struct job *job);
 
+/* The job may have to wait no more: tries it, whoever stands before it. If it is not parked that is no matter. */
+void parked_try(struct parked *parked, struct job *job);
+
 /* The waker has news. */
 void parked_wake(struct parked *parked);
 

@@ -127,6 +127,16 @@ static bool is_wanted(struct proxy_server *server, struct proxy_session *session
         return true;
 }
 
+static void cancel(struct proxy_server *server, struct proxy_session *session, const struct job *about)
+{
+        struct job *job = find_job(session, about->batch.seq);
+
+        if (!job)
+                return;
+        job->cancelled = true;
+        parked_try(&server->parked, job);
+}
+
 static void on_batch(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
 {
         struct job *job;
@@ -140,6 +150,11 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
         }
         if (r) {
                 send_refused(server, session->link, &session->route, session->id, r, 0);
+                return;
+        }
+        if (job->batch.cancel) {
+                cancel(server, session, job);
+                job_free(job);
                 return;
         }
         if (!is_wanted(server, session, job->batch.seq, &again)) {

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "client/near.h"
+#include "client/proxy.h"
 #include "object/value.h"
 
 #define FIRST_OPS 16
@@ -91,6 +92,8 @@ void objd_batch_free(objd_batch *batch)
                 return;
         if (batch->state != BATCH_SUBMITTED || batch->fork_generation != fork_generation())
                 batch_destroy(batch);
+        else if (batch->conn->rpc)
+                proxy_give_up(batch);
         else
                 near_give_up(batch);
 }

@@ -59,7 +59,7 @@ objd_status objd_batch_commit(objd_batch *batch, size_t *ret_failed)
                 return r;
         batch_begin(batch, OBJD_AT_ONCE);
         failed = batch->len;
-        r = batch->conn->rpc ? proxy_commit(batch->conn, batch->ops, batch->len, &failed)
+        r = batch->conn->rpc ? proxy_commit(batch, &failed)
                              : op_run(batch->conn, batch->ops, batch->len, &failed);
         if (r && ret_failed && failed < batch->len)
                 *ret_failed = failed;
@@ -145,6 +145,8 @@ static objd_status check_submit(const objd_batch *batch, objd_how how)
                 return r;
         if (how == OBJD_AT_ONCE && batch->n_waiting)
                 return fail(OBJD_E_INVAL, "the batch has operations that wait; it can only be run in turn");
+        if (!batch->len)
+                return fail(OBJD_E_INVAL, "the batch is empty");
         for (size_t i = 0; i < batch->len; i++)
                 if (batch->ops[i].object->conn->arena != batch->conn->arena ||
                     batch->ops[i].object->conn->rpc != batch->conn->rpc)
@@ -159,13 +161,11 @@ objd_status objd_submit(objd_batch *batch, objd_how how, void *tag)
 
         if (r)
                 return r;
-        if (batch->conn->rpc)
-                return fail(OBJD_E_NOTSUP, "batches cannot be submitted on a connection without a mapping");
         batch_begin(batch, how);
         batch->tag = tag;
         batch->fork_generation = fork_generation();
         batch->holder_ns = conn_timeout(batch->conn);
-        return near_submit(batch);
+        return batch->conn->rpc ? proxy_submit(batch) : near_submit(batch);
 }
 
 objd_status objd_collect(objd_conn *conn, int64_t timeout_ns, objd_batch **ret_batch, void **ret_tag)
@@ -175,9 +175,7 @@ objd_status objd_collect(objd_conn *conn, int64_t timeout_ns, objd_batch **ret_b
 
         if (!conn || !ret_batch || timeout_ns < OBJD_FOREVER)
                 return fail(OBJD_E_INVAL, "objd_collect: conn and ret_batch must be given, and a timeout");
-        if (conn->rpc)
-                return fail(OBJD_E_NOTSUP, "batches cannot be submitted on a connection without a mapping");
-        r = near_collect(conn, timeout_ns, &batch);
+        r = conn->rpc ? proxy_collect(conn, timeout_ns, &batch) : near_collect(conn, timeout_ns, &batch);
         if (r)
                 return r;
         batch->state = batch->outcome ? BATCH_OPEN : BATCH_DONE;
@@ -191,15 +189,16 @@ objd_status objd_collect_fd(objd_conn *conn, int *ret_fd)
 {
         if (!conn || !ret_fd)
                 return fail(OBJD_E_INVAL, "objd_collect_fd: conn and ret_fd must be given");
-        if (conn->rpc)
-                return fail(OBJD_E_NOTSUP, "batches cannot be submitted on a connection without a mapping");
-        return near_fd(conn, ret_fd);
+        return conn->rpc ? proxy_collect_fd(conn, ret_fd) : near_fd(conn, ret_fd);
 }
 
 objd_status objd_cancel(objd_batch *batch)
 {
         if (!batch || batch->state != BATCH_SUBMITTED || batch->fork_generation != fork_generation())
                 return fail(OBJD_E_INVAL, "objd_cancel: the batch is not submitted");
-        near_cancel(batch);
+        if (batch->conn->rpc)
+                proxy_cancel(batch);
+        else
+                near_cancel(batch);
         return OBJD_OK;
 }

@@ -157,7 +157,11 @@ objd_status proxy_lock_owner(objd_object *lock, bool *ret_taken, int64_t *ret_pi
 
 /* ---- Batches ----------------------------------------------------------------------------------------------- */
 
-struct op;
+/* Runs it as one step. Values that come back are copied into the operations' buffers. */
+objd_status proxy_commit(objd_batch *batch, size_t *ret_failed);
 
-/* Runs n operations of a batch as one step. Values that come back are copied into the operations' buffers. */
-objd_status proxy_commit(objd_conn *conn, struct op *ops, size_t n, size_t *ret_failed);
+objd_status proxy_submit(objd_batch *batch);
+objd_status proxy_collect(objd_conn *conn, int64_t timeout_ns, objd_batch **ret_batch);
+objd_status proxy_collect_fd(objd_conn *conn, int *ret_fd);
+void proxy_cancel(objd_batch *batch);
+void proxy_give_up(objd_batch *batch);

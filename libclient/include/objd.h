@@ -681,7 +681,7 @@ OBJD_PUBLIC objd_status objd_batch_queue_task_done(objd_batch *batch, objd_objec
  * objd_batch_free() take it. The tag is for the caller alone. A lock that a batch takes is the submitting thread's, which keeps
  * off that lock until it has collected the batch.
  *
- * submit: @return OBJD_OK, OBJD_E_LIMIT (OBJD_SUBMITTED_MAX are not collected: collect first), OBJD_E_INVAL, OBJD_E_TOOBIG (for one message),
+ * submit: @return OBJD_OK, OBJD_E_LIMIT (OBJD_SUBMITTED_MAX are not collected: collect first), OBJD_E_INVAL (also an empty one), OBJD_E_TOOBIG (for one message),
  *         OBJD_E_NOMEM, OBJD_E_SYS (no thread). The batch has not been submitted then, and nothing of it been run
  */
 typedef enum objd_how { OBJD_AT_ONCE = 0, OBJD_IN_TURN = 1 } objd_how;

@@ -205,6 +205,7 @@ struct call_batch {
         uint64_t seq;   /* place among the session's batches */
         uint64_t acked; /* all replies up to this one have arrived */
         bool atomic;
+        bool cancel; /* without calls: the batch of this number, which has been sent, is to wait for nothing more */
         int64_t timeout_ns; /* how long to wait for a living process in the middle of a change (objd_set_timeout()) */
         const struct call *calls;
         size_t n_calls;

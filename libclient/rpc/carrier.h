@@ -40,6 +40,7 @@ struct carrier {
         uint64_t link;      /* counts the links: a session says hello again on each */
         uint32_t max_frame; /* bytes of the largest frame that comes or goes, its head included */
         int readable; /* a descriptor, the same for as long as the carrier lives: readable when something has come */
+        bool watched; /* somebody polls `readable` without carrier_wait(): after a receive that has found nothing it is to tell, too */
         bool owes_answer; /* the peer counts on a frame soon, whichever: it is told by it how much has come */
 };
 

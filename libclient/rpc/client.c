@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client.c -- the client's side of a session
+ * client.c -- the client's side of a session, and the batches that a thread waits for
  */
 
-#include "rpc/client.h"
+#include "rpc/client_inside.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,10 +16,6 @@
 #include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
-#include "rpc/carrier.h"
-#include "rpc/frame.h"
-#include "rpc/threads.h"
-#include "rpc/wire.h"
 #include "rpc/wire_check.h"
 
 /* A batch is sent again when nothing has come for so long, then for twice as long, and so on. */
@@ -33,45 +29,6 @@
 #define RETRY_NS 2000000LL
 
 #define CLOSE_PATIENCE_NS 300000000LL
-
-/* A batch under way, on the stack of the thread that waits for it. */
-struct pending {
-        struct pending *next;
-        uint64_t seq;
-        struct wire_out *out;
-        struct frame_cutter cutter;
-        bool sending; /* the cutter is at work */
-        int64_t sent_ns, resend_ns;
-        bool done;
-        objd_status status; /* why there is no reply */
-        char *sentence;
-        void *bytes;
-        struct wire_in in;
-};
-
-struct rpc_client {
-        char *url;
-        uint64_t fork_generation;
-        pthread_mutex_t mutex;
-        pthread_cond_t changed; /* something has come, or nobody waits for it any more */
-        pthread_cond_t ending;  /* for the keeper, which is not to wake with each reply */
-        struct carrier *carrier;
-        uint64_t link;    /* of the carrier, on which hello was said last */
-        bool reading;     /* a thread waits for what comes, for all of them */
-        bool up;          /* the session has been welcomed */
-        bool had_session; /* there is an id to go on with */
-        bool read_only;
-        struct wire_welcome welcome;
-        struct frame_joiner joiner;
-        struct pending *pending; /* the oldest one first */
-        struct pending
-                *sender; /* whose frames are going out: those of one message must not mix with another's */
-        uint64_t next_seq;
-        int64_t hello_ns, heard_ns, said_ns;
-        bool keeper_runs, ends;
-        pthread_t keeper;
-        struct rpc_threads threads;
-};
 
 /* ---- Sending ---------------------------------------------------------------------------------------------- */
 
@@ -130,10 +87,24 @@ static void say_hello(struct rpc_client *client)
         wire_out_deinit(&out);
 }
 
+/* False: nobody takes the rest now. */
+static bool send_rest(struct rpc_client *client, struct pending *p)
+{
+        while (frame_cut_size(&p->cutter))
+                if (send_frame(client, &p->cutter))
+                        return false;
+        client->sender = NULL;
+        p->sending = false;
+        p->sent_ns = now_ns();
+        if (p->cancelled)
+                client_say_cancelled(client, p);
+        return true;
+}
+
 /* Sends what can be sent of a batch, and says so in sent_ns when all of it has been. */
 static void send_batch(struct rpc_client *client, struct pending *p)
 {
-        if (client->sender && client->sender != p)
+        if (client->sender && client->sender != p && !send_rest(client, client->sender))
                 return;
         if (!p->sending) {
                 frame_cut(&p->cutter, FRAME_BATCH, client->welcome.session, p->out,
@@ -141,12 +112,24 @@ static void send_batch(struct rpc_client *client, struct pending *p)
                 p->sending = true;
         }
         client->sender = p;
-        while (frame_cut_size(&p->cutter))
-                if (send_frame(client, &p->cutter))
-                        return;
-        client->sender = NULL;
-        p->sending = false;
-        p->sent_ns = now_ns();
+        (void)send_rest(client, p);
+}
+
+/* If nobody takes it, it is said again with the batch. */
+void client_say_cancelled(struct rpc_client *client, struct pending *p)
+{
+        const struct call_batch batch = { .seq = p->seq, .cancel = true };
+        struct frame_cutter cutter;
+        struct wire_out out;
+
+        if (client->sender)
+                return;
+        wire_out_init(&out, 0);
+        if (wire_pack_batch(&out, &batch, client->welcome.max_message) == OBJD_OK) {
+                frame_cut(&cutter, FRAME_BATCH, client->welcome.session, &out, client->welcome.max_frame);
+                (void)send_frame(client, &cutter);
+        }
+        wire_out_deinit(&out);
 }
 
 /* ---- What has come ---------------------------------------------------------------------------------------- */
@@ -167,14 +150,20 @@ static void end_pending(struct rpc_client *client, struct pending *p, objd_statu
         p->done = true;
         if (client->sender == p)
                 client->sender = NULL;
+        if (p->ticket)
+                ticket_end(client, p->ticket);
         (void)pthread_cond_broadcast(&client->changed);
 }
 
 static void end_all(struct rpc_client *client, objd_status status, const char *sentence)
 {
-        for (struct pending *p = client->pending; p; p = p->next)
+        struct pending *next;
+
+        for (struct pending *p = client->pending; p; p = next) {
+                next = p->next;
                 if (!p->done)
                         end_pending(client, p, status, sentence);
+        }
 }
 
 /* Only its number is read here; the one who waits for it reads the rest. */
@@ -222,6 +211,7 @@ static void on_welcome(struct rpc_client *client, const struct wire_in *in)
                         p->sent_ns = 0;
                 }
                 client->sender = NULL;
+                client->push_ns = 0;
                 (void)pthread_cond_broadcast(&client->changed);
         }
         space_deinit(&space);
@@ -300,7 +290,7 @@ static void on_frames(struct rpc_client *client, const struct carrier_frames *fr
         }
 }
 
-static void receive_all(struct rpc_client *client)
+void client_receive(struct rpc_client *client)
 {
         struct carrier_frames frames;
 
@@ -338,8 +328,7 @@ static struct timespec as_timespec(int64_t ns)
         return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 }
 
-/* Until something comes or until then: as the one who receives for all, or as one of those who wait for that one. */
-static void wait_for_news(struct rpc_client *client, int64_t until_ns)
+void client_wait(struct rpc_client *client, int64_t until_ns)
 {
         struct timespec time;
 
@@ -352,7 +341,7 @@ static void wait_for_news(struct rpc_client *client, int64_t until_ns)
         (void)pthread_mutex_unlock(&client->mutex);
         carrier_wait(client->carrier, until_ns);
         (void)pthread_mutex_lock(&client->mutex);
-        receive_all(client);
+        client_receive(client);
         client->reading = false;
         (void)pthread_cond_broadcast(&client->changed);
 }
@@ -362,8 +351,7 @@ static int64_t at_most(int64_t a, int64_t b)
         return a < b ? a : b;
 }
 
-/* Does what is to be done for there to be a session. @return 0 if there is one, else the moment at which to look again */
-static int64_t come_up(struct rpc_client *client)
+int64_t client_come_up(struct rpc_client *client)
 {
         int64_t now = now_ns(), again_ns = now + RETRY_NS;
 
@@ -376,53 +364,73 @@ static int64_t come_up(struct rpc_client *client)
         return client->hello_ns ? client->hello_ns + HELLO_NS : again_ns;
 }
 
-/* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
-static int64_t push(struct rpc_client *client, struct pending *p)
+/*
+ * Before patience ends for want of a sign, the daemon is asked for one, however long it is until the batch is sent again. Gives when to
+ * look again.
+ */
+static int64_t ask(struct rpc_client *client, const struct pending *p, int64_t now)
 {
-        int64_t now = now_ns(), again_ns = come_up(client);
+        int64_t last = client->heard_ns > client->asked_ns ? client->heard_ns : client->asked_ns;
+
+        if (p->patience_ns == OBJD_FOREVER)
+                return INT64_MAX;
+        if (p->began_ns > last)
+                last = p->began_ns;
+        if (now - last >= p->patience_ns / 4) {
+                say(client, FRAME_PING);
+                client->asked_ns = last = now;
+        }
+        return last + p->patience_ns / 4;
+}
+
+int64_t client_push(struct rpc_client *client, struct pending *p)
+{
+        int64_t now = now_ns(), again_ns = client_come_up(client);
 
         if (again_ns)
                 return again_ns;
-        if (!p->sent_ns) {
-                send_batch(client, p);
-                return p->sent_ns ? p->sent_ns + p->resend_ns : now + RETRY_NS;
-        }
-        if (now - p->sent_ns >= p->resend_ns) {
+        if (p->sent_ns && now - p->sent_ns >= p->resend_ns) {
                 p->resend_ns =
                         at_most(2 * p->resend_ns, RESEND_MAX_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE);
                 p->sent_ns = 0;
                 say(client, FRAME_PING);
-                send_batch(client, p);
         }
-        return p->sent_ns ? p->sent_ns + p->resend_ns : now + RETRY_NS;
+        if (!p->sent_ns)
+                send_batch(client, p);
+        return p->sent_ns ? at_most(p->sent_ns + p->resend_ns, ask(client, p, now)) : now + RETRY_NS;
 }
 
 /* Whether it is time to give up: the daemon has not been heard of for so long, though it was asked. */
-static bool is_hopeless(const struct rpc_client *client, int64_t since_ns, int64_t patience_ns)
+static bool is_hopeless(const struct rpc_client *client, const struct pending *p)
 {
-        int64_t last = client->heard_ns > since_ns ? client->heard_ns : since_ns;
+        int64_t last = client->heard_ns > p->began_ns ? client->heard_ns : p->began_ns;
 
-        return patience_ns != OBJD_FOREVER && now_ns() - last >= patience_ns;
+        return p->patience_ns != OBJD_FOREVER && now_ns() - last >= p->patience_ns;
 }
 
-static objd_status await(struct rpc_client *client, struct pending *p, int64_t patience_ns)
+bool client_gives_up(struct rpc_client *client, struct pending *p)
 {
-        int64_t began = now_ns();
+        char sentence[256];
 
+        if (!is_hopeless(client, p))
+                return false;
+        snprintf(sentence, sizeof(sentence),
+                 "no daemon has answered at %s for %lld ms; whether the call was made is not known",
+                 client->url, (long long)(p->patience_ns / 1000000));
+        end_pending(client, p, OBJD_E_NODAEMON, sentence);
+        return true;
+}
+
+static objd_status await(struct rpc_client *client, struct pending *p)
+{
         while (!p->done) {
-                int64_t until = push(client, p);
+                int64_t until = client_push(client, p);
 
-                if (p->done)
+                if (p->done || client_gives_up(client, p))
                         break;
-                if (is_hopeless(client, began, patience_ns)) {
-                        end_pending(client, p, OBJD_E_NODAEMON, "");
-                        return fail(
-                                OBJD_E_NODAEMON,
-                                "no daemon has answered at %s for %lld ms; whether the call was made is not known",
-                                client->url, (long long)(patience_ns / 1000000));
-                }
-                wait_for_news(client,
-                              patience_ns == OBJD_FOREVER ? until : at_most(until, now_ns() + patience_ns));
+                client_wait(client, p->patience_ns == OBJD_FOREVER
+                                            ? until
+                                            : at_most(until, now_ns() + p->patience_ns));
         }
         return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
 }
@@ -435,6 +443,7 @@ static objd_status make_anew(struct rpc_client *client)
         pthread_condattr_t attributes;
         objd_status r;
 
+        tickets_deinit(client);
         carrier_close(client->carrier); /* before another is there: it must see that it is the parent's */
         client->carrier = NULL;
         r = carrier_open(client->url, &client->carrier);
@@ -452,9 +461,10 @@ static objd_status make_anew(struct rpc_client *client)
         client->welcome.max_frame = client->carrier->max_frame;
         client->reading = client->up = client->had_session = client->keeper_runs = client->ends = false;
         client->pending = client->sender = NULL;
+        tickets_init(client);
         client->next_seq = 1;
         client->hello_ns = 0;
-        client->heard_ns = client->said_ns = now_ns();
+        client->heard_ns = client->asked_ns = client->said_ns = now_ns();
         rpc_threads_init(&client->threads);
         client->fork_generation = fork_generation();
         return OBJD_OK;
@@ -479,8 +489,7 @@ static objd_status start_keeper(struct rpc_client *client)
         return OBJD_OK;
 }
 
-/* With the mutex held after OBJD_OK. */
-static objd_status enter(struct rpc_client *client)
+objd_status client_enter(struct rpc_client *client)
 {
         objd_status r = OBJD_OK;
 
@@ -498,26 +507,35 @@ static objd_status enter(struct rpc_client *client)
 
 /* ---- The thread that keeps the session alive --------------------------------------------------------------- */
 
+/* Says that we are still there, if it is time, and gives when it will be. */
+static int64_t beat(struct rpc_client *client)
+{
+        int64_t every = (int64_t)client->welcome.heartbeat_ns / 2;
+
+        if (!every)
+                every = HELLO_NS;
+        if (now_ns() - client->said_ns >= every) {
+                say(client, FRAME_PING);
+                client->said_ns = now_ns();
+        }
+        return client->said_ns + every;
+}
+
 static void *keep(void *context)
 {
         struct rpc_client *client = context;
 
         (void)pthread_mutex_lock(&client->mutex);
         while (!client->ends) {
-                int64_t beat = (int64_t)client->welcome.heartbeat_ns, next = come_up(client);
+                int64_t next = client_come_up(client);
                 struct timespec time;
 
                 if (!client->reading)
-                        receive_all(client);
-                if (!next) {
-                        next = client->said_ns + (beat ? beat / 2 : HELLO_NS);
-                        if (now_ns() >= next) {
-                                say(client, FRAME_PING);
-                                client->said_ns = now_ns();
-                                continue;
-                        }
-                }
-                time = as_timespec(next);
+                        client_receive(client);
+                if (!next)
+                        next = beat(client);
+                client->keeper_ns = at_most(next, tickets_push(client));
+                time = as_timespec(client->keeper_ns);
                 (void)pthread_cond_clockwait(&client->ending, &client->mutex, CLOCK_MONOTONIC, &time);
         }
         (void)pthread_mutex_unlock(&client->mutex);
@@ -528,6 +546,7 @@ static void *keep(void *context)
 
 static void free_client(struct rpc_client *client)
 {
+        tickets_deinit(client);
         carrier_close(client->carrier);
         frame_joiner_deinit(&client->joiner);
         free(client->url);
@@ -537,18 +556,18 @@ static void free_client(struct rpc_client *client)
 static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
 {
         /* Nothing is sent of it: it only waits to be told that there is a session, or why not. */
-        struct pending p = { .seq = UINT64_MAX };
+        struct pending p = { .seq = UINT64_MAX, .patience_ns = OBJD_FOREVER };
         int64_t began = now_ns();
         objd_status r = OBJD_OK;
 
         client->pending = &p;
         while (!client->up && !p.done) {
-                int64_t until = push(client, &p);
+                int64_t until = client_push(client, &p);
 
                 if (p.done || (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns))
                         break;
-                wait_for_news(client,
-                              patience_ns == OBJD_FOREVER ? until : at_most(until, began + patience_ns));
+                client_wait(client,
+                            patience_ns == OBJD_FOREVER ? until : at_most(until, began + patience_ns));
         }
         client->pending = NULL;
         if (p.status)
@@ -566,6 +585,7 @@ objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **r
 
         if (!client)
                 return fail(OBJD_E_NOMEM, "no memory for a connection");
+        client->event = client->epoll = -1;
         client->url = strdup(url);
         if (!client->url) {
                 free_client(client);
@@ -629,22 +649,37 @@ void rpc_remember_thread(struct rpc_client *client)
 
 /* ---- A batch ---------------------------------------------------------------------------------------------- */
 
-/* A place among those under way; waits while there are as many as the daemon remembers. */
-static objd_status queue_up(struct rpc_client *client, struct pending *p)
+/* Whether a batch under way has its place in the daemon's memory where the one with this number would have its own. */
+static bool is_taken(const struct rpc_client *client, uint64_t seq, uint64_t window)
+{
+        if (!client->pending || seq - client->pending->seq < window)
+                return false;
+        for (const struct pending *p = client->pending; p; p = p->next)
+                if (p->seq % window == seq % window)
+                        return true;
+        return false;
+}
+
+/* Numbers are left out whose places are taken by what waits for long. */
+uint64_t client_queue_up(struct rpc_client *client, struct pending *p)
 {
         struct pending **end = &client->pending;
+        uint64_t window = client->welcome.window, seq = client->next_seq;
 
-        while (client->pending && client->welcome.window &&
-               client->next_seq - client->pending->seq >= client->welcome.window)
-                wait_for_news(client, now_ns() + RESEND_MIN_NS);
-        p->seq = client->next_seq++;
+        while (window && seq - client->next_seq < window && is_taken(client, seq, window))
+                seq++;
+        if (window && seq - client->next_seq >= window)
+                return 0;
+        client->next_seq = seq + 1;
+        p->seq = seq;
+        p->began_ns = now_ns();
         while (*end)
                 end = &(*end)->next;
         *end = p;
-        return OBJD_OK;
+        return seq;
 }
 
-static void leave_queue(struct rpc_client *client, struct pending *p)
+void client_leave_queue(struct rpc_client *client, struct pending *p)
 {
         struct pending **q = &client->pending;
 
@@ -656,7 +691,19 @@ static void leave_queue(struct rpc_client *client, struct pending *p)
                 client->sender = NULL;
 }
 
-static objd_status unpack(struct pending *p, struct rpc_reply *ret_reply)
+objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch)
+{
+        objd_status r;
+
+        batch->seq = p->seq;
+        batch->acked = client->pending->seq - 1;
+        wire_out_init(p->out, WIRE_BULK_FROM);
+        r = wire_pack_batch(p->out, batch, client->welcome.max_message);
+        p->resend_ns = RESEND_MIN_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE;
+        return r;
+}
+
+objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply)
 {
         objd_status r;
 
@@ -672,25 +719,22 @@ objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_
                      struct rpc_reply *ret_reply)
 {
         struct wire_out out;
-        struct pending p = { .out = &out };
-        objd_status r = enter(client);
+        struct pending p = { .out = &out, .patience_ns = patience_ns };
+        objd_status r = client_enter(client);
 
         if (r)
                 return r;
-        wire_out_init(&out, WIRE_BULK_FROM);
-        r = queue_up(client, &p);
-        batch->seq = p.seq;
-        batch->acked = client->pending->seq - 1;
-        r = wire_pack_batch(&out, batch, client->welcome.max_message);
-        p.resend_ns = RESEND_MIN_NS + (int64_t)out.size * RESEND_NS_PER_BYTE;
+        while (!client_queue_up(client, &p))
+                client_wait(client, now_ns() + RESEND_MIN_NS);
+        r = client_pack(client, &p, batch);
         if (r == OBJD_OK)
-                r = await(client, &p, patience_ns);
-        leave_queue(client, &p);
+                r = await(client, &p);
+        client_leave_queue(client, &p);
         (void)pthread_mutex_unlock(&client->mutex);
         wire_out_deinit(&out);
         free(p.sentence);
         if (r == OBJD_OK)
-                return unpack(&p, ret_reply);
+                return client_unpack(&p, ret_reply);
         free(p.bytes);
         return r;
 }

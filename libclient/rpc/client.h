@@ -6,7 +6,8 @@
  *
  * Any number of threads may have a batch under way. There is no thread that receives: whoever waits for a reply does,
  * for all. A batch that is not answered is sent again, as often as it takes; the daemon sees to it that it is run once.
- * A thread of the session's own only says from time to time that it is still there.
+ * A thread of the session's own, the keeper, says from time to time that it is still there, and sends again what is submitted and
+ * nobody waits for.
  */
 
 #include <objd.h>
@@ -49,3 +50,33 @@ void rpc_remember_thread(struct rpc_client *client);
 objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
                      struct rpc_reply *ret_reply);
 void rpc_reply_free(struct rpc_reply *reply);
+
+/* ---- Batches that are submitted ---------------------------------------------------------------------------- */
+
+/* One, until rpc_ticket_free(). What its calls point to must live until it is answered. */
+struct rpc_ticket;
+
+/*
+ * Sends the batch and waits for nothing. @return OBJD_OK, OBJD_E_LIMIT (OBJD_SUBMITTED_MAX are not collected), OBJD_E_TOOBIG, OBJD_E_NOMEM,
+ * and what rpc_send() says where there is no session
+ */
+objd_status rpc_submit(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
+                       void *context, struct rpc_ticket **ret_ticket);
+
+/*
+ * One that has been answered, or will not be; what rpc_send() would have said of it says rpc_ticket_reply(), once.
+ * @return OBJD_OK, OBJD_E_NOTFOUND (none is under way), OBJD_E_EMPTY (OBJD_NOWAIT), OBJD_E_TIMEOUT
+ */
+objd_status rpc_collect(struct rpc_client *client, int64_t timeout_ns, struct rpc_ticket **ret_ticket);
+void *rpc_ticket_context(const struct rpc_ticket *ticket);
+objd_status rpc_ticket_reply(struct rpc_ticket *ticket, struct rpc_reply *ret_reply);
+void rpc_ticket_free(struct rpc_ticket *ticket);
+
+/* Readable while there may be something to collect; the client's. @return OBJD_OK, OBJD_E_SYS, and as rpc_submit() */
+objd_status rpc_collect_fd(struct rpc_client *client, int *ret_fd);
+
+/* Its calls are to wait no more. */
+void rpc_cancel(struct rpc_client *client, struct rpc_ticket *ticket);
+
+/* The same, and nobody will collect it: when it has ended, it is freed, and its context with free_fn. */
+void rpc_give_up(struct rpc_client *client, struct rpc_ticket *ticket, void (*free_fn)(void *context));

@@ -10,6 +10,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -23,10 +24,15 @@
 #include "base/fork.h"
 #include "base/forklock.h"
 #include "base/status.h"
+#include "base/sys.h"
 
 /* How long the library pauses before it connects again, at most. */
 #define RECONNECT_MIN_MS 5
 #define RECONNECT_MAX_MS 200
+
+/* How long a connection is waited for before another one is made, at first and at most. */
+#define CONNECT_MIN_NS 500000000LL
+#define CONNECT_MAX_NS 4000000000LL
 
 /* Both directions: a reply that finds it full is dropped by the library, so it is more than is ever under way. */
 #define BUFFER_BYTES (256 * 1024)
@@ -40,6 +46,8 @@ struct sp_library {
         int (*getsockopt_)(int s, int level, int option, void *value, size_t *size);
         int (*bind_)(int s, const char *addr);
         int (*connect_)(int s, const char *addr);
+        int (*shutdown_)(int s, int endpoint);
+        uint64_t (*get_statistic_)(int s, int statistic);
         void *(*allocmsg_)(size_t size, int type);
         int (*freemsg_)(void *msg);
         int (*sendmsg_)(int s, const struct nn_msghdr *header, int flags);
@@ -65,6 +73,8 @@ static bool resolve(struct sp_library *lib)
                 { "nn_getsockopt", &lib->getsockopt_ },
                 { "nn_bind", &lib->bind_ },
                 { "nn_connect", &lib->connect_ },
+                { "nn_shutdown", &lib->shutdown_ },
+                { "nn_get_statistic", &lib->get_statistic_ },
                 { "nn_allocmsg", &lib->allocmsg_ },
                 { "nn_freemsg", &lib->freemsg_ },
                 { "nn_sendmsg", &lib->sendmsg_ },
@@ -152,7 +162,7 @@ static bool set(const struct sp *sp, int level, int option, int value)
 
 objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp)
 {
-        struct sp sp;
+        struct sp sp = { 0 };
         size_t size = sizeof(sp.readable);
         objd_status r = get_library(&sp.library);
 
@@ -182,6 +192,8 @@ void sp_close(struct sp *sp)
         if (sp->socket >= 0 && sp->library->fork_generation == fork_generation())
                 (void)sp->library->close_(sp->socket);
         sp->socket = -1;
+        free(sp->url);
+        sp->url = NULL;
 }
 
 static objd_status fail_address(const struct sp *sp, const char *what, const char *url)
@@ -197,9 +209,41 @@ objd_status sp_bind(struct sp *sp, const char *url)
         return sp->library->bind_(sp->socket, url) < 0 ? fail_address(sp, "listen on", url) : OBJD_OK;
 }
 
+static bool connect_now(struct sp *sp)
+{
+        sp->endpoint = sp->library->connect_(sp->socket, sp->url);
+        sp->connected_ns = now_ns();
+        return sp->endpoint >= 0;
+}
+
 objd_status sp_connect(struct sp *sp, const char *url)
 {
-        return sp->library->connect_(sp->socket, url) < 0 ? fail_address(sp, "connect to", url) : OBJD_OK;
+        sp->url = strdup(url);
+        if (!sp->url)
+                return fail(OBJD_E_NOMEM, "no memory for a connection");
+        sp->pause_ns = CONNECT_MIN_NS;
+        return connect_now(sp) ? OBJD_OK : fail_address(sp, "connect to", url);
+}
+
+/*
+ * Nothing can be sent. If that is because there is no connection, and has been none for a while, another one is made from the
+ * beginning: what nanomsg had read of a lost connection, and not yet given out, it takes for the beginning of the next one's
+ * handshake, which then fails, each time anew. An endpoint of its own begins without that.
+ */
+static void connect_again(struct sp *sp)
+{
+        if (!sp->url)
+                return;
+        if (sp->library->get_statistic_(sp->socket, NN_STAT_CURRENT_CONNECTIONS)) {
+                sp->connected_ns = now_ns();
+                sp->pause_ns = CONNECT_MIN_NS;
+        } else if (now_ns() - sp->connected_ns >= sp->pause_ns) {
+                if (sp->endpoint >= 0)
+                        (void)sp->library->shutdown_(sp->socket, sp->endpoint);
+                (void)connect_now(sp);
+                if (sp->pause_ns < CONNECT_MAX_NS)
+                        sp->pause_ns *= 2;
+        }
 }
 
 /* ---- Messages --------------------------------------------------------------------------------------------- */
@@ -222,7 +266,7 @@ struct control {
         uint8_t bytes[SP_HEAD_MAX];
 };
 
-objd_status sp_send(const struct sp *sp, const void *head, size_t head_size, void *data)
+objd_status sp_send(struct sp *sp, const void *head, size_t head_size, void *data)
 {
         struct control control = { .size = head_size };
         struct nn_iovec part = { &data, NN_MSG };
@@ -238,10 +282,15 @@ objd_status sp_send(const struct sp *sp, const void *head, size_t head_size, voi
         control.head.cmsg_level = PROTO_SP;
         control.head.cmsg_type = SP_HDR;
         memcpy(control.bytes, head, head_size);
-        if (sp->library->sendmsg_(sp->socket, &header, NN_DONTWAIT) >= 0)
+        if (sp->library->sendmsg_(sp->socket, &header, NN_DONTWAIT) >= 0) {
+                sp->pause_ns = CONNECT_MIN_NS; /* there is a connection */
                 return OBJD_OK;
+        }
         error = sp->library->errno_();
-        return error == EAGAIN || error == EINTR ? OBJD_E_BUSY : fail_sp(sp->library, "cannot send");
+        if (error != EAGAIN && error != EINTR)
+                return fail_sp(sp->library, "cannot send");
+        connect_again(sp);
+        return OBJD_E_BUSY;
 }
 
 static bool read_head(const struct control *control, struct sp_message *message)

@@ -28,6 +28,12 @@ struct sp {
         const struct sp_library *library;
         int socket;
         int readable; /* a descriptor that is readable while there is something to receive */
+
+        /* Of one that connects. */
+        char *url;
+        int endpoint;
+        int64_t connected_ns; /* when it was last told to connect, */
+        int64_t pause_ns;     /* and how long that is given */
 };
 
 struct sp_message {
@@ -42,8 +48,8 @@ objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp);
 void sp_close(struct sp *sp);
 
 /*
- * What happens to the connection afterwards, nobody is told: the library connects again by itself.
- * @return OBJD_OK, OBJD_E_INVAL (no such address), OBJD_E_SYS
+ * What happens to the connection afterwards, nobody is told: the library connects again by itself, or, where it does not come to
+ * that, sp_send() makes it. @return OBJD_OK, OBJD_E_INVAL (no such address), OBJD_E_NOMEM, OBJD_E_SYS
  */
 objd_status sp_bind(struct sp *sp, const char *url);
 objd_status sp_connect(struct sp *sp, const char *url);
@@ -56,5 +62,5 @@ void sp_free(const struct sp *sp, void *data);
  * Neither waits. @return OBJD_OK, OBJD_E_BUSY (no peer takes it now; no sentence), OBJD_E_EMPTY (nothing there; no sentence),
  * OBJD_E_SYS
  */
-objd_status sp_send(const struct sp *sp, const void *head, size_t head_size, void *data);
+objd_status sp_send(struct sp *sp, const void *head, size_t head_size, void *data);
 objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message);

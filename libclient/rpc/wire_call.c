@@ -252,6 +252,7 @@ objd_status wire_general_pack_batch(struct wire_out *out, const struct call_batc
         message.seq = batch->seq;
         message.acked = batch->acked;
         message.atomic = batch->atomic;
+        message.cancel = batch->cancel;
         message.timeout_ns = batch->timeout_ns;
         message.n_requests = batch->n_calls;
         message.requests = wire_take(&out->space, batch->n_calls, sizeof(*message.requests));
@@ -504,6 +505,9 @@ static objd_status calls_in(struct wire_source *source, const Objd__Rpc__Batch *
         struct call *calls;
         objd_status r = OBJD_OK;
 
+        if (message->cancel)
+                return message->n_requests ? fail(OBJD_E_PROTO, "a batch that cancels has requests")
+                                           : wire_close(source);
         if (!message->n_requests)
                 return fail(OBJD_E_PROTO, "a batch has no requests");
         calls = wire_take(source->space, message->n_requests, sizeof(*calls));
@@ -532,6 +536,7 @@ objd_status wire_general_unpack_batch(const struct wire_in *in, const struct wir
         ret_batch->seq = message->seq;
         ret_batch->acked = message->acked;
         ret_batch->atomic = message->atomic;
+        ret_batch->cancel = message->cancel;
         ret_batch->timeout_ns = message->timeout_ns;
         return calls_in(&source, message, ret_batch);
 }

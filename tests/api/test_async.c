@@ -4,7 +4,7 @@
  * test_async.c -- batches that are submitted and collected: what waits holds up nothing else, each is given once, and the descriptor
  * tells when
  *
- * Each test is run on a connection that has the store mapped.
+ * usage: test-async [--ipc]: on a connection that has the store mapped, or on one that has not
  */
 
 #include <poll.h>
@@ -20,8 +20,11 @@
 #include "support/fixture.h"
 #include "support/test.h"
 
+static bool by_ipc;
+
 struct way {
         struct fixture *f;
+        char url[160];
         objd_conn *conn;  /* what is tested */
         objd_conn *other; /* somebody else */
         objd_object *dict, *queue, *lock;
@@ -35,11 +38,20 @@ static objd_object *make(objd_conn *conn, const char *name, objd_kind kind)
         return object;
 }
 
+static void start_daemon(struct way *w)
+{
+        const char *options[] = { "--rpc", w->url, NULL };
+
+        fixture_start(w->f, by_ipc ? options : NULL);
+}
+
 static void begin(struct way *w, void **state)
 {
         w->f = *state;
-        fixture_start(w->f, NULL);
-        w->conn = fixture_connect(w->f);
+        snprintf(w->url, sizeof(w->url), "ipc://%s/rpc.sock", w->f->base);
+        start_daemon(w);
+        assert_ok(objd_connect(by_ipc ? w->url : w->f->url, &w->conn));
+        assert_ok(objd_set_timeout(w->conn, PATIENCE_NS));
         w->other = fixture_connect(w->f);
         w->dict = make(w->conn, "dict", OBJD_DICT);
         w->queue = make(w->conn, "queue", OBJD_QUEUE);
@@ -188,6 +200,8 @@ static void what_waits_is_no_part_of_one_moment(void **state)
         assert_status(objd_batch_commit(batch, NULL), OBJD_E_INVAL);
         assert_status(objd_submit(batch, OBJD_AT_ONCE, NULL), OBJD_E_INVAL);
         assert_status(objd_cancel(batch), OBJD_E_INVAL);
+        objd_batch_clear(batch);
+        assert_status(objd_submit(batch, OBJD_AT_ONCE, NULL), OBJD_E_INVAL);
         objd_batch_free(batch);
         end(&w);
 }
@@ -590,7 +604,71 @@ static void any_thread_collects_what_any_other_has_submitted(void **state)
         end(&w);
 }
 
-int main(void)
+/* ---- Deaths of the daemon --------------------------------------------------------------------------------- */
+
+#define N_KILLED 50
+
+static void add_and_maybe_wait(struct way *w, int64_t number)
+{
+        objd_batch *batch = batch_of(w->conn);
+        objd_value key = objd_int(number);
+
+        assert_ok(objd_batch_dict_add_int(batch, w->dict, &key, 1));
+        if (number % 2)
+                assert_ok(objd_batch_queue_get_wait(batch, w->queue, OBJD_FOREVER));
+        assert_ok(objd_batch_dict_add_int(batch, w->dict, &key, 1));
+        assert_ok(objd_submit(batch, OBJD_IN_TURN, NULL));
+}
+
+/* Half of them wait when it dies, the others are anywhere. */
+static void each_is_made_once_though_the_daemon_dies(void **state)
+{
+        objd_batch *batch;
+        struct way w = { 0 };
+        uint64_t len;
+
+        begin(&w, state);
+        for (int64_t round = 1; round <= 3; round++) {
+                for (int64_t i = 0; i < N_KILLED; i++)
+                        add_and_maybe_wait(&w, i);
+                (void)fixture_stop(w.f, SIGKILL);
+                start_daemon(&w);
+                for (int64_t i = 0; i < N_KILLED / 2; i++)
+                        put(w.queue, i);
+                for (int i = 0; i < N_KILLED; i++) {
+                        batch = collect(w.conn, NULL);
+                        assert_ok(objd_batch_outcome(batch, NULL));
+                        objd_batch_free(batch);
+                }
+                assert_status(objd_collect(w.conn, OBJD_NOWAIT, &batch, NULL), OBJD_E_NOTFOUND);
+                for (int64_t i = 0; i < N_KILLED; i++)
+                        expect_entry(w.dict, i, 2 * round);
+                assert_ok(objd_queue_len(w.queue, &len));
+                assert_int_equal(len, 0);
+        }
+        end(&w);
+}
+
+/* A wait may be longer than the time for which the daemon may say nothing: it is asked. */
+static void a_wait_may_outlast_the_patience(void **state)
+{
+        struct way w = { 0 };
+        objd_batch *batch;
+        objd_value value;
+
+        begin(&w, state);
+        assert_ok(objd_set_timeout(w.conn, OBJD_NOWAIT));
+        batch = batch_of(w.conn);
+        assert_ok(objd_batch_queue_get_wait(batch, w.queue, 2200000000));
+        assert_ok(objd_submit(batch, OBJD_IN_TURN, NULL));
+        (void)collect(w.conn, NULL);
+        assert_ok(objd_batch_outcome(batch, NULL));
+        assert_status(objd_batch_result(batch, 0, &value), OBJD_E_TIMEOUT);
+        objd_batch_free(batch);
+        end(&w);
+}
+
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 FIXTURE_TEST(a_batch_at_once_is_what_commit_does),
@@ -608,7 +686,10 @@ int main(void)
                 FIXTURE_TEST(a_batch_that_is_given_up_takes_nothing),
                 FIXTURE_TEST(a_child_has_none_of_its_parents),
                 FIXTURE_TEST(any_thread_collects_what_any_other_has_submitted),
+                FIXTURE_TEST(each_is_made_once_though_the_daemon_dies),
+                FIXTURE_TEST(a_wait_may_outlast_the_patience),
         };
 
+        by_ipc = argc > 1 && !strcmp(argv[1], "--ipc");
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * client_inside.h -- the client's side of a session, for its two parts: client.c has the session and the batches that a thread waits
+ * for, ticket.c those that are submitted
+ *
+ * All of it is guarded by the client's mutex.
+ */
+
+#include <pthread.h>
+
+#include "rpc/carrier.h"
+#include "rpc/client.h"
+#include "rpc/frame.h"
+#include "rpc/threads.h"
+#include "rpc/wire.h"
+
+/* A batch under way: on the stack of the thread that waits for it, or part of a ticket. */
+struct pending {
+        struct pending *next;
+        struct rpc_ticket *ticket; /* NULL: a thread waits for it */
+        uint64_t seq;
+        struct wire_out *out;
+        struct frame_cutter cutter;
+        bool sending; /* the cutter is at work */
+        int64_t sent_ns, resend_ns;
+        int64_t began_ns, patience_ns;
+        bool cancelled; /* the daemon is told so each time that it has been sent */
+        bool done;
+        objd_status status; /* why there is no reply */
+        char *sentence;
+        void *bytes;
+        struct wire_in in;
+};
+
+struct rpc_client {
+        char *url;
+        uint64_t fork_generation;
+        pthread_mutex_t mutex;
+        pthread_cond_t changed; /* something has come, or nobody waits for it any more */
+        pthread_cond_t ending;  /* for the keeper, which is not to wake with each reply */
+        struct carrier *carrier;
+        uint64_t link;    /* of the carrier, on which hello was said last */
+        bool reading;     /* a thread waits for what comes, for all of them */
+        bool up;          /* the session has been welcomed */
+        bool had_session; /* there is an id to go on with */
+        bool read_only;
+        struct wire_welcome welcome;
+        struct frame_joiner joiner;
+        struct pending *pending; /* the oldest one first */
+        struct pending
+                *sender; /* whose frames are going out: those of one message must not mix with another's */
+        uint64_t next_seq;
+        int64_t hello_ns, heard_ns, asked_ns, said_ns;
+        bool keeper_runs, ends;
+        int64_t keeper_ns; /* until when the keeper sleeps */
+        pthread_t keeper;
+        struct rpc_threads threads;
+
+        /* Those that are submitted (ticket.c). */
+        struct rpc_ticket *finished, **finished_end;
+        struct rpc_ticket *dropped; /* ended, and nobody collects them */
+        uint32_t n_tickets;         /* not collected yet */
+        int64_t push_ns;            /* when there is something to do for one of them; 0: now */
+        int event;                  /* readable while there is a finished one, and */
+        int epoll;                  /* while that is, or something has come; -1, both: nobody has asked */
+};
+
+/* With the mutex held after OBJD_OK; in a child all is made anew first. */
+objd_status client_enter(struct rpc_client *client);
+
+/* A number for a batch, and its place among those under way; 0: there are as many as the daemon remembers. */
+uint64_t client_queue_up(struct rpc_client *client, struct pending *p);
+void client_leave_queue(struct rpc_client *client, struct pending *p);
+
+/* Packs it. @return OBJD_OK, OBJD_E_TOOBIG, OBJD_E_NOMEM */
+objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch);
+
+/* Does what is to be done for there to be a session. @return 0 if there is one, else the moment at which to look again */
+int64_t client_come_up(struct rpc_client *client);
+
+/* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
+int64_t client_push(struct rpc_client *client, struct pending *p);
+
+/* Nobody answers, and it is no use to wait any more: the batch has been ended. */
+bool client_gives_up(struct rpc_client *client, struct pending *p);
+
+/* Takes in what has come; waits, as the one who does that for all, or for that one. */
+void client_receive(struct rpc_client *client);
+void client_wait(struct rpc_client *client, int64_t until_ns);
+
+/* Tells the daemon that a batch which has been sent is to wait for nothing more. */
+void client_say_cancelled(struct rpc_client *client, struct pending *p);
+
+objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply);
+
+/* ---- ticket.c ---------------------------------------------------------------------------------------------- */
+
+void tickets_init(struct rpc_client *client);
+
+/* At the end of the client, or of its use by a parent process. */
+void tickets_deinit(struct rpc_client *client);
+
+/* The batch of a ticket has ended. */
+void ticket_end(struct rpc_client *client, struct rpc_ticket *ticket);
+
+/* Does what is to be done for all of them, if that is now, and gives the moment at which there may be something again. */
+int64_t tickets_push(struct rpc_client *client);
