@@ -153,7 +153,7 @@ void bench_begin(struct bench *bench, objd_conn *conn)
 {
         memset(bench, 0, sizeof(*bench));
         bench->link = (struct proxy_link){ .url = "test:", .max_frame = PROXY_MAX_FRAME, .send = on_send };
-        assert_ok(proxy_init(&bench->server, conn->arena, "test", 3600000000000LL));
+        assert_ok(proxy_init(&bench->server, conn->arena, "test", "test:", 3600000000000LL));
 }
 
 /* The sessions' entries are left to the arena's end, as after a daemon's death. */
