@@ -55,8 +55,10 @@ static const char help[] =
         "  --recover          mend a damaged store that nobody uses, and say what was lost\n"
         "  --log-file FILE    append log lines to FILE instead of stderr\n"
         "  --rpc URL          also serve processes that have no mapping of the store, through this daemon:\n"
-        "                     they connect to the same URL, \"ipc:///PATH\" for a socket of this machine.\n"
-        "                     May be given several times\n"
+        "                     they connect to the same URL, \"ipc:///PATH\" for a socket of this machine,\n"
+        "                     \"tcp://ADDRESS:PORT\" for others. May be given several times\n"
+        "  --keys FILE        the keys of the clients over TCP, as \"objctl keygen FILE\" makes them\n"
+        "  --insecure         listen on TCP without keys: whoever can reach the port may do everything\n"
         "  --session-expiry SEC  what such a process holds is released when nothing has been heard of it for so\n"
         "                     long; default 30\n"
         "  --help             this text\n"
@@ -105,6 +107,8 @@ enum option_code {
         OPTION_DIE_WITH_PARENT,
         OPTION_LOG_FILE,
         OPTION_RPC,
+        OPTION_KEYS,
+        OPTION_INSECURE,
         OPTION_SESSION_EXPIRY,
         OPTION_HELP,
         OPTION_VERSION
@@ -136,6 +140,8 @@ static const struct option long_options[] = {
         { "die-with-parent", optional_argument, NULL, OPTION_DIE_WITH_PARENT },
         { "log-file", required_argument, NULL, OPTION_LOG_FILE },
         { "rpc", required_argument, NULL, OPTION_RPC },
+        { "keys", required_argument, NULL, OPTION_KEYS },
+        { "insecure", no_argument, NULL, OPTION_INSECURE },
         { "session-expiry", required_argument, NULL, OPTION_SESSION_EXPIRY },
         { "help", no_argument, NULL, OPTION_HELP },
         { "version", no_argument, NULL, OPTION_VERSION },
@@ -215,12 +221,31 @@ static objd_status parse_level(const char *text, struct options *options)
         return OBJD_OK;
 }
 
-/* Over TCP anybody could come, and there are no keys yet to tell who. */
+static bool is_tcp(const char *url)
+{
+        return strncmp(url, "tcp://", 6) == 0;
+}
+
 static objd_status parse_rpc(const char *url)
 {
-        if (strncmp(url, "ipc://", 6) == 0 && url[6] == '/')
+        if ((strncmp(url, "ipc://", 6) == 0 && url[6] == '/') || (is_tcp(url) && strchr(url + 6, ':')))
                 return OBJD_OK;
-        return fail(OBJD_E_INVAL, "--rpc: \"%s\" is no \"ipc:///PATH\"", url);
+        return fail(OBJD_E_INVAL, "--rpc: \"%s\" is no \"ipc:///PATH\" and no \"tcp://ADDRESS:PORT\"", url);
+}
+
+/* Over TCP anybody could come. */
+static objd_status check_keys(const struct options *options)
+{
+        if (options->keys && options->insecure)
+                return fail(OBJD_E_INVAL, "--keys and --insecure do not go together");
+        for (uint32_t i = 0; i < options->n_rpc; i++)
+                if (is_tcp(options->rpc[i]) && !options->keys && !options->insecure)
+                        return fail(
+                                OBJD_E_INVAL,
+                                "--rpc %s needs the keys of those who may connect: make one with \"objctl "
+                                "keygen FILE\", say --keys FILE here, and give its line to the client",
+                                options->rpc[i]);
+        return OBJD_OK;
 }
 
 static objd_status parse_option(int code, const char *value, struct options *options)
@@ -274,6 +299,12 @@ static objd_status parse_option(int code, const char *value, struct options *opt
                         return fail(OBJD_E_LIMIT, "--rpc: no more than %d addresses", RPC_URLS_MAX);
                 options->rpc[options->n_rpc++] = value;
                 return parse_rpc(value);
+        case OPTION_KEYS:
+                options->keys = value;
+                return OBJD_OK;
+        case OPTION_INSECURE:
+                options->insecure = true;
+                return OBJD_OK;
         case OPTION_SESSION_EXPIRY:
                 return parse_number("--session-expiry", value, 1, SESSION_EXPIRY_MAX,
                                     &options->session_expiry);
@@ -324,5 +355,5 @@ objd_status options_parse(int argc, char **argv, struct options *ret_options)
         if (options->background && options->die_with_parent)
                 return fail(OBJD_E_INVAL, "--background and --die-with-parent do not go together: the parent "
                                           "of a daemon in the background has left");
-        return OBJD_OK;
+        return check_keys(options);
 }

@@ -36,6 +36,8 @@ struct options {
         struct policy policy;
         const char *rpc[RPC_URLS_MAX]; /* addresses to listen on for those without a mapping */
         uint32_t n_rpc;
+        const char *keys;        /* a file with those of the clients over TCP; NULL: none */
+        bool insecure;           /* TCP without keys */
         uint32_t session_expiry; /* seconds */
         const char *answer;      /* what --help or --version has to say; nothing else is to be done then */
 };

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "rpc/keyfile.h"
 
 /* Descriptors that are no client's: the loop's, the store's, the standard ones, those of libraries. */
 #define DESCRIPTORS_OWN 128u
@@ -150,6 +151,22 @@ static void stop_proxy(struct server *server)
                 sp_link_close(server->links[--server->n_links]);
 }
 
+static objd_status start_link(struct server *server, const char *url)
+{
+        bool is_tcp = strncmp(url, "tcp://", 6) == 0;
+        objd_status r = sp_link_open(&server->proxy, url, is_tcp ? server->keys : NULL,
+                                     &server->links[server->n_links]);
+
+        if (r)
+                return r;
+        server->n_links++;
+        log_info("clients without a mapping connect to \"%s\"%s", url,
+                 is_tcp && server->keys ? ", with a key" : "");
+        if (is_tcp && !server->keys)
+                log_warning("%s: whoever can reach it may do everything (--insecure)", url);
+        return OBJD_OK;
+}
+
 static objd_status start_proxy(struct server *server, const struct options *options)
 {
         objd_status r;
@@ -160,13 +177,8 @@ static objd_status start_proxy(struct server *server, const struct options *opti
                        (int64_t)options->session_expiry * 1000000000);
         if (r)
                 return r;
-        for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++) {
-                r = sp_link_open(&server->proxy, options->rpc[i], &server->links[i]);
-                if (r == OBJD_OK) {
-                        server->n_links++;
-                        log_info("clients without a mapping connect to \"%s\"", options->rpc[i]);
-                }
-        }
+        for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++)
+                r = start_link(server, options->rpc[i]);
         if (r == OBJD_OK)
                 r = proxy_start(&server->proxy);
         if (r)
@@ -183,9 +195,12 @@ static void set_url(struct server *server, const struct options *options)
 
 static objd_status start_in_loop(struct server *server, const struct options *options)
 {
-        objd_status r;
+        objd_status r = OBJD_OK;
 
-        r = store_open(options, &server->store);
+        if (options->keys) /* before anything changes the working directory */
+                r = keyfile_load(options->keys, &server->keys);
+        if (r == OBJD_OK)
+                r = store_open(options, &server->store);
         if (r)
                 return r;
         set_url(server, options);
@@ -221,6 +236,7 @@ objd_status server_start(struct server *server, const struct options *options)
         if (r == OBJD_OK)
                 r = start_in_loop(server, options);
         if (r) {
+                server->keys = keyring_free(server->keys);
                 close_parent(server);
                 loop_deinit(&server->loop);
                 return r;
@@ -249,6 +265,7 @@ objd_status server_stop(struct server *server)
         objd_status r;
 
         stop_proxy(server);
+        server->keys = keyring_free(server->keys);
         control_deinit(&server->control);
         log_info("%" PRIu64 " clients were let in, %" PRIu64 " refused, %" PRIu64 " dropped",
                  stats->n_welcomed, stats->n_refused, stats->n_dropped);

@@ -22,6 +22,7 @@ struct server {
         struct sp_link *links[RPC_URLS_MAX];
         uint32_t n_links;
         char url[PATH_MAX + STORE_NAME_MAX + 8]; /* by which clients with a mapping reach the store */
+        struct keyring *keys;                    /* of the clients over TCP */
         uint32_t ticks_left;       /* once nobody is there any more: for news of a death that comes late */
         int64_t idle_since_ns;     /* when somebody was last there */
         struct loop_source parent; /* --die-with-parent: a pidfd, else -1 */

@@ -302,7 +302,8 @@ static void step_calls(struct proxy_sessions *sessions, const struct caller *cal
 
 void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
 {
-        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only };
+        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only,
+                                       &job->session->who.rights };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
                 step_calls(sessions, &caller, job, left);

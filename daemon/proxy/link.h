@@ -6,11 +6,19 @@
  */
 
 #include "rpc/frame.h"
+#include "rpc/keyring.h"
 
 /* Where an answer goes. Only its link knows what the bytes mean; a route whose peer has left leads nowhere. */
 struct proxy_route {
         uint8_t size;
         uint8_t bytes[31];
+};
+
+/* Who speaks along a route, and what it may do. */
+struct proxy_who {
+        bool has_key;
+        uint8_t key[KEY_ID_SIZE]; /* that it has proven */
+        struct rights rights;
 };
 
 struct proxy_link {
@@ -23,4 +31,7 @@ struct proxy_link {
          */
         void (*send)(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
                      const uint8_t session[WIRE_SESSION_SIZE], struct wire_out *out);
+
+        /* Who speaks there; NULL: everybody is the daemon's own user, and may do all. */
+        const struct proxy_who *(*who)(struct proxy_link *link, const struct proxy_route *route);
 };

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "object/directory.h"
 #include "object/value.h"
+#include "proxy/permit.h"
 #include "proxy/record.h"
 
 objd_status run_find(const struct caller *caller, objd_ref ref, struct objd_object *ret_object)
@@ -40,21 +41,12 @@ objd_status run_check(const struct call *call)
         return r;
 }
 
-static objd_status may_run(const struct caller *caller, const struct call_properties *properties)
-{
-        if (!properties->name)
-                return fail(OBJD_E_PROTO, "there is no such call");
-        if (caller->read_only && (properties->flags & CALL_MUTATES) && properties->group != GROUP_SESSION)
-                return fail(OBJD_E_ACCESS, "%s: this session only reads", properties->name);
-        return OBJD_OK;
-}
-
 static objd_status run(const struct caller *caller, const struct call *call, struct recording *record,
                        struct outcome *outcome)
 {
         const struct call_properties *properties = call_properties(call->code);
         struct objd_object object;
-        objd_status r = may_run(caller, properties);
+        objd_status r = permit_call(caller, call);
 
         if (r == OBJD_OK)
                 r = run_check(call);

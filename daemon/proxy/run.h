@@ -8,6 +8,7 @@
  */
 
 #include "proxy/outcome.h"
+#include "rpc/rights.h"
 
 struct recording;
 
@@ -17,6 +18,7 @@ struct caller {
                 conn; /* of the daemon, for this thread; its time-out is what a call may wait for living holders */
         uint64_t client; /* the session; 0 is the daemon itself */
         bool read_only;
+        const struct rights *rights; /* NULL: all names */
 };
 
 /*

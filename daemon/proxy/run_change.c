@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/queue.h"
+#include "proxy/permit.h"
 #include "proxy/record.h"
 #include "proxy/run.h"
 
@@ -258,8 +259,8 @@ static objd_status prepare_all(const struct caller *caller, struct together *tog
                 if (!(properties->flags & CALL_IN_ATOMIC))
                         r = fail(OBJD_E_INVAL, "%s cannot stand in an atomic batch",
                                  properties->name ? properties->name : "what is no call");
-                if (r == OBJD_OK && caller->read_only && (properties->flags & CALL_MUTATES))
-                        r = fail(OBJD_E_ACCESS, "%s: this session only reads", properties->name);
+                if (r == OBJD_OK)
+                        r = permit_call(caller, call);
                 if (r == OBJD_OK)
                         r = run_check(call);
                 if (r == OBJD_OK)

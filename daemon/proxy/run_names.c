@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "object/directory.h"
 #include "object/kind.h"
+#include "proxy/permit.h"
 #include "proxy/record.h"
 #include "proxy/run.h"
 
@@ -142,6 +143,7 @@ static objd_status list(const struct caller *caller, const struct call *call, st
         objd_status r = objd_list(caller->conn, call->name, &outcome->infos, &n);
 
         if (r == OBJD_OK) {
+                permit_infos(caller, outcome->infos, &n);
                 outcome->answer.infos = outcome->infos;
                 outcome->answer.n_infos = n;
         }

@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
@@ -180,10 +182,28 @@ static void drop_jobs(struct proxy_server *server, struct proxy_session *session
         }
 }
 
+/* For people: whose key it is, and which session. */
+static void log_session(const char *what, const struct proxy_link *link, const struct proxy_who *who,
+                        const uint8_t id[SESSION_ID_SIZE])
+{
+        char key[KEY_ID_TEXT_SIZE] = "none", text[2 * SESSION_ID_SIZE + 1];
+
+        if (who && who->has_key)
+                (void)key_id_text(who->key, key);
+        log_limited("%s: %s: session %s, key %s", link->url, what,
+                    sodium_bin2hex(text, sizeof(text), id, SESSION_ID_SIZE), key);
+}
+
+static const struct proxy_who *who_speaks(struct proxy_link *link, const struct proxy_route *route)
+{
+        return link->who ? link->who(link, route) : NULL;
+}
+
 static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
                            const struct proxy_route *route, const struct wire_hello *hello)
 {
         struct proxy_hello proxy = { .name.pid = (int64_t)hello->pid,
+                                     .who = who_speaks(link, route),
                                      .resume = hello->has_session ? hello->session : NULL };
         struct wire_welcome welcome = {
                 .heartbeat_ns = (uint64_t)server->sessions.expiry_ns / 4,
@@ -243,6 +263,12 @@ static struct proxy_session *find_session(struct proxy_server *server, struct pr
 {
         struct proxy_session *session = session_by_id(&server->sessions, head->session);
 
+        if (session && !session_is_of(session, who_speaks(link, route))) {
+                log_session("refused: the session of another key was asked for", link,
+                            who_speaks(link, route), head->session);
+                session = NULL;
+                server->stats.n_others++;
+        }
         if (!session || session->ends || !session_heard(&server->sessions, session)) {
                 (void)fail(OBJD_E_NOTFOUND, "there is no such session, or it is over");
                 if (session)

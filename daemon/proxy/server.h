@@ -29,6 +29,7 @@ struct proxy_stats {
         uint64_t n_batches;
         uint64_t n_again; /* batches that had come before */
         uint64_t n_refused;
+        uint64_t n_others; /* frames of sessions that are somebody else's */
 };
 
 struct proxy_source {

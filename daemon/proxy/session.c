@@ -51,16 +51,47 @@ static objd_status find_records(struct proxy_sessions *sessions, struct proxy_se
                          : make_records(sessions, session);
 }
 
+/* ---- Whose it is ------------------------------------------------------------------------------------------ */
+
+bool session_is_of(const struct proxy_session *session, const struct proxy_who *who)
+{
+        static const struct proxy_who own_user;
+
+        if (!who)
+                who = &own_user;
+        return session->who.has_key == who->has_key &&
+               memcmp(session->who.key, who->key, sizeof(who->key)) == 0;
+}
+
+/*
+ * The id by which the arena knows it. Whoever sees frames on their way sees the session's id, so of a session that was begun with a
+ * key, the arena has what follows from that id and the key's: with another key, or none, nobody finds it there.
+ */
+static void make_arena_id(const uint8_t id[SESSION_ID_SIZE], const struct proxy_who *who,
+                          uint8_t ret[SESSION_ID_SIZE])
+{
+        uint8_t both[SESSION_ID_SIZE + KEY_ID_SIZE];
+
+        memcpy(ret, id, SESSION_ID_SIZE);
+        if (!who || !who->has_key)
+                return;
+        memcpy(both, id, SESSION_ID_SIZE);
+        memcpy(both + SESSION_ID_SIZE, who->key, KEY_ID_SIZE);
+        (void)crypto_generichash(ret, SESSION_ID_SIZE, both, sizeof(both), NULL, 0);
+}
+
 /* ---- Beginning -------------------------------------------------------------------------------------------- */
 
 static objd_status claim(struct proxy_sessions *sessions, const struct proxy_hello *hello,
                          struct proxy_session *session)
 {
+        uint8_t arena_id[SESSION_ID_SIZE];
         int64_t now = now_ns();
         objd_status r;
 
         randombytes_buf(session->id, sizeof(session->id));
-        r = session_claim(sessions->conn->arena, session->id, &hello->name, now + sessions->expiry_ns,
+        make_arena_id(session->id, hello->who, arena_id);
+        r = session_claim(sessions->conn->arena, arena_id, &hello->name, now + sessions->expiry_ns,
                           now + GATE_PATIENCE_NS, &session->client);
         if (r)
                 return r;
@@ -73,7 +104,10 @@ static objd_status claim(struct proxy_sessions *sessions, const struct proxy_hel
 static objd_status resume(struct proxy_sessions *sessions, const struct proxy_hello *hello,
                           struct proxy_session *session)
 {
-        if (!session_find(sessions->conn->arena, hello->resume, &session->client))
+        uint8_t arena_id[SESSION_ID_SIZE];
+
+        make_arena_id(hello->resume, hello->who, arena_id);
+        if (!session_find(sessions->conn->arena, arena_id, &session->client))
                 return OBJD_E_NOTFOUND;
         memcpy(session->id, hello->resume, sizeof(session->id));
         session->resumed = true;
@@ -120,7 +154,7 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         objd_status r = OBJD_E_NOTFOUND;
 
         *ret_resumed = true;
-        if (session) {
+        if (session && session_is_of(session, hello->who)) {
                 *ret_session = session;
                 return OBJD_OK;
         }
@@ -137,7 +171,9 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 free(session);
                 return r;
         }
-        session->read_only = hello->read_only;
+        if (hello->who)
+                session->who = *hello->who;
+        session->read_only = hello->read_only || session->who.rights.read_only;
         session->ready_last = &session->ready;
         session->heard_ns = session->renewed_ns = now_ns();
         frame_joiner_init(&session->joiner, NULL, 0);

@@ -22,6 +22,7 @@ struct proxy_session {
         uint64_t client;
         struct objd_object records;
         bool read_only;
+        struct proxy_who who;         /* whose it is: nobody else goes on with it */
         bool ends;                    /* nothing more is taken from it; it is closed soon */
         bool resumed;                 /* an earlier daemon may have run batches that we know nothing of */
         uint64_t seen[RECORD_WINDOW]; /* by place in the window: the last batch that this daemon was sent */
@@ -58,12 +59,16 @@ struct proxy_sessions {
 struct proxy_hello {
         struct session_name name;
         bool read_only;
-        const uint8_t *resume; /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
+        const struct proxy_who *who; /* NULL: the daemon's own user */
+        const uint8_t *resume;       /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
 };
 
 /* A session, new or found again in the arena. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_NOMEM, OBJD_E_BUSY */
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session);
+
+/* Whether the session is of who speaks there; NULL as above. */
+bool session_is_of(const struct proxy_session *session, const struct proxy_who *who);
 
 struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE]);
 

@@ -43,6 +43,7 @@ struct sp_peer {
         struct sp_queued *first, **last;
         size_t queued;
         int64_t heard_ns;
+        struct guarded guarded; /* where everything is sealed */
 };
 
 static uint32_t get32(const uint8_t *bytes)
@@ -72,6 +73,14 @@ static void free_queue(struct sp_peer *peer)
         peer->queued = 0;
 }
 
+static void free_peer(struct sp_link *link, struct sp_peer *peer)
+{
+        if (link->guard)
+                guard_forget(link->guard, &peer->guarded);
+        free_queue(peer);
+        free(peer);
+}
+
 static void forget_old(struct sp_link *link, int64_t now)
 {
         for (uint32_t i = 0; i < SP_PEER_BUCKETS; i++) {
@@ -86,8 +95,7 @@ static void forget_old(struct sp_link *link, int64_t now)
                         }
                         *p = peer->next;
                         link->n_peers--;
-                        free_queue(peer);
-                        free(peer);
+                        free_peer(link, peer);
                 }
         }
 }
@@ -136,10 +144,12 @@ static void acked(struct sp_peer *peer, uint32_t number)
                 peer->under_way -= peer->sizes[++peer->n_acked % SP_MESSAGES_UNDER_WAY];
 }
 
-static bool has_room(const struct sp_peer *peer, size_t size)
+static bool has_room(const struct sp_link *link, const struct sp_peer *peer, size_t size)
 {
-        return peer->n_sent == peer->n_acked || (peer->n_sent - peer->n_acked < SP_MESSAGES_UNDER_WAY &&
-                                                 peer->under_way + size <= SP_UNDER_WAY);
+        size_t most = link->guard ? SP_SEALED_UNDER_WAY : SP_UNDER_WAY;
+
+        return peer->n_sent == peer->n_acked ||
+               (peer->n_sent - peer->n_acked < SP_MESSAGES_UNDER_WAY && peer->under_way + size <= most);
 }
 
 static void send_now(struct sp_link *link, struct sp_peer *peer, const struct sp_queued *queued)
@@ -161,7 +171,7 @@ static void send_now(struct sp_link *link, struct sp_peer *peer, const struct sp
 
 static void send_what_fits(struct sp_link *link, struct sp_peer *peer)
 {
-        while (peer->first && has_room(peer, peer->first->used)) {
+        while (peer->first && has_room(link, peer, peer->first->used)) {
                 struct sp_queued *queued = peer->first;
 
                 peer->first = queued->next;
@@ -197,14 +207,30 @@ static uint8_t *queue_room(struct sp_peer *peer, size_t size)
         return queued->bytes + queued->used - size;
 }
 
-static void queue_bare(struct sp_peer *peer, enum frame_type type, const uint8_t session[WIRE_SESSION_SIZE])
+/*
+ * Queues the next frame: of a message, or one without (cutter NULL). It is sealed as it is queued, so that frames go out in the order
+ * of their numbers. False: there was no room, or no channel.
+ */
+static bool queue_frame(struct sp_link *link, struct sp_peer *peer, struct frame_cutter *cutter,
+                        enum frame_type type, const uint8_t session[WIRE_SESSION_SIZE])
 {
-        struct frame_head head = { .type = (uint8_t)type };
-        uint8_t *room = queue_room(peer, FRAME_HEAD);
+        size_t size = cutter ? frame_cut_size(cutter) : FRAME_HEAD, extra = link->guard ? SEAL_OVERHEAD : 0;
+        uint8_t *room = queue_room(peer, size + extra);
 
-        memcpy(head.session, session, sizeof(head.session));
-        if (room)
-                frame_encode(&head, room);
+        if (!room)
+                return false;
+        if (cutter)
+                frame_cut_next(cutter, room + extra);
+        else
+                frame_bare(type, session, room + extra);
+        if (!link->guard)
+                return true;
+        memmove(room, room + extra, FRAME_HEAD);
+        if (sealed_close(&peer->guarded.seal, room, size - FRAME_HEAD) == OBJD_OK)
+                return true;
+        free_queue(peer); /* it must not go out as it is, and nothing goes on this channel any more */
+        peer->guarded.is_open = false;
+        return false;
 }
 
 static void send_frames(struct proxy_link *proxy, const struct proxy_route *route, enum frame_type type,
@@ -213,12 +239,11 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
         struct sp_link *link = (struct sp_link *)proxy;
         struct sp_peer *peer = find_peer(link, get32(route->bytes));
         struct frame_cutter cutter;
-        size_t size;
 
-        if (!peer)
+        if (!peer || (link->guard && !peer->guarded.is_open))
                 return;
         if (!out) {
-                queue_bare(peer, type, session);
+                (void)queue_frame(link, peer, NULL, type, session);
                 send_what_fits(link, peer);
                 return;
         }
@@ -227,19 +252,110 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
                 return;
         }
         frame_cut(&cutter, type, session, out, proxy->max_frame);
-        while ((size = frame_cut_size(&cutter)) > 0) {
-                uint8_t *room = queue_room(peer, size);
-
-                if (!room) {
+        while (frame_cut_size(&cutter) > 0)
+                if (!queue_frame(link, peer, &cutter, type, session)) {
                         link->n_dropped++;
                         return;
                 }
-                frame_cut_next(&cutter, room);
-        }
         send_what_fits(link, peer);
 }
 
+/* ---- Sealed links ----------------------------------------------------------------------------------------- */
+
+/* What belongs to no channel is not queued or counted: if nanomsg has no room for it, it is asked for again. */
+static void send_answer(struct sp_link *link, uint32_t key, const struct sp_peer *peer,
+                        const struct guard_answer *answer)
+{
+        void *data = answer->size ? sp_alloc(&link->sp, answer->size) : NULL;
+        uint8_t head[8];
+
+        if (!data)
+                return;
+        memcpy(data, answer->bytes, answer->size);
+        put32(head, key);
+        put32(head + 4, (peer ? peer->n_sent : 0) | 1u << 31);
+        if (sp_send(&link->sp, head, sizeof(head), data))
+                sp_free(&link->sp, data);
+}
+
+/* Only who says a right hello is remembered. */
+static void on_hello(struct sp_link *link, uint32_t key, const void *hello, size_t size,
+                     struct guard_answer *answer)
+{
+        struct seal_pending pending;
+        struct sp_peer *peer;
+
+        if (!guard_hello(link->guard, hello, size, &pending, answer))
+                return;
+        peer = know_peer(link, key);
+        if (peer)
+                guard_expect(link->guard, &peer->guarded, &pending);
+        else
+                answer->size = 0;
+        seal_pending_forget(&pending);
+}
+
+static void on_handshake(struct sp_link *link, uint32_t key, struct sp_peer *peer, enum seal_frame_type type,
+                         const struct sp_message *message)
+{
+        const uint8_t *behind = (const uint8_t *)message->data + FRAME_HEAD;
+        struct guard_answer answer = { 0 };
+
+        if (type == SEAL_TYPE_PROOF && peer) {
+                /* What waits was sealed for the channel before, if there was one. */
+                if (guard_proof(link->guard, &peer->guarded, behind, message->size - FRAME_HEAD, &answer))
+                        free_queue(peer);
+        } else {
+                on_hello(link, key, behind, message->size - FRAME_HEAD, &answer);
+        }
+        send_answer(link, key, peer, &answer);
+}
+
+static void on_sealed(struct sp_link *link, const struct sp_message *message)
+{
+        uint32_t key = get32(message->head);
+        struct sp_peer *peer = find_peer(link, key);
+        struct proxy_route route = { .size = 4 };
+        struct guard_answer answer = { 0 };
+        enum seal_frame_type type;
+        size_t size;
+
+        if (sealed_is_handshake(message->data, message->size, &type)) {
+                on_handshake(link, key, peer, type, message);
+                return;
+        }
+        guard_open(link->guard, peer ? &peer->guarded : NULL, message->data, message->size, &size, &answer);
+        if (size) {
+                memcpy(route.bytes, message->head, 4);
+                peer->heard_ns = now_ns();
+                acked(peer, get32(message->head + 4) & ~(1u << 31));
+                send_what_fits(link, peer);
+                proxy_receive(link->server, &link->link, &route, message->data, size);
+        }
+        send_answer(link, key, peer, &answer);
+}
+
+static const struct proxy_who *who_speaks(struct proxy_link *proxy, const struct proxy_route *route)
+{
+        struct sp_peer *peer = find_peer((struct sp_link *)proxy, get32(route->bytes));
+
+        return peer ? &peer->guarded.who : NULL;
+}
+
 /* ---- Receiving -------------------------------------------------------------------------------------------- */
+
+static void on_plain(struct sp_link *link, const struct sp_message *message)
+{
+        struct proxy_route route = { .size = 4 };
+        struct sp_peer *peer = know_peer(link, get32(message->head));
+
+        if (!peer)
+                return;
+        memcpy(route.bytes, message->head, 4);
+        acked(peer, get32(message->head + 4) & ~(1u << 31));
+        send_what_fits(link, peer);
+        proxy_receive(link->server, &link->link, &route, message->data, message->size);
+}
 
 static void on_readable(void *context)
 {
@@ -247,17 +363,12 @@ static void on_readable(void *context)
         struct sp_message message;
 
         for (uint32_t i = 0; i < PROXY_RECEIVES && sp_receive(&link->sp, &message) == OBJD_OK; i++) {
-                struct proxy_route route = { .size = 4 };
-                struct sp_peer *peer = NULL;
-
                 /* Through devices of nanomsg's there would be more: we have none. */
-                if (message.head_size == 8)
-                        peer = know_peer(link, get32(message.head));
-                if (peer) {
-                        memcpy(route.bytes, message.head, 4);
-                        acked(peer, get32(message.head + 4) & ~(1u << 31));
-                        send_what_fits(link, peer);
-                        proxy_receive(link->server, &link->link, &route, message.data, message.size);
+                if (message.head_size == 8) {
+                        if (link->guard)
+                                on_sealed(link, &message);
+                        else
+                                on_plain(link, &message);
                 }
                 sp_free(&link->sp, message.data);
         }
@@ -272,14 +383,25 @@ static objd_status listen_on(struct sp_link *link)
         objd_status r = sp_bind(&link->sp, link->url);
 
         (void)umask(before);
-        link->bound = r == OBJD_OK;
+        link->bound = r == OBJD_OK && strncmp(link->url, "ipc://", 6) == 0;
         return r;
 }
 
-objd_status sp_link_open(struct proxy_server *server, const char *url, struct sp_link **ret_link)
+static objd_status set_guard(struct sp_link *link, const struct keyring *keys)
+{
+        link->guard = sys.alloc(sizeof(*link->guard));
+        if (!link->guard)
+                return fail(OBJD_E_NOMEM, "no memory for a listener");
+        link->link.max_frame = SEALED_FRAME_MAX;
+        link->link.who = who_speaks;
+        return guard_init(link->guard, keys, link->url);
+}
+
+objd_status sp_link_open(struct proxy_server *server, const char *url, const struct keyring *keys,
+                         struct sp_link **ret_link)
 {
         struct sp_link *link = sys.alloc(sizeof(*link));
-        objd_status r;
+        objd_status r = OBJD_OK;
 
         if (!link)
                 return fail(OBJD_E_NOMEM, "no memory for a listener");
@@ -292,7 +414,10 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, struct sp
         link->link =
                 (struct proxy_link){ .url = link->url, .max_frame = PROXY_MAX_FRAME, .send = send_frames };
         link->sp.socket = -1;
-        r = sp_open(SP_SERVER, PROXY_MAX_FRAME + MESSAGE_BYTES, &link->sp);
+        if (keys)
+                r = set_guard(link, keys);
+        if (r == OBJD_OK)
+                r = sp_open(SP_SERVER, link->link.max_frame + MESSAGE_BYTES, &link->sp);
         if (r == OBJD_OK)
                 r = listen_on(link);
         if (r == OBJD_OK)
@@ -311,6 +436,9 @@ void sp_link_close(struct sp_link *link)
         if (link->bound)
                 (void)unlink(link->url + strlen("ipc://"));
         forget_old(link, INT64_MAX);
+        if (link->guard)
+                guard_deinit(link->guard);
+        free(link->guard);
         free(link->url);
         free(link);
 }

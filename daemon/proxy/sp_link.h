@@ -10,10 +10,11 @@
  * connection that breaks) is asked for again.
  */
 
-#include "proxy/link.h"
+#include "proxy/guard.h"
 #include "rpc/sp.h"
 
 #define SP_UNDER_WAY (64u << 10)
+#define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
 #define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u
 #define SP_PEER_BUCKETS 1024u
@@ -28,10 +29,15 @@ struct sp_link {
         char *url;
         struct sp_peer *peers[SP_PEER_BUCKETS]; /* by key */
         uint32_t n_peers;
-        bool bound;         /* there is a socket file of ours */
-        uint64_t n_dropped; /* replies for which there was no room */
+        struct guard *guard; /* NULL: what comes is not sealed */
+        bool bound;          /* there is a socket file of ours */
+        uint64_t n_dropped;  /* replies for which there was no room */
 };
 
-/* Listens, for ipc:// with a socket file of that mode. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_SYS, OBJD_E_NOMEM */
-objd_status sp_link_open(struct proxy_server *server, const char *url, struct sp_link **ret_link);
+/*
+ * Listens, for ipc:// with a socket file that only the daemon's user may use. With keys, which the caller has and keeps, everything is
+ * sealed. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_SYS, OBJD_E_NOMEM
+ */
+objd_status sp_link_open(struct proxy_server *server, const char *url, const struct keyring *keys,
+                         struct sp_link **ret_link);
 void sp_link_close(struct sp_link *link);

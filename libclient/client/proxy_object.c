@@ -15,7 +15,7 @@
 
 bool proxy_is_url(const char *url)
 {
-        return strncmp(url, "ipc://", 6) == 0;
+        return strncmp(url, "ipc://", 6) == 0 || strncmp(url, "tcp://", 6) == 0;
 }
 
 objd_status proxy_connect(const char *url, objd_conn **ret_conn)
@@ -23,7 +23,7 @@ objd_status proxy_connect(const char *url, objd_conn **ret_conn)
         struct objd_conn *conn;
         objd_status r;
 
-        if (url[6] != '/')
+        if (url[0] == 'i' && url[6] != '/')
                 return fail(OBJD_E_INVAL, "\"%s\" is no \"ipc:///PATH\"", url);
         conn = sys.alloc(sizeof(*conn));
         if (conn)

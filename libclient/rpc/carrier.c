@@ -14,6 +14,7 @@ static const struct {
         objd_status (*open)(const char *url, struct carrier **ret_carrier);
 } kinds[] = {
         { "ipc://", carrier_sp_open },
+        { "tcp://", carrier_tcp_open },
 };
 
 objd_status carrier_open(const char *url, struct carrier **ret_carrier)

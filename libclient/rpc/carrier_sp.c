@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * carrier_sp.c -- the carrier behind ipc:// urls: messages of nanomsg's, with the counts that both sides keep of them
+ * carrier_sp.c -- the carrier behind ipc:// urls, and tcp:// urls that are not sealed: messages of nanomsg's, with the counts that both sides keep of them
  *
  * The header of a message is a number with its highest bit set: that of the last message that has come from the daemon, which
  * sends no more than so much ahead of it (see docs/protocol.md). nanomsg connects again by itself and does not
@@ -19,16 +19,10 @@
 /* Longest message that is taken: the largest frame, and others in the same message. */
 #define RECEIVE_MAX ((1u << 20) + (64u << 10))
 
-/* So much may have come before we say that it has. */
-#define OWE_BYTES (32u << 10)
-#define OWE_MESSAGES 16u
-
 struct carrier_sp {
         struct carrier carrier;
         struct sp sp;
-        uint32_t number; /* of the last message that has come */
-        uint32_t n_owed; /* messages and bytes that the daemon does not know to have come */
-        size_t bytes_owed;
+        struct sp_count count;
 };
 
 static struct carrier_sp *as_sp(struct carrier *carrier)
@@ -58,18 +52,13 @@ static objd_status sp_kind_reserve(struct carrier *carrier, size_t size, void **
 static objd_status sp_kind_send(struct carrier *carrier, void *data, size_t size)
 {
         struct carrier_sp *c = as_sp(carrier);
-        uint32_t number = c->number | 1u << 31;
-        const uint8_t head[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
-                                  (uint8_t)number };
-        objd_status r = sp_send(&c->sp, head, sizeof(head), data);
+        objd_status r = sp_count_send(&c->count, &c->sp, data);
 
         (void)size; /* the library knows */
         if (r) {
                 sp_free(&c->sp, data);
                 return r;
         }
-        c->n_owed = 0;
-        c->bytes_owed = 0;
         carrier->owes_answer = false;
         return OBJD_OK;
 }
@@ -82,12 +71,7 @@ static objd_status sp_kind_receive(struct carrier *carrier, struct carrier_frame
 
         if (r)
                 return r;
-        c->number = ((uint32_t)message.head[0] << 24 | (uint32_t)message.head[1] << 16 |
-                     (uint32_t)message.head[2] << 8 | message.head[3]) &
-                    ~(1u << 31);
-        c->n_owed++;
-        c->bytes_owed += message.size;
-        carrier->owes_answer = c->n_owed >= OWE_MESSAGES || c->bytes_owed >= OWE_BYTES;
+        carrier->owes_answer = sp_count_came(&c->count, &message);
         *ret_frames = (struct carrier_frames){ message.data, message.size };
         return OBJD_OK;
 }

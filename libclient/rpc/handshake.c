@@ -163,7 +163,8 @@ static void derive(uint8_t *ret, size_t size, uint64_t use, const uint8_t key[cr
         (void)crypto_kdf_derive_from_key(ret, size, use, "objdseal", key);
 }
 
-static void make_hello_mac(const struct key *key, const uint8_t hello[SEAL_HELLO_SIZE], uint8_t ret[MAC_SIZE])
+static void make_hello_mac(const struct seal_key *key, const uint8_t hello[SEAL_HELLO_SIZE],
+                           uint8_t ret[MAC_SIZE])
 {
         uint8_t mac_key[32];
 
@@ -179,7 +180,7 @@ struct agreed {
 };
 
 /* false if the other side's point gives a secret that everybody knows. */
-static bool agree(const struct key *key, const uint8_t hello[SEAL_HELLO_SIZE],
+static bool agree(const struct seal_key *key, const uint8_t hello[SEAL_HELLO_SIZE],
                   const uint8_t challenge[SEAL_CHALLENGE_SIZE], const uint8_t ephemeral[32],
                   const uint8_t point[POINT_SIZE], struct agreed *ret)
 {
@@ -275,7 +276,7 @@ static void make_ephemeral(uint8_t *message, uint8_t ret_secret[32])
 
 /* ---- The client --------------------------------------------------------------------------------------- */
 
-objd_status seal_client_begin(struct seal_client *client, const struct key *key,
+objd_status seal_client_begin(struct seal_client *client, const struct seal_key *key,
                               const struct seal_versions *versions, struct seal_stats *stats,
                               uint8_t ret_hello[SEAL_HELLO_SIZE])
 {
@@ -332,6 +333,12 @@ static bool is_refusal(const uint8_t *message, size_t size)
 
         return !find_fault(message, size, SEAL_REFUSAL_SIZE, STEP_REFUSAL, AT_TOLD_ZEROS, SEAL_REFUSAL_SIZE,
                            &reason);
+}
+
+enum seal_told seal_refusal_told(const void *message, size_t size)
+{
+        return is_refusal(message, size) ? (enum seal_told)((const uint8_t *)message)[AT_TOLD]
+                                         : SEAL_TOLD_NOTHING;
 }
 
 static objd_status check_challenge(const struct seal_client *client, const uint8_t *challenge, size_t size)
@@ -446,9 +453,10 @@ static void remember(struct seal_server *server, const uint8_t hello[SEAL_HELLO_
 }
 
 /* An unknown key goes the way of a wrong one up to the end, where it only has another name in the log. */
-static objd_status check_hello_mac(struct seal_server *server, const uint8_t *hello, const struct key **ret)
+static objd_status check_hello_mac(struct seal_server *server, const uint8_t *hello,
+                                   const struct seal_key **ret)
 {
-        const struct key *key = keyring_find(server->keyring, hello + AT_KEY_ID);
+        const struct seal_key *key = keyring_find(server->keyring, hello + AT_KEY_ID);
         bool is_unknown = key == &server->keyring->nobody;
         uint8_t mac[MAC_SIZE];
 
@@ -466,7 +474,8 @@ static objd_status check_hello_mac(struct seal_server *server, const uint8_t *he
 }
 
 static objd_status check_hello(struct seal_server *server, const uint8_t *hello, size_t size,
-                               uint8_t *ret_version, const struct key **ret_key, enum seal_told *ret_told)
+                               uint8_t *ret_version, const struct seal_key **ret_key,
+                               enum seal_told *ret_told)
 {
         enum seal_reason reason;
 
@@ -487,7 +496,7 @@ static objd_status check_hello(struct seal_server *server, const uint8_t *hello,
 
 /* Makes the challenge, and all that follows from it. */
 static objd_status challenge_client(struct seal_server *server, const uint8_t *hello, uint8_t version,
-                                    const struct key *key, struct seal_pending *ret_pending,
+                                    const struct seal_key *key, struct seal_pending *ret_pending,
                                     uint8_t ret_challenge[SEAL_CHALLENGE_SIZE])
 {
         uint8_t ephemeral[32];
@@ -517,7 +526,7 @@ objd_status seal_server_answer(struct seal_server *server, const void *hello, si
                                struct seal_pending *ret_pending, uint8_t ret_challenge[SEAL_CHALLENGE_SIZE],
                                uint8_t ret_refusal[SEAL_REFUSAL_SIZE])
 {
-        const struct key *key = NULL;
+        const struct seal_key *key = NULL;
         enum seal_told told;
         uint8_t version = 0;
         objd_status r = check_hello(server, hello, size, &version, &key, &told);
@@ -547,7 +556,7 @@ static objd_status check_proof(struct seal_server *server, const struct seal_pen
 }
 
 objd_status seal_server_finish(struct seal_server *server, struct seal_pending *pending, const void *proof,
-                               size_t size, struct seal *ret_seal, const struct key **ret_key,
+                               size_t size, struct seal *ret_seal, const struct seal_key **ret_key,
                                uint8_t ret_refusal[SEAL_REFUSAL_SIZE])
 {
         objd_status r = check_proof(server, pending, proof, size);

@@ -41,7 +41,7 @@ struct seal_versions {
 
 /* A client between its hello and the answer. */
 struct seal_client {
-        const struct key *key;
+        const struct seal_key *key;
         struct seal_versions versions;
         struct seal_stats *stats;
         uint8_t ephemeral[32]; /* secret */
@@ -53,7 +53,7 @@ struct seal_client {
  *
  * @return OBJD_OK, OBJD_E_SYS
  */
-objd_status seal_client_begin(struct seal_client *client, const struct key *key,
+objd_status seal_client_begin(struct seal_client *client, const struct seal_key *key,
                               const struct seal_versions *versions, struct seal_stats *stats,
                               uint8_t ret_hello[SEAL_HELLO_SIZE]);
 
@@ -72,9 +72,12 @@ void seal_client_forget(struct seal_client *client);
 
 /* What a stranger is told when it is refused: no more than this. */
 enum seal_told {
+        SEAL_TOLD_NOTHING = 0,
         SEAL_TOLD_NO = 1,         /* nonsense, an unknown key, a wrong one, a wrong proof: all the same */
         SEAL_TOLD_NO_VERSION = 2, /* and which ones there are */
-        SEAL_TOLD_BUSY = 3        /* too many handshakes are open: later */
+        SEAL_TOLD_BUSY = 3,       /* too many handshakes are open: later */
+        SEAL_TOLD_NO_CHANNEL =
+                4 /* a sealed frame came for which there is no channel: a new handshake is needed */
 };
 
 #define SEAL_SEEN_MAX 1024
@@ -95,7 +98,7 @@ struct seal_server {
 
 /* A handshake that waits for the client's proof. Has no pointers, except to the key. */
 struct seal_pending {
-        const struct key *key;             /* whose rights the client will have; not yet proven */
+        const struct seal_key *key;        /* whose rights the client will have; not yet proven */
         uint8_t expected[SEAL_PROOF_SIZE]; /* the only proof that is right */
         struct seal seal;
 };
@@ -119,7 +122,7 @@ objd_status seal_server_answer(struct seal_server *server, const void *hello, si
  * @return OBJD_OK, OBJD_E_ACCESS (wrong proof), OBJD_E_PROTO
  */
 objd_status seal_server_finish(struct seal_server *server, struct seal_pending *pending, const void *proof,
-                               size_t size, struct seal *ret_seal, const struct key **ret_key,
+                               size_t size, struct seal *ret_seal, const struct seal_key **ret_key,
                                uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
 
 /* The same refusals for a caller who has a reason of its own, as SEAL_TOLD_BUSY. */
@@ -127,3 +130,9 @@ void seal_server_refuse(const struct seal_server *server, enum seal_told told,
                         uint8_t ret_refusal[SEAL_REFUSAL_SIZE]);
 
 void seal_pending_forget(struct seal_pending *pending);
+
+/*
+ * What a refusal tells; SEAL_TOLD_NOTHING if these bytes are none. That there is no channel is no answer to a hello: it is about frames that were sent
+ * before it.
+ */
+enum seal_told seal_refusal_told(const void *message, size_t size);

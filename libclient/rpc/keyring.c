@@ -70,7 +70,8 @@ static bool take_hex(const char **line, size_t *size, uint8_t *ret, size_t n)
         return n_blanks || !*size;
 }
 
-static objd_status read_key(const char *path, const char *line, size_t size, struct key *key, uint8_t *secret)
+static objd_status read_key(const char *path, const char *line, size_t size, struct seal_key *key,
+                            uint8_t *secret)
 {
         size_t n_blanks = count_blanks(line, size);
         objd_status r;
@@ -90,7 +91,7 @@ static objd_status read_key(const char *path, const char *line, size_t size, str
         return OBJD_OK;
 }
 
-static objd_status check_new(const char *path, const struct keyring *keyring, const struct key *key)
+static objd_status check_new(const char *path, const struct keyring *keyring, const struct seal_key *key)
 {
         for (size_t i = 0; i < keyring->n_keys; i++)
                 if (memcmp(keyring->keys[i].id, key->id, KEY_ID_SIZE) == 0)
@@ -105,7 +106,7 @@ static objd_status read_keys(const char *path, const char *text, size_t size, st
         unsigned number = 0;
 
         while ((line = next_line(&p, end, &size))) {
-                struct key *key = keyring->keys + keyring->n_keys;
+                struct seal_key *key = keyring->keys + keyring->n_keys;
                 objd_status r;
 
                 number++;
@@ -183,7 +184,7 @@ static uint64_t is_same(uint64_t a, uint64_t b)
         return 1 ^ (difference | (0 - difference)) >> 63;
 }
 
-const struct key *keyring_find(const struct keyring *keyring, const uint8_t id[KEY_ID_SIZE])
+const struct seal_key *keyring_find(const struct keyring *keyring, const uint8_t id[KEY_ID_SIZE])
 {
         uint64_t wanted, found = keyring->n_keys;
 
@@ -196,7 +197,7 @@ const struct key *keyring_find(const struct keyring *keyring, const uint8_t id[K
         return found == keyring->n_keys ? &keyring->nobody : keyring->keys + found;
 }
 
-objd_status keyring_only(const struct keyring *keyring, const char *path, const struct key **ret)
+objd_status keyring_only(const struct keyring *keyring, const char *path, const struct seal_key **ret)
 {
         if (keyring->n_keys != 1)
                 return fail(

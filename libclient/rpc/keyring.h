@@ -24,7 +24,7 @@
 #define KEYS_MAX 4096 /* in one file: a stranger's handshake costs a look at each */
 #define KEY_ID_TEXT_SIZE (2 * KEY_ID_SIZE + 1)
 
-struct key {
+struct seal_key {
         uint8_t id[KEY_ID_SIZE];
         unsigned line;         /* of the text */
         const uint8_t *secret; /* KEY_SECRET_SIZE bytes, in the keyring's pages */
@@ -33,7 +33,7 @@ struct key {
 
 /* Not changed once it is made: threads may share it. */
 struct keyring {
-        struct key *keys;
+        struct seal_key *keys;
         uint64_t *ids; /* of the same, side by side, to be looked through */
         size_t n_keys;
         uint8_t *secrets; /* of sodium_malloc() */
@@ -41,7 +41,7 @@ struct keyring {
          * Stands in for an id that is not there, with a random secret, so that a stranger's handshake with it
          * goes the way and takes the time of one with a wrong secret.
          */
-        struct key nobody;
+        struct seal_key nobody;
 };
 
 /*
@@ -56,10 +56,10 @@ objd_status keyring_parse(const char *path, const char *text, size_t size, struc
 struct keyring *keyring_free(struct keyring *keyring);
 
 /* The key of this id, or keyring->nobody. All ids are looked at in full, whether one fits or not. */
-const struct key *keyring_find(const struct keyring *keyring, const uint8_t id[KEY_ID_SIZE]);
+const struct seal_key *keyring_find(const struct keyring *keyring, const uint8_t id[KEY_ID_SIZE]);
 
 /* The key of a client's file, which has just one. @return OBJD_OK, OBJD_E_INVAL */
-objd_status keyring_only(const struct keyring *keyring, const char *path, const struct key **ret);
+objd_status keyring_only(const struct keyring *keyring, const char *path, const struct seal_key **ret);
 
 /* The id in hex, for sentences. Gives text back. */
 const char *key_id_text(const uint8_t id[KEY_ID_SIZE], char text[KEY_ID_TEXT_SIZE]);

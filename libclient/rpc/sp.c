@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sp.c -- the carrier behind ipc:// urls
+ * sp.c -- the carrier behind ipc:// and tcp:// urls
  */
 
 #include "rpc/sp.h"
@@ -130,7 +130,8 @@ static objd_status load(struct sp_library *lib)
         fresh.handle =
                 lib->handle ? load_copy(lib->handle) : dlopen("libnanomsg.so.5", RTLD_NOW | RTLD_LOCAL);
         if (!fresh.handle || !resolve(&fresh))
-                return fail(OBJD_E_SYS, "ipc:// needs the library nanomsg (Debian: libnanomsg5): %s",
+                return fail(OBJD_E_SYS,
+                            "ipc:// and tcp:// need the library nanomsg (Debian: libnanomsg5): %s",
                             dlerror());
         *lib = fresh;
         return OBJD_OK;
@@ -177,7 +178,9 @@ objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp)
             !set(&sp, NN_SOL_SOCKET, NN_RECONNECT_IVL, RECONNECT_MIN_MS) ||
             !set(&sp, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) ||
             !set(&sp, NN_TCP, NN_TCP_NODELAY, 1) ||
-            sp.library->getsockopt_(sp.socket, NN_SOL_SOCKET, NN_RCVFD, &sp.readable, &size)) {
+            sp.library->getsockopt_(sp.socket, NN_SOL_SOCKET, NN_RCVFD, &sp.readable, &size) ||
+            (side == SP_CLIENT &&
+             sp.library->getsockopt_(sp.socket, NN_SOL_SOCKET, NN_SNDFD, &sp.writable, &size))) {
                 r = fail_sp(sp.library, "cannot set up a socket of nanomsg's");
                 (void)sp.library->close_(sp.socket);
                 return r;
@@ -204,8 +207,15 @@ static objd_status fail_address(const struct sp *sp, const char *what, const cha
                     "cannot %s %s: %s", what, url, sp->library->strerror_(error));
 }
 
+/* The library knows of IPv6 only if it is told to; then it needs a kernel that does, so it is told for such addresses only. */
+static void set_family(const struct sp *sp, const char *url)
+{
+        (void)set(sp, NN_SOL_SOCKET, NN_IPV4ONLY, strchr(url, '[') == NULL);
+}
+
 objd_status sp_bind(struct sp *sp, const char *url)
 {
+        set_family(sp, url);
         return sp->library->bind_(sp->socket, url) < 0 ? fail_address(sp, "listen on", url) : OBJD_OK;
 }
 
@@ -222,6 +232,7 @@ objd_status sp_connect(struct sp *sp, const char *url)
         if (!sp->url)
                 return fail(OBJD_E_NOMEM, "no memory for a connection");
         sp->pause_ns = CONNECT_MIN_NS;
+        set_family(sp, url);
         return connect_now(sp) ? OBJD_OK : fail_address(sp, "connect to", url);
 }
 
@@ -331,4 +342,36 @@ objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message)
                         return OBJD_OK;
                 sp_free(sp, ret_message->data);
         }
+}
+
+/* ---- What has come ---------------------------------------------------------------------------------------- */
+
+/* So much may have come before we say that it has. */
+#define OWE_BYTES (32u << 10)
+#define OWE_MESSAGES 16u
+
+bool sp_count_came(struct sp_count *count, const struct sp_message *message)
+{
+        const uint8_t *head = message->head;
+
+        count->number =
+                ((uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3]) &
+                ~(1u << 31);
+        count->n_owed++;
+        count->bytes_owed += message->size;
+        return count->n_owed >= OWE_MESSAGES || count->bytes_owed >= OWE_BYTES;
+}
+
+objd_status sp_count_send(struct sp_count *count, struct sp *sp, void *data)
+{
+        uint32_t number = count->number | 1u << 31;
+        const uint8_t head[4] = { (uint8_t)(number >> 24), (uint8_t)(number >> 16), (uint8_t)(number >> 8),
+                                  (uint8_t)number };
+        objd_status r = sp_send(sp, head, sizeof(head), data);
+
+        if (r == OBJD_OK) {
+                count->n_owed = 0;
+                count->bytes_owed = 0;
+        }
+        return r;
 }

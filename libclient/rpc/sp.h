@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * sp.h -- the carrier behind ipc:// urls: a socket of nanomsg's, in raw mode
+ * sp.h -- the carrier behind ipc:// and tcp:// urls: a socket of nanomsg's, in raw mode
  *
  * nanomsg's REQ and REP allow one request at a time and re-send it by themselves. In raw mode the protocol's header is ours: it
  * says where an answer goes, and its last four bytes are a number that both sides use to tell how much has arrived (see
@@ -28,6 +28,7 @@ struct sp {
         const struct sp_library *library;
         int socket;
         int readable; /* a descriptor that is readable while there is something to receive */
+        int writable; /* of a client: another one that is readable while something would be taken */
 
         /* Of one that connects. */
         char *url;
@@ -64,3 +65,19 @@ void sp_free(const struct sp *sp, void *data);
  */
 objd_status sp_send(struct sp *sp, const void *head, size_t head_size, void *data);
 objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message);
+
+/*
+ * What a client has to tell the daemon: the number of the last message that has come from it, soon after much has come (see
+ * docs/protocol.md).
+ */
+struct sp_count {
+        uint32_t number;
+        uint32_t n_owed; /* messages and bytes that the daemon does not know to have come */
+        size_t bytes_owed;
+};
+
+/* Notes that a message has come. Whether the daemon is to be told soon. */
+bool sp_count_came(struct sp_count *count, const struct sp_message *message);
+
+/* Sends a message of a client's, with the number; sp_send() otherwise. */
+objd_status sp_count_send(struct sp_count *count, struct sp *sp, void *data);

@@ -191,7 +191,7 @@ static struct channel *find_channel(const uint8_t id[SEAL_ID_SIZE])
 static void bring_proof(const struct message *message)
 {
         uint8_t refusal[SEAL_REFUSAL_SIZE];
-        const struct key *key;
+        const struct seal_key *key;
         struct channel *channel;
 
         if (seal_server_finish(&world.server, &world.pending, message->bytes, message->size,

@@ -118,7 +118,7 @@ static void keys_are_found_by_their_ids(void **state)
 {
         static const uint8_t other[KEY_ID_SIZE] = { 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xee };
         struct keyring *keyring = parse(LINE_1 LINE_2), *none = parse("");
-        const struct key *key;
+        const struct seal_key *key;
 
         (void)state;
         for (size_t i = 0; i < keyring->n_keys; i++)
@@ -136,7 +136,7 @@ static void keys_are_found_by_their_ids(void **state)
 static void a_clients_file_has_one_key(void **state)
 {
         struct keyring *one = parse(LINE_2), *two = parse(LINE_1 LINE_2);
-        const struct key *key;
+        const struct seal_key *key;
 
         (void)state;
         assert_ok(keyring_only(one, "k", &key));

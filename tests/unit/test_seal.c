@@ -37,7 +37,7 @@ struct ends {
         struct seal_pending pending;
         struct seal_stats client_stats;
         struct seal client_seal, server_seal;
-        const struct key *proven;
+        const struct seal_key *proven;
         uint8_t hello[SEAL_HELLO_SIZE], challenge[SEAL_CHALLENGE_SIZE], proof[SEAL_PROOF_SIZE];
         uint8_t refusal[SEAL_REFUSAL_SIZE];
 };
@@ -583,7 +583,7 @@ static void a_downgrade_is_refused(void **state)
 }
 
 /* The MAC of a hello, computed once more from its description. */
-static void sign_hello(const struct key *key, uint8_t hello[SEAL_HELLO_SIZE])
+static void sign_hello(const struct seal_key *key, uint8_t hello[SEAL_HELLO_SIZE])
 {
         uint8_t mac_key[32];
 
