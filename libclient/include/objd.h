@@ -244,6 +244,9 @@ typedef struct objd_pin objd_pin;
  *     "shm:...?read-only", "start:...?read-only"
  *                      any of them, for a connection that only reads, though more may be allowed
  *     "ipc:///PATH"    through the daemon that listens there (objd --rpc), without a mapping: see below
+ *     "tcp://HOST:PORT", "tcp://HOST:PORT?key=FILE"
+ *                      the same from any machine, encrypted, with the one key in FILE, or else in $OBJD_KEY_FILE
+ *                      (objctl keygen). "tcp://HOST:PORT?insecure" if the daemon has none (objd --insecure)
  *     "embedded:"      a new private arena without a daemon, shared with the children this process forks;
  *                      it ends with the last of them
  *     "embedded:SIZE"  the same with a size: bytes, or with a suffix K, M, G or T (default 1G)
@@ -263,6 +266,7 @@ typedef struct objd_pin objd_pin;
  *    has been heard of it for a while (objd --session-expiry). A thread that takes a lock has to end before the connection is closed.
  *  - A change takes some memory of the store for the record of its answer, also a deletion: where nothing at all is left, only
  *    who has a mapping can make room.
+ *  - Over TCP a key may allow less: to read only, or to use only some names (OBJD_E_ACCESS).
  *  - Pins are copies. A cursor fetches entries in advance.
  *  - It needs the library nanomsg, loads it, and has threads of its own.
  *
