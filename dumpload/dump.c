@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "base/utf8.h"
+#include "dumpload/copy.h"
 #include "dumpload/dump_value.h"
 #include "dumpload/format.h"
 #include "dumpload/json.h"
@@ -25,11 +26,20 @@
 #include "dumpload/spool.h"
 #include "object/freeze.h"
 #include "object/value.h"
+#include "txn/lane.h"
 
 /* An object with a name, while they are put in order. */
 struct named {
         char *name;
         objd_ref ref;
+};
+
+/* What an object is, beside its entries. */
+struct head {
+        char name[OBJD_NAME_MAX + 1]; /* "" is none, or none that can be read */
+        const struct kind *kind;
+        objd_config config;
+        struct object_state state;
 };
 
 struct dump {
@@ -49,6 +59,14 @@ struct dump {
         bool begun;         /* its first line has been written */
         objd_status broken; /* why the dump as a whole cannot go on */
         struct dump_value key, value;
+
+        /* of the object under way, when it does not stand still any more */
+        struct head head;
+        struct copy copy;
+        bool is_copied;
+        objd_status status; /* what ended the visit early, */
+        char why[512];      /* and its sentence */
+        int64_t since_ns;   /* it has stood still */
 };
 
 /* A failure that is no fault of the object's: the dump ends. */
@@ -135,15 +153,20 @@ static void write_config(FILE *f, objd_kind kind, const objd_config *config)
 }
 
 /* Reads it without waiting; of an object that is not frozen it may be too new, or, while it is being changed, missing. */
-static void write_name(struct dump *dump, const struct objd_object *object)
+static void get_name(const struct dump *dump, const struct objd_object *object,
+                     char ret_name[OBJD_NAME_MAX + 1])
 {
-        char name[OBJD_NAME_MAX + 1];
+        if (!object_name(dump->conn->arena, object->shm, object->serial, ret_name) ||
+            !utf8_is_valid(ret_name, strlen(ret_name)))
+                *ret_name = 0;
+}
 
-        if (!object_name(dump->conn->arena, object->shm, object->serial, name) || !*name ||
-            !utf8_is_valid(name, strlen(name)))
+static void write_name(FILE *f, const char *name)
+{
+        if (!*name)
                 return;
-        fputs(",\"name\":", dump->spool.f);
-        json_write_str(dump->spool.f, name, strlen(name));
+        fputs(",\"name\":", f);
+        json_write_str(f, name, strlen(name));
 }
 
 static void write_state(FILE *f, objd_kind kind, const struct object_state *state)
@@ -165,6 +188,7 @@ static void write_state(FILE *f, objd_kind kind, const struct object_state *stat
 /* The number of the object that a ref names, declared if that is news; 0 if there is no such object any more. */
 static objd_status number_of(struct dump *dump, objd_ref ref, uint32_t *ret_number)
 {
+        char name[OBJD_NAME_MAX + 1];
         struct objd_object object;
         objd_config config;
         objd_status r;
@@ -182,7 +206,8 @@ static objd_status number_of(struct dump *dump, objd_ref ref, uint32_t *ret_numb
         if (r)
                 return broken(dump, r);
         fprintf(dump->spool.f, "{\"declare\":%" PRIu32, *ret_number);
-        write_name(dump, &object);
+        get_name(dump, &object, name);
+        write_name(dump->spool.f, name);
         write_config(dump->spool.f, object_kind(object.config), &config);
         fputs("}\n", dump->spool.f);
         return OBJD_OK;
@@ -250,30 +275,98 @@ static objd_status write_entry(void *context, const struct visit *visit)
 
 /* ---- Objects ------------------------------------------------------------------------------------------ */
 
+static objd_status get_head(const struct dump *dump, struct lane *lane, struct objd_object *object,
+                            struct head *ret_head)
+{
+        *ret_head = (struct head){ .kind = kind_of(object_kind(object->config)) };
+        get_config(object, &ret_head->config);
+        get_name(dump, object, ret_head->name);
+        return ret_head->kind->get_state(lane, object, &ret_head->state);
+}
+
+static void write_head(struct dump *dump, const struct head *head)
+{
+        FILE *f = dump->spool.f;
+
+        dump->begun = true;
+        fprintf(f, "{\"object\":%" PRIu32, dump->number);
+        write_name(f, head->name);
+        write_config(f, head->kind->kind, &head->config);
+        write_state(f, head->kind->kind, &head->state);
+        fputs("}\n", f);
+}
+
+static objd_status write_end(struct dump *dump)
+{
+        fprintf(dump->spool.f, "{\"end\":%" PRIu32 "}\n", dump->number);
+        dump->report->n_objects++;
+        return broken(dump, spool_check(&dump->spool));
+}
+
 static objd_status dump_frozen(struct lane *lane, struct objd_object *object, void *context)
 {
-        const struct kind *kind = kind_of(object_kind(object->config));
         struct dump *dump = context;
-        FILE *f = dump->spool.f;
-        struct object_state state = { 0 };
-        objd_config config;
-        objd_status r = kind->get_state(lane, object, &state);
+        objd_status r = get_head(dump, lane, object, &dump->head);
 
         if (r)
                 return r;
-        get_config(object, &config);
-        dump->begun = true;
-        fprintf(f, "{\"object\":%" PRIu32, dump->number);
-        write_name(dump, object);
-        write_config(f, kind->kind, &config);
-        write_state(f, kind->kind, &state);
-        fputs("}\n", f);
-        r = kind->visit(lane, object, write_entry, dump);
+        write_head(dump, &dump->head);
+        r = dump->head.kind->visit(lane, object, write_entry, dump);
+        return r ? r : write_end(dump);
+}
+
+/* Writers of this object wait for the copy only; if there is no room for one, for the dump. */
+static objd_status copy_frozen(struct lane *lane, struct objd_object *object, void *context)
+{
+        struct dump *dump = context;
+        objd_status r;
+
+        dump->since_ns = now_ns();
+        r = get_head(dump, lane, object, &dump->head);
         if (r)
                 return r;
-        fprintf(f, "{\"end\":%" PRIu32 "}\n", dump->number);
-        dump->report->n_objects++;
-        return broken(dump, spool_check(&dump->spool));
+        copy_begin(&dump->copy);
+        dump->status = dump->head.kind->visit(lane, object, copy_entry, &dump->copy);
+        if (!dump->copy.failed)
+                (void)copy_end(&dump->copy);
+        if (dump->copy.failed)
+                return dump_frozen(lane, object, dump);
+        if (dump->status) /* it is said behind the entries that could be read */
+                snprintf(dump->why, sizeof(dump->why), "%s", objd_last_error());
+        dump->is_copied = true;
+        return OBJD_OK;
+}
+
+/* Inside a call, since what other objects are is looked at where they are. */
+static objd_status write_copy(struct dump *dump)
+{
+        struct lane *lane;
+        objd_status r = lane_enter_to_read(dump->conn->arena, conn_timeout(dump->conn), &lane);
+
+        if (r)
+                return broken(dump, r);
+        write_head(dump, &dump->head);
+        r = copy_visit(&dump->copy, write_entry, dump);
+        if (r == OBJD_OK && dump->status)
+                r = fail(dump->status, "%s", dump->why);
+        if (r == OBJD_OK)
+                r = write_end(dump);
+        lane_leave(lane);
+        return r;
+}
+
+static objd_status dump_alone(struct dump *dump, objd_ref ref)
+{
+        int64_t pause_ns;
+        objd_status r;
+
+        dump->is_copied = false;
+        dump->since_ns = INT64_MAX;
+        r = freeze_one(dump->conn, ref, copy_frozen, dump);
+        pause_ns = now_ns() - dump->since_ns;
+        if (pause_ns > dump->report->pause_ns)
+                dump->report->pause_ns = pause_ns;
+        return r == OBJD_OK && dump->is_copied ? write_copy(dump) : r;
 }
 
 /* The rest of the dump goes on without it. */
@@ -311,7 +404,7 @@ static objd_status dump_object(struct dump *dump, struct lane *lane, uint32_t nu
                 if (r == OBJD_OK)
                         r = dump_frozen(lane, &object, dump);
         } else {
-                r = freeze_one(dump->conn, ref, dump_frozen, dump);
+                r = dump_alone(dump, ref);
         }
         if (is_damage(dump, r))
                 write_damaged(dump);
@@ -432,6 +525,7 @@ static void deinit(struct dump *dump)
         free(dump->named);
         numbers_deinit(&dump->numbers);
         spool_deinit(&dump->spool);
+        copy_deinit(&dump->copy);
         free(dump);
 }
 
@@ -447,7 +541,9 @@ objd_status dump_write(struct objd_conn *conn, FILE *f, const struct dump_option
         dump->conn = conn;
         dump->options = options;
         dump->report = ret_report;
-        r = spool_init(&dump->spool, f);
+        r = copy_init(&dump->copy);
+        if (r == OBJD_OK)
+                r = spool_init(&dump->spool, f);
         if (r == OBJD_OK)
                 r = run(dump);
         deinit(dump);

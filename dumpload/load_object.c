@@ -17,6 +17,7 @@
 #include "dumpload/format.h"
 #include "dumpload/load_store.h"
 #include "dumpload/names.h"
+#include "object/bundle.h"
 #include "object/directory.h"
 #include "object/value.h"
 
@@ -615,6 +616,55 @@ static objd_status check_names(const struct load *load)
         return r;
 }
 
+/* Names that somebody else has given since the file was looked through for them. */
+static objd_status check_free(const struct load *load)
+{
+        for (size_t i = 0; i < load->len && load->existing != LOAD_REPLACE; i++) {
+                const struct loaded *loaded = &load->objects[i];
+                objd_ref ref;
+                objd_status r;
+
+                if (loaded->state != LOADED_WHOLE || !loaded->name)
+                        continue;
+                r = load_store_lookup(load->conn, loaded->name, &ref);
+                if (r == OBJD_OK)
+                        return fail(OBJD_E_EXISTS, "there is an object named \"%s\" by now", loaded->name);
+                if (r != OBJD_E_NOTFOUND)
+                        return r;
+        }
+        return OBJD_OK;
+}
+
+static objd_status list_all(const struct load *load, struct bundle *bundle)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
+                if (load->objects[i].state == LOADED_WHOLE)
+                        r = bundle_add(bundle, load->objects[i].ref, load->objects[i].name);
+        return r;
+}
+
+/* All of them or none, whoever dies from here on. */
+static objd_status publish_together(struct load *load)
+{
+        struct bundle_report report;
+        struct bundle bundle;
+        objd_status r = bundle_begin(load->conn, &bundle);
+
+        if (r)
+                return r;
+        r = list_all(load, &bundle);
+        if (r) {
+                bundle_drop(&bundle);
+                return r;
+        }
+        load->is_decided = true;
+        r = bundle_publish(&bundle, load->existing == LOAD_REPLACE, &report);
+        load->report->n_loaded = report.n_done;
+        return r || !report.status ? r : fail(report.status, "%s", report.why);
+}
+
 static objd_status publish(struct load *load, struct loaded *loaded)
 {
         objd_object *object;
@@ -632,16 +682,25 @@ static objd_status publish(struct load *load, struct loaded *loaded)
 }
 
 /* Those without names first: what a name leads to is whole, and so is all that can be reached from there. */
-objd_status load_publish(struct load *load)
+static objd_status publish_one_by_one(struct load *load)
 {
-        objd_status r = check_names(load);
+        objd_status r = OBJD_OK;
 
-        if (r)
-                return r;
         for (int names = 0; names < 2; names++)
                 for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
                         if (load->objects[i].state == LOADED_WHOLE && !load->objects[i].name == !names)
                                 r = publish(load, &load->objects[i]);
+        return r;
+}
+
+objd_status load_publish(struct load *load)
+{
+        objd_status r = check_names(load);
+
+        if (r == OBJD_OK)
+                r = check_free(load);
+        if (r == OBJD_OK)
+                r = load->conn->rpc ? publish_one_by_one(load) : publish_together(load);
         return here(load, r);
 }
 
@@ -653,6 +712,8 @@ void load_deinit(struct load *load)
                 objd_object *object;
 
                 free(loaded->name);
+                if (load->is_decided) /* nobody but the bundle deletes it */
+                        continue;
                 if (loaded->state != LOADED_DECLARED && loaded->state != LOADED_OPEN &&
                     loaded->state != LOADED_WHOLE)
                         continue;

@@ -42,6 +42,7 @@ struct load {
 
         struct loaded *objects; /* objects[number - 1] */
         size_t len, room;
+        bool is_decided; /* what has been made stays, whatever becomes of this process */
 
         /* the object under way */
         uint32_t number;     /* 0: none */
@@ -61,8 +62,8 @@ objd_status load_part(struct load *load, const struct line *line);
 objd_status load_end(struct load *load, const struct line *line);
 objd_status load_gone(struct load *load, const struct line *line);
 
-/* The whole file has been read: the objects get their names. */
+/* The whole file has been read: the objects get their names, all of them, by this process or by whoever finds it dead. */
 objd_status load_publish(struct load *load);
 
-/* Frees everything; what has no name yet is deleted. */
+/* Frees everything; if it has not come to that, what has been made is deleted. */
 void load_deinit(struct load *load);

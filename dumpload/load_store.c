@@ -75,12 +75,7 @@ objd_status load_store_end(objd_object *object, objd_kind kind, const struct obj
 
 objd_status load_store_publish(objd_object *object, const char *name, bool replaces)
 {
-        if (object->conn->rpc) {
-                if (!name)
-                        return proxy_keep(object);
-                return replaces ? proxy_replace(object, name) : proxy_set_name(object, name);
-        }
         if (!name)
-                return directory_disown(object);
-        return replaces ? directory_replace(object, name) : directory_rename(object, name);
+                return proxy_keep(object);
+        return replaces ? proxy_replace(object, name) : proxy_set_name(object, name);
 }

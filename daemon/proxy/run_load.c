@@ -73,7 +73,7 @@ static objd_status replace(const struct caller *caller, const struct call *call,
         if (r)
                 return r;
         record_begin(record, lane, outcome, 1, collect_nothing, NULL);
-        r = directory_replace(object, call->name);
+        r = directory_replace(object, call->name, 0);
         record_end(record, lane);
         lane_act_as_self(lane);
         return r;
@@ -96,6 +96,6 @@ objd_status run_load(const struct caller *caller, const struct call *call, struc
         case CALL_OBJECT_REPLACE:
                 return replace(caller, call, &object, record, outcome);
         default:
-                return directory_disown(&object);
+                return directory_disown(&object, 0);
         }
 }

@@ -252,8 +252,19 @@ struct client_shm {
         /* Of a session only (arena/session.h). */
         uint64_t expires_ns;    /* anybody, atomic: CLOCK_MONOTONIC, or SESSION_OVER */
         uint64_t session_id[2]; /* random; what its requests name */
-        uint64_t records; /* daemon: slot_off and serial of the dict of its last replies, 0 for none yet */
-        uint64_t records_serial;
+
+        /*
+         * Of a session: slot_off and serial of the dict of its last replies, 0 for none yet; the daemon's. Of a process: of the
+         * list of what is to stay, and a flag (object/bundle.h); its own, but that anybody may set the serial back to 0.
+         */
+        union {
+                uint64_t records;
+                uint64_t bundle;
+        };
+        union {
+                uint64_t records_serial;
+                uint64_t bundle_serial;
+        };
         uint64_t memory;      /* daemon: bytes of its own memory that the session takes; for people */
         uint64_t memory_most; /* daemon: the most that it has taken */
         uint64_t n_waiting;   /* daemon: its batches that are parked */

@@ -393,7 +393,8 @@ static void check_extents(struct dict_check *c, const struct segment_shm *segmen
         }
 }
 
-static void check_segment(struct dict_check *c, uint64_t word)
+/* depth: of what it hangs from, a directory or nothing. */
+static void check_segment(struct dict_check *c, uint64_t word, uint32_t depth)
 {
         struct segment_shm *segment = segment_at(c->check->arena, word);
         struct segment_numbers n, met = { 0 };
@@ -407,6 +408,9 @@ static void check_segment(struct dict_check *c, uint64_t word)
         if (n.groups != table_groups(word))
                 check_fail(c->check, "a segment has %u groups and its directory says %u", n.groups,
                            table_groups(word));
+        if (n.depth > depth)
+                check_fail(c->check, "a segment is of depth %u, and what it hangs from of depth %u", n.depth,
+                           depth);
         check_extents(c, segment);
         for (uint32_t i = 0; i < table_groups(word) * DICT_GROUP; i++) {
                 met.used += segment->slots[i] != 0;
@@ -438,7 +442,7 @@ static void check_directory(struct dict_check *c)
                 uint64_t n = local <= depth ? 1ULL << (depth - local) : 1;
 
                 if (words[i])
-                        check_segment(c, words[i]);
+                        check_segment(c, words[i], depth);
                 if (i % n)
                         check_fail(c->check, "a directory's words are out of step");
                 for (uint64_t k = 1; k < n && i + k < 1ULL << depth; k++)
@@ -456,7 +460,7 @@ static void check_line(struct check *check, const struct object_shm *object, str
         if (table_depth(line->root[0]))
                 check_directory(&c);
         else if (line->root[0])
-                check_segment(&c, line->root[0]);
+                check_segment(&c, line->root[0], 0);
         if (c.entries != line->root[1])
                 check_fail(check, "it counts %llu entries and has %llu", (unsigned long long)line->root[1],
                            (unsigned long long)c.entries);

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/utf8.h"
 #include "mem/pool.h"
+#include "object/bundle.h"
 #include "object/dict.h"
 #include "object/header.h"
 #include "object/kind.h"
@@ -344,7 +345,7 @@ struct target {
         struct name old_name;
         struct name new_name;
         bool destroy;
-        uint64_t owner; /* to be destroyed only if it is this client's; 0 is anybody's */
+        uint64_t owner; /* only if it is this client's; 0 is anybody's */
 };
 
 /* The name that the object has now; it is compared again once everything is locked. */
@@ -562,11 +563,34 @@ objd_status directory_rename(struct objd_object *object, const char *name)
         return r ? r : target_run(&target, name);
 }
 
-/* ---- For what is loaded -------------------------------------------------------------------------------- */
+/* ---- For what comes to stay ----------------------------------------------------------------------------- */
+
+objd_status directory_give_name(struct objd_object *object, const char *name, uint64_t owner)
+{
+        struct target target = { .object = object, .owner = owner };
+        objd_status r = directory_check_name(name);
+
+        return r ? r : target_run(&target, name);
+}
+
+objd_status directory_destroy_own(struct objd_object *object, uint64_t owner)
+{
+        struct target target = { .object = object, .destroy = true, .owner = owner };
+
+        return target_run(&target, NULL);
+}
+
+/* With its line locked: it is there, and still the client's. */
+static objd_status verify_own(struct objd_object *object, uint64_t owner)
+{
+        objd_status r = object_verify(object);
+
+        return r || !owner || object->shm->owner == owner ? r : object_gone(object);
+}
 
 /* The victim is deleted, and its name is the new object's, at once. OP_PLAN_AGAIN: the name is somebody else's by now. */
 static objd_status replace_attempt(struct lane *lane, struct target *victim, struct objd_object *object,
-                                   const char *text)
+                                   const char *text, uint64_t owner)
 {
         objd_ref ref = { arena_off(lane->arena, object->shm), object->serial };
         struct plan plan = { .n = 0 };
@@ -585,7 +609,7 @@ static objd_status replace_attempt(struct lane *lane, struct target *victim, str
         txn_begin(lane, OP_RENAME);
         r = plan_lock(lane, &plan);
         if (r == OBJD_OK)
-                r = object_verify(object);
+                r = verify_own(object, owner);
         if (r == OBJD_OK)
                 r = target_verify(lane, victim, NULL);
         if (r == OBJD_OK)
@@ -606,7 +630,8 @@ static objd_status replace_attempt(struct lane *lane, struct target *victim, str
         return txn_commit(lane);
 }
 
-static objd_status replace_run(struct objd_object *object, struct objd_object *victim, const char *text)
+static objd_status replace_run(struct objd_object *object, struct objd_object *victim, const char *text,
+                               uint64_t owner)
 {
         struct target target = { .object = victim, .destroy = true };
         struct objd_conn *conn = object->conn;
@@ -622,14 +647,14 @@ static objd_status replace_run(struct objd_object *object, struct objd_object *v
         if (r == OBJD_OK)
                 r = object_touch(victim);
         if (r == OBJD_OK)
-                r = replace_attempt(lane, &target, object, text);
+                r = replace_attempt(lane, &target, object, text, owner);
         if (r == OP_REHASH && op_once_more(lane, &target.old_name.names, &n_plans, &r))
                 r = OP_PLAN_AGAIN;
         lane_leave(lane);
         return r;
 }
 
-objd_status directory_replace(struct objd_object *object, const char *name)
+objd_status directory_replace(struct objd_object *object, const char *name, uint64_t owner)
 {
         for (uint32_t turn = 0; turn < OP_PLANS_MAX; turn++) {
                 struct objd_object victim;
@@ -637,7 +662,7 @@ objd_status directory_replace(struct objd_object *object, const char *name)
                 objd_status r = directory_lookup(object->conn, name, &ref);
 
                 if (r == OBJD_E_NOTFOUND) {
-                        r = directory_rename(object, name);
+                        r = directory_give_name(object, name, owner);
                         if (r == OBJD_E_EXISTS)
                                 continue;
                         return r;
@@ -645,9 +670,10 @@ objd_status directory_replace(struct objd_object *object, const char *name)
                 if (r == OBJD_OK)
                         r = directory_handle(object->conn, ref, &victim);
                 if (r == OBJD_OK)
-                        r = replace_run(object, &victim, name);
+                        r = replace_run(object, &victim, name, owner);
                 /* Gone may be either of the two; if it is ours, the next turn says so as well. */
-                if (r == OBJD_E_GONE && word_get(&object->shm->line.serial) == object->serial)
+                if (r == OBJD_E_GONE && word_get(&object->shm->line.serial) == object->serial &&
+                    (!owner || word_get(&object->shm->owner) == owner))
                         continue;
                 if (r != OP_PLAN_AGAIN)
                         return r;
@@ -689,7 +715,7 @@ objd_status directory_restore_name(struct objd_object *object, const char *name)
         return r;
 }
 
-objd_status directory_disown(struct objd_object *object)
+objd_status directory_disown(struct objd_object *object, uint64_t owner)
 {
         struct lane *lane;
         objd_status r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
@@ -701,7 +727,7 @@ objd_status directory_disown(struct objd_object *object)
                 txn_begin(lane, OP_RENAME);
                 r = lock_take(lane, &object->shm->line);
                 if (r == OBJD_OK)
-                        r = object_verify(object);
+                        r = verify_own(object, owner);
                 if (r == OBJD_OK)
                         txn_set(lane, &object->shm->owner, 0);
                 if (r == OBJD_OK)
@@ -774,7 +800,7 @@ static objd_status reap_object(void *context, objd_ref ref, uint64_t owner)
                 return OBJD_OK;
         r = directory_handle(reap->conn, ref, &handle);
         if (r == OBJD_OK)
-                r = target_run(&(struct target){ .object = &handle, .destroy = true, .owner = owner }, NULL);
+                r = directory_destroy_own(&handle, owner);
         return r == OBJD_E_GONE || r == OBJD_E_CORRUPT ? OBJD_OK : r;
 }
 
@@ -805,6 +831,8 @@ objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t 
 
         next_timeout.set = false;
         if (word_get(&shm->n_anonymous))
+                r = bundle_finish(&conn, client, NULL);
+        if (r == OBJD_OK && word_get(&shm->n_anonymous))
                 r = directory_each(&conn, reap_object, &reap);
         if (r == OBJD_OK && (word_get(&shm->flags) & CLIENT_HAS_LEASED))
                 r = directory_each(&conn, reap_leases, &reap);

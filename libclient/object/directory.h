@@ -33,19 +33,21 @@ objd_status directory_delete(struct objd_conn *conn, const char *name); /* also 
 objd_status directory_rename(struct objd_object *object, const char *name);
 
 /*
- * Gives an anonymous object a name; an object that has it is deleted by the same operation.
- * @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_NOMEM
+ * The anonymous objects of a client, while they are that: OBJD_E_GONE if this one is not, or not any more (bundle.h); owner 0
+ * is anybody's.
+ * replace deletes an object that has the name in the same operation; disown gives it none, and it belongs to nobody from now on.
+ * @return OBJD_OK, OBJD_E_GONE, OBJD_E_EXISTS (give_name), OBJD_E_BUSY, OBJD_E_NOMEM
  */
-objd_status directory_replace(struct objd_object *object, const char *name);
+objd_status directory_give_name(struct objd_object *object, const char *name, uint64_t owner);
+objd_status directory_replace(struct objd_object *object, const char *name, uint64_t owner);
+objd_status directory_disown(struct objd_object *object, uint64_t owner);
+objd_status directory_destroy_own(struct objd_object *object, uint64_t owner);
 
 /*
  * Gives an object a name in its slot and in the dict of names, whatever stands in either. For a repair: nobody else is there.
  * @return OBJD_OK, OBJD_E_GONE, OBJD_E_NOMEM
  */
 objd_status directory_restore_name(struct objd_object *object, const char *name);
-
-/* An anonymous object belongs to nobody from now on, and stays. For what is referred to by objects that stay. */
-objd_status directory_disown(struct objd_object *object);
 
 /* A handle without a connection's count, on the stack. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT */
 objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle);
@@ -58,7 +60,8 @@ typedef objd_status (*directory_fn)(void *context, objd_ref ref, uint64_t owner)
 objd_status directory_each(struct objd_conn *conn, directory_fn fn, void *context);
 
 /*
- * Deletes all anonymous objects of a client; timeout_ns is for waiting on living holders.
+ * Deletes all anonymous objects of a client, but for those that it had said were to stay; timeout_ns is for waiting on
+ * living holders.
  * @return OBJD_OK, OBJD_E_BUSY (some may be left)
  */
 objd_status directory_reap_client(struct arena *arena, uint64_t client, int64_t timeout_ns);

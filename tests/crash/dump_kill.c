@@ -403,6 +403,102 @@ static void a_loader_that_dies_leaves_whole_objects_only(void **state)
         assert_true(count_whole(conn) <= LOADED);
 }
 
+/* Objects o0, o1, ..., each a list with a ref to another list, which has no name. */
+static char *lists_of_lists(void)
+{
+        size_t size;
+        char *text;
+        FILE *f = open_memstream(&text, &size);
+
+        assert_non_null(f);
+        fputs("{\"objd_dump\":1}\n", f);
+        for (int i = 1; i < 2 * LOADED; i += 2) {
+                fprintf(f, "{\"object\":%d,\"name\":\"o%d\",\"kind\":\"list\",\"len\":1}\n", i, i);
+                fprintf(f, "{\"declare\":%d,\"kind\":\"list\"}\n[{\"ref\":%d}]\n{\"end\":%d}\n", i + 1, i + 1,
+                        i);
+                fprintf(f, "{\"object\":%d,\"kind\":\"list\",\"len\":1}\n[%d]\n{\"end\":%d}\n", i + 1, i,
+                        i + 1);
+        }
+        fprintf(f, "{\"objects\":%d}\n", 2 * LOADED);
+        (void)fclose(f);
+        return text;
+}
+
+static int load_once_and_wait(void *context)
+{
+        char *text = lists_of_lists();
+        FILE *f = fmemopen(text, strlen(text), "r");
+        struct load_report report;
+
+        child_check(f != NULL);
+        child_ok(load_read(context, f, "it", LOAD_REFUSE, &report));
+        child_check(report.n_loaded == 2 * LOADED);
+        for (;;)
+                (void)pause();
+        return 0;
+}
+
+/* Deletes what has been loaded: the lists, and those that they refer to, which must be there. */
+static size_t delete_whole(objd_conn *conn)
+{
+        objd_info *infos;
+        size_t len;
+
+        assert_ok(objd_list(conn, "o", &infos, &len));
+        for (size_t i = 0; i < len; i++) {
+                objd_object *list, *inside;
+                objd_buf buf = OBJD_BUF_INIT;
+                objd_value ref;
+
+                assert_ok(objd_open(conn, infos[i].name, OBJD_LIST, &list));
+                assert_ok(objd_list_get(list, 0, &ref, &buf));
+                assert_ok(objd_open_ref(conn, ref.u.ref, OBJD_LIST, &inside));
+                assert_ok(objd_destroy(inside));
+                assert_ok(objd_destroy(list));
+                objd_release(inside);
+                objd_release(list);
+                objd_buf_free(&buf);
+        }
+        objd_infos_free(infos);
+        return len;
+}
+
+/* Nothing, or all of it; waits until what the dead loader had is either gone or named. */
+static bool nothing_or_all(void *context)
+{
+        objd_object *object;
+        objd_stats stats;
+
+        assert_ok(objd_create(context, NULL, OBJD_LIST, NULL, &object));
+        assert_ok(objd_destroy(object));
+        objd_release(object);
+        assert_ok(objd_stats_get(context, &stats));
+        return stats.n_clients == 1 && (stats.n_objects == 1 || stats.n_objects == 2 * LOADED + 1);
+}
+
+static void a_loader_that_dies_leaves_everything_or_nothing(void **state)
+{
+        struct random random = random_begin("dump-kill");
+        objd_conn *conn = *state;
+        int n_all = 0;
+
+        for (int i = 0; i < rounds; i++) {
+                pid_t pid = child_start(load_once_and_wait, conn);
+                objd_stats stats;
+                size_t n;
+
+                sleep_a_while(&random);
+                child_kill(pid);
+                wait_until(nothing_or_all, conn, "what the loader had made is named, or goes");
+                n = delete_whole(conn);
+                assert_true(n == 0 || n == LOADED);
+                n_all += n != 0;
+                assert_ok(objd_stats_get(conn, &stats));
+                assert_int_equal(stats.n_objects, 1); /* the dict of names */
+        }
+        print_message("%d of %d loads came to their end\n", n_all, rounds);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -410,6 +506,7 @@ int main(int argc, char **argv)
                 INSIDE_TEST(who_dies_with_objects_frozen_leaves_none_frozen),
                 INSIDE_TEST(a_dumper_may_die_at_any_moment),
                 INSIDE_TEST(a_loader_that_dies_leaves_whole_objects_only),
+                INSIDE_TEST(a_loader_that_dies_leaves_everything_or_nothing),
         };
 
         if (argc > 1)

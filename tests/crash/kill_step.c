@@ -137,8 +137,8 @@ static void start_job(struct sweep_job *job, int (*fn)(void *job))
 
 /* ---- The tests ------------------------------------------------------------------------------------------ */
 
-static const struct op_table *const tables[] = { &dict_ops,   &list_ops,  &queue_ops, &lock_ops,
-                                                 &object_ops, &batch_ops, &life_ops,  &session_ops };
+static const struct op_table *const tables[] = { &dict_ops,  &list_ops, &queue_ops,   &lock_ops, &object_ops,
+                                                 &batch_ops, &life_ops, &session_ops, &load_ops };
 
 static void an_operation_is_whole_or_nothing_wherever_its_process_dies(void **state)
 {

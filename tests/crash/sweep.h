@@ -85,7 +85,7 @@ struct op_table {
         }
 
 extern const struct op_table dict_ops, list_ops, queue_ops, lock_ops, object_ops, batch_ops, life_ops,
-        session_ops;
+        session_ops, load_ops;
 
 /* Keys of a pair's operations; others are taken as they stand. */
 enum {

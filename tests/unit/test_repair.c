@@ -482,6 +482,12 @@ static void dict_shape(void)
         segment_in(*root_of("small", 0))->shape += 3;
 }
 
+/* The entries are all found, and a walk through them would end after a part. */
+static void dict_depth(void)
+{
+        segment_in(*root_of("small", 0))->shape += 5ULL << 16;
+}
+
 static void dict_slot(void)
 {
         *used_slot(segment_in(*root_of("small", 0))) ^= 1ULL << 40;
@@ -539,11 +545,16 @@ static void list_leaf(void)
         first_leaf("tree")->state ^= 1ULL << 60;
 }
 
-static void list_item(void)
+static void break_item_of(const char *name)
 {
-        struct list_leaf_shm *leaf = first_leaf("list");
+        struct list_leaf_shm *leaf = first_leaf(name);
 
         leaf->table[leaf->state >> 11 & 0x7ff] ^= 0xff00ULL << 8;
+}
+
+static void list_item(void)
+{
+        break_item_of("list");
 }
 
 static void list_child(void)
@@ -749,6 +760,7 @@ static const struct damage {
         { "dict root", dict_root, "small", NULL, NOTHING },
         { "dict count", dict_count_1, "small", NULL, NOTHING },
         { "dict shape", dict_shape, "small", NULL, NOTHING },
+        { "dict depth", dict_depth, "small", NULL, NOTHING },
         { "dict slot", dict_slot, "small", "small", A_PART },
         { "dict entry", dict_entry, "small", "small", A_PART },
         { "dict value chunk", dict_value_chunk, "values", "values", A_PART },
@@ -1092,6 +1104,59 @@ static void a_store_that_somebody_uses_is_not_repaired(void **state)
         child_expect_success(child_start(repair_in_use, NULL));
 }
 
+/* ---- Without memory ------------------------------------------------------------------------------------- */
+
+/* More than a third of the store in one list, and nothing beside it is free. */
+static void fill_store(void)
+{
+        objd_object *bulk = make(store, "bulk", OBJD_LIST, OBJD_FIFO),
+                    *filler = make(store, "filler", OBJD_LIST, OBJD_FIFO);
+        objd_value value = objd_str(text, sizeof(text));
+        objd_status r = OBJD_OK;
+
+        for (int i = 0; i < 100; i++)
+                child_ok(objd_list_append(bulk, &value));
+        while (r == OBJD_OK)
+                r = objd_list_append(filler, &value);
+        child_check(r == OBJD_E_NOMEM);
+        objd_release(bulk);
+        objd_release(filler);
+}
+
+/* A copy of what can be read of an object needs memory. Without it nothing of it is touched; with it, it is done. */
+static int repair_full_store(void *context)
+{
+        const struct damage damage = { .name = "full store", .loss = NOTHING };
+        static struct said deeds, later, left;
+        struct repair_result result = { 0 };
+        char *before[N_NAMES];
+        uint64_t n = 0;
+
+        (void)context;
+        store = make_store();
+        for (size_t i = 0; i < N_NAMES; i++)
+                before[i] = dump_of(names[i]);
+        fill_store();
+        alarm(HANG_SECONDS);
+        break_item_of("bulk");
+        child_ok(repair_arena(store, note_deed, &deeds, &result));
+        child_check(result.n_left && !result.n_lost && strstr(deeds.all, "\nbulk: "));
+        child_ok(objd_delete(store, "filler"));
+        child_ok(repair_arena(store, note_deed, &later, &result));
+        child_check(!result.n_left && result.n_lost == 1 && strstr(later.all, "\nbulk: "));
+        child_ok(check_arena(store, note_fault, &left, &n));
+        child_check(!n);
+        return compare_dumps(&damage, before);
+}
+
+static void without_memory_an_object_is_left_as_it_is_and_said(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(repair_full_store, NULL));
+}
+
+/* ---- Alone ---------------------------------------------------------------------------------------------- */
+
 /* While we have it alone, whoever comes is told so, and does not wait for ever. */
 static int come_while_alone(void *context)
 {
@@ -1170,6 +1235,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(each_damage_is_found_and_repaired),
                 cmocka_unit_test(a_repair_that_is_killed_is_finished_by_the_next),
                 cmocka_unit_test(a_store_that_somebody_uses_is_not_repaired),
+                cmocka_unit_test(without_memory_an_object_is_left_as_it_is_and_said),
                 cmocka_unit_test(nobody_comes_while_a_store_is_repaired),
         };
 
