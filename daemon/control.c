@@ -30,6 +30,7 @@
 #include "base/sys.h"
 #include "client/control_proto.h"
 #include "log.h"
+#include "proxy/ring_link.h"
 
 #define STORE_SOCKET_NEW STORE_SOCKET ".new"
 
@@ -61,6 +62,7 @@ struct session {
         bool is_paused;             /* has asked too much in this tick */
         uint32_t n_requests;        /* in this tick */
         struct helped helped;
+        uint64_t rings;      /* of a client with CONTROL_RINGS */
         int64_t deadline_ns; /* for its hello */
         char sentence[CONTROL_SENTENCE_MAX];
 };
@@ -91,6 +93,8 @@ static void session_free(struct session *session)
                 loop_remove(control->loop, &session->source);
         list_remove(session);
         help_forget(&control->help, &session->helped);
+        if (session->access == CONTROL_RINGS)
+                ring_link_dismiss(control->rings, session->rings);
         control->n_readers -= session->access == CONTROL_READ_ONLY;
         if (session->refusal)
                 control->n_strangers--;
@@ -144,23 +148,24 @@ static void refuse(struct session *session, objd_status status, const char *sent
         session_free(session);
 }
 
-/* With a descriptor, unless that is -1. */
-static ssize_t send_with(const struct session *session, const struct control_reply *reply, int fd)
+/* With as many descriptors, at most two. */
+static ssize_t send_with(const struct session *session, const struct control_reply *reply, const int *fds,
+                         size_t n)
 {
         union {
                 struct cmsghdr align;
-                char bytes[CMSG_SPACE(sizeof(int))];
+                char bytes[CMSG_SPACE(2 * sizeof(int))];
         } control = { 0 };
         struct iovec iov = { .iov_base = (void *)reply, .iov_len = sizeof(*reply) };
         struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-        if (fd >= 0) {
+        if (n) {
                 message.msg_control = &control;
-                message.msg_controllen = sizeof(control);
+                message.msg_controllen = CMSG_SPACE(n * sizeof(int));
                 control.align.cmsg_level = SOL_SOCKET;
                 control.align.cmsg_type = SCM_RIGHTS;
-                control.align.cmsg_len = CMSG_LEN(sizeof(int));
-                memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
+                control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
+                memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
         }
         return sendmsg(session->source.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -185,7 +190,7 @@ static int give_read_only(const struct session *session, const struct control_re
 
         snprintf(path, sizeof(path), "/proc/self/fd/%d", arena);
         fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || !readers_mark(fd) || send_with(session, reply, fd) < 0)
+        if (fd < 0 || !readers_mark(fd) || send_with(session, reply, &fd, 1) < 0)
                 return errno ? errno : EIO;
         return 0;
 }
@@ -217,7 +222,7 @@ static int send_welcome(const struct session *session, const struct control_repl
 
         if (access == CONTROL_READ_ONLY)
                 return send_read_only(session, reply);
-        return send_with(session, reply, access == CONTROL_HELP ? -1 : arena->fd) < 0 ? errno : 0;
+        return send_with(session, reply, &arena->fd, access == CONTROL_HELP ? 0 : 1) < 0 ? errno : 0;
 }
 
 static const char *access_name(enum control_access access)
@@ -253,12 +258,72 @@ static void welcome(struct session *session, enum control_access access)
         admit(session, access, access_name(access));
 }
 
+/* Another user than the daemon's own is known by its uid, as others are by their keys: no other one goes on with its session. */
+static struct proxy_who make_who(const struct session *session)
+{
+        struct proxy_who who = { .rights.read_only = session->allowed == POLICY_READ_ONLY };
+
+        who.has_key = session->peer.uid != session->control->policy->own;
+        if (who.has_key)
+                memcpy(who.key, &session->peer.uid, sizeof(session->peer.uid));
+        return who;
+}
+
+/* Whoever may read only gets a session that only reads. */
+static void welcome_to_rings(struct session *session)
+{
+        struct control *control = session->control;
+        const struct header_shm *header = control->store->arena->header;
+        const struct control_reply reply = {
+                .head = control_head_make(CONTROL_WELCOME, sizeof(reply)),
+                .daemon_pid = (int64_t)htole64((uint64_t)getpid()),
+                .daemon_epoch = htole64(word_get(&header->daemon_epoch)),
+                .arena_id = { header->id[0], header->id[1] },
+                .access = htole32(CONTROL_RINGS),
+                .rings = { .size = htole32(RING_LINK_SIZE), .max_frame = htole32(RING_LINK_FRAME) },
+        };
+        const struct proxy_who who = make_who(session);
+        struct ring_offer offer;
+        objd_status r;
+
+        r = ring_link_invite(control->rings, session->source.fd, &who, &offer);
+        if (r) {
+                refuse(session, r, objd_last_error());
+                return;
+        }
+        session->rings = offer.handle;
+        admit(session, CONTROL_RINGS, "welcome, through rings");
+        if (send_with(session, &reply, (const int[]){ offer.memory, offer.bell }, 2) < 0)
+                drop(session, strerror(errno));
+        (void)close(offer.memory); /* it is mapped */
+}
+
 /* ---- What clients say -------------------------------------------------------------------------------- */
 
 /* Who asks for more than it may have gets what it may have. */
 static enum control_access at_most(enum policy_access allowed, enum control_access wanted)
 {
         return wanted == CONTROL_READ_WRITE && allowed == POLICY_READ_ONLY ? CONTROL_READ_ONLY : wanted;
+}
+
+static void grant(struct session *session, uint32_t wanted)
+{
+        char sentence[CONTROL_SENTENCE_MAX];
+
+        if (session->allowed == POLICY_PROXIED && wanted != CONTROL_RINGS) {
+                memcpy(sentence, session->sentence, sizeof(sentence));
+                refuse(session, OBJD_E_ACCESS, sentence);
+        } else if (wanted == (CONTROL_HAS_IT | CONTROL_READ_WRITE) ||
+                   wanted == (CONTROL_HAS_IT | CONTROL_READ_ONLY)) {
+                admit(session, wanted & ~(uint32_t)CONTROL_HAS_IT, "has the arena from an earlier daemon");
+        } else if (wanted < CONTROL_READ_WRITE || wanted > CONTROL_RINGS ||
+                   (wanted == CONTROL_RINGS && !session->control->rings)) {
+                refuse(session, OBJD_E_PROTO, "it asks for a kind of access that there is not");
+        } else if (wanted == CONTROL_RINGS) {
+                welcome_to_rings(session);
+        } else {
+                welcome(session, at_most(session->allowed, wanted));
+        }
 }
 
 static void on_hello(struct session *session, const struct control_hello *hello, size_t size)
@@ -279,14 +344,8 @@ static void on_hello(struct session *session, const struct control_hello *hello,
         } else if (size != sizeof(*hello) || le32toh(head->size) != size ||
                    le16toh(head->type) != CONTROL_HELLO) {
                 drop(session, "its hello is malformed");
-        } else if (le32toh(hello->access) == (CONTROL_HAS_IT | CONTROL_READ_WRITE) ||
-                   le32toh(hello->access) == (CONTROL_HAS_IT | CONTROL_READ_ONLY)) {
-                admit(session, le32toh(hello->access) & ~(uint32_t)CONTROL_HAS_IT,
-                      "has the arena from an earlier daemon");
-        } else if (le32toh(hello->access) < CONTROL_READ_WRITE || le32toh(hello->access) > CONTROL_HELP) {
-                refuse(session, OBJD_E_PROTO, "it asks for a kind of access that there is not");
         } else {
-                welcome(session, at_most(session->allowed, le32toh(hello->access)));
+                grant(session, le32toh(hello->access));
         }
 }
 
@@ -391,11 +450,15 @@ static void judge(struct control *control, struct session *session)
 {
         objd_status r = policy_check(control->policy, session->source.fd, &session->allowed);
 
-        if (r == OBJD_OK)
-                r = check_limits(control, session->peer.uid);
-        session->refusal = r;
+        /* Who may work through the daemon is told why it gets no handle only if it asks for one. */
         if (r)
                 snprintf(session->sentence, sizeof(session->sentence), "%s", objd_last_error());
+        if (r == OBJD_OK || session->allowed == POLICY_PROXIED) {
+                r = check_limits(control, session->peer.uid);
+                if (r)
+                        snprintf(session->sentence, sizeof(session->sentence), "%s", objd_last_error());
+        }
+        session->refusal = r;
         session->deadline_ns = now_ns() + (r ? STRANGER_TIMEOUT_NS : HELLO_TIMEOUT_NS);
 }
 

@@ -11,6 +11,7 @@
 #include "storefile.h"
 
 struct session;
+struct ring_link;
 
 struct control_stats {
         uint64_t n_welcomed;
@@ -34,6 +35,7 @@ struct control {
         void (*hang_up_fn)(void *context); /* a client that had the arena is gone */
         void *hang_up_context;
         struct help help;
+        struct ring_link *rings; /* where clients of local: urls are served; NULL: nowhere */
         struct control_stats stats;
 };
 

@@ -98,17 +98,17 @@ static void on_hang_up(void *context)
         look_after_file(server);
 }
 
-/* Room for a descriptor a client; if the system grants less, fewer clients. */
+/* Room for a descriptor a client, and for the bells of those with rings; if the system grants less, fewer clients. */
 static uint32_t raise_limit(uint32_t max_clients)
 {
-        const rlim_t need = (rlim_t)max_clients + DESCRIPTORS_OWN;
+        const rlim_t need = (rlim_t)max_clients + DESCRIPTORS_OWN, want = need + RING_LINK_PEERS_MAX;
         struct rlimit limit;
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
                 return max_clients;
         if (setrlimit(RLIMIT_NOFILE,
-                      &(struct rlimit){ .rlim_cur = need,
-                                        .rlim_max = limit.rlim_max > need ? limit.rlim_max : need }) == 0)
+                      &(struct rlimit){ .rlim_cur = want,
+                                        .rlim_max = limit.rlim_max > want ? limit.rlim_max : want }) == 0)
                 return max_clients;
         if (setrlimit(RLIMIT_NOFILE,
                       &(struct rlimit){ .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max }) == 0)
@@ -144,11 +144,12 @@ static void close_parent(const struct server *server)
 
 static void stop_proxy(struct server *server)
 {
-        if (!server->store.options->n_rpc)
-                return;
+        server->control.rings = NULL;
         proxy_stop(&server->proxy);
         while (server->n_links)
                 sp_link_close(server->links[--server->n_links]);
+        ring_link_close(server->rings);
+        server->rings = NULL;
 }
 
 static objd_status start_link(struct server *server, const char *url)
@@ -171,18 +172,19 @@ static objd_status start_proxy(struct server *server, const struct options *opti
 {
         objd_status r;
 
-        if (!options->n_rpc)
-                return OBJD_OK;
         r = proxy_init(&server->proxy, server->store.arena, options->name, server->url,
                        (int64_t)options->session_expiry * 1000000000);
         if (r)
                 return r;
+        r = ring_link_open(&server->proxy, &server->rings);
         for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++)
                 r = start_link(server, options->rpc[i]);
         if (r == OBJD_OK)
                 r = proxy_start(&server->proxy);
         if (r)
                 stop_proxy(server);
+        else
+                server->control.rings = server->rings;
         return r;
 }
 

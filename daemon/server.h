@@ -8,6 +8,7 @@
 #include "control.h"
 #include "loop.h"
 #include "options.h"
+#include "proxy/ring_link.h"
 #include "proxy/server.h"
 #include "proxy/sp_link.h"
 #include "reaper.h"
@@ -19,6 +20,7 @@ struct server {
         struct control control;
         struct reaper reaper;
         struct proxy_server proxy;
+        struct ring_link *rings;
         struct sp_link *links[RPC_URLS_MAX];
         uint32_t n_links;
         char url[PATH_MAX + STORE_NAME_MAX + 8]; /* by which clients with a mapping reach the store */

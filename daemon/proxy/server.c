@@ -22,6 +22,9 @@
 
 #define TICK_MS 100
 
+/* In the time after which a silent session is over. */
+#define SWEEPS 32
+
 /* ---- Answers ---------------------------------------------------------------------------------------------- */
 
 static void send_out(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
@@ -343,7 +346,33 @@ void proxy_receive(struct proxy_server *server, struct proxy_link *link, const s
         }
 }
 
+void proxy_receive_frame(struct proxy_server *server, struct proxy_link *link,
+                         const struct proxy_route *route, const struct frame_head *head, const void *piece)
+{
+        objd_status r = on_frame(server, link, route, head, piece);
+
+        if (r)
+                send_refused(server, link, route, head->session, r, 0);
+}
+
+void proxy_end_sessions_of(struct proxy_server *server, const struct proxy_link *link,
+                           const struct proxy_route *route)
+{
+        for (struct proxy_session *session = server->sessions.list; session; session = session->next)
+                if (session->link == link && session->route.size == route->size &&
+                    memcmp(session->route.bytes, route->bytes, route->size) == 0)
+                        end_soon(server, session);
+}
+
 /* ---- The thread ------------------------------------------------------------------------------------------- */
+
+/* How often sessions are looked for that are over: not so often that who only waits for them costs anything. */
+static int64_t sweep_ns(const struct proxy_server *server)
+{
+        int64_t part_ns = server->sessions.expiry_ns / SWEEPS;
+
+        return part_ns < TICK_MS * 1000000LL ? TICK_MS * 1000000LL : part_ns;
+}
 
 /* Those that have been told to end, and from time to time those that have not been heard of. */
 static void end_sessions(struct proxy_server *server)
@@ -352,7 +381,7 @@ static void end_sessions(struct proxy_server *server)
         int64_t now = now_ns();
         bool any = false;
 
-        if (!server->n_ending && now - server->swept_ns < TICK_MS * 1000000LL)
+        if (!server->n_ending && now - server->swept_ns < sweep_ns(server))
                 return;
         server->n_ending = 0;
         server->swept_ns = now;
@@ -374,16 +403,20 @@ static int wait_ms(struct proxy_server *server)
 
         if (turns_has_any(&server->turns))
                 return 0;
-        return wait_ns < 0 || wait_ns > TICK_MS * 1000000LL ? TICK_MS : (int)((wait_ns + 999999) / 1000000);
+        if (server->sessions.list && (wait_ns < 0 || wait_ns > sweep_ns(server)))
+                wait_ns = sweep_ns(server);
+        return wait_ns < 0 ? -1 : (int)((wait_ns + 999999) / 1000000);
 }
 
 static void *run(void *context)
 {
         struct proxy_server *server = context;
-        struct epoll_event events[PROXY_LINKS_MAX + 2];
+        struct epoll_event events[PROXY_LINKS_MAX + 3];
+        bool busy = false;
 
         while (!server->ends) {
-                int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 2, wait_ms(server));
+                int ms = wait_ms(server);
+                int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 3, busy ? 0 : ms);
 
                 for (int i = 0; i < n && !server->ends; i++) {
                         const struct proxy_source *source = events[i].data.ptr;
@@ -391,6 +424,7 @@ static void *run(void *context)
                         source->fn(source->context);
                 }
                 turns_run(&server->turns);
+                busy = server->look_fn && server->look_fn(server->look_context);
                 end_sessions(server);
         }
         return NULL;
@@ -408,6 +442,26 @@ static void on_wake(void *context)
         struct proxy_server *server = context;
 
         parked_wake(&server->parked);
+}
+
+objd_status proxy_watch_changes(struct proxy_server *server, struct proxy_source *source)
+{
+        struct epoll_event event = { .events = EPOLLIN | (uint32_t)EPOLLET, .data.ptr = source };
+
+        if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, source->fd, &event) < 0)
+                return fail_errno("cannot watch a descriptor");
+        return OBJD_OK;
+}
+
+void proxy_forget_source(struct proxy_server *server, struct proxy_source *source)
+{
+        (void)epoll_ctl(server->epoll, EPOLL_CTL_DEL, source->fd, NULL); /* it is there */
+}
+
+void proxy_set_look(struct proxy_server *server, bool (*fn)(void *context), void *context)
+{
+        server->look_fn = fn;
+        server->look_context = context;
 }
 
 objd_status proxy_add_source(struct proxy_server *server, int fd, void (*fn)(void *context), void *context)

@@ -54,8 +54,10 @@ struct proxy_server {
         int64_t swept_ns;  /* when those were last looked for of which nothing is heard */
         pthread_t thread;
         bool started;
-        struct proxy_source sources[PROXY_LINKS_MAX + 2];
+        struct proxy_source sources[PROXY_LINKS_MAX + 3]; /* and our own */
         uint32_t n_sources;
+        bool (*look_fn)(void *context);
+        void *look_context;
 };
 
 struct arena;
@@ -70,6 +72,17 @@ objd_status proxy_init(struct proxy_server *server, struct arena *arena, const c
 /* fn is called, by the server's thread, whenever the descriptor is readable. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_SYS */
 objd_status proxy_add_source(struct proxy_server *server, int fd, void (*fn)(void *context), void *context);
 
+/*
+ * The same for a source that is the caller's, and stays where it is until it is forgotten, which only the server's thread does, and not
+ * while events are told (but from look_fn). It is told of each change, and not for as long as it is readable.
+ * Any thread. @return OBJD_OK, OBJD_E_SYS
+ */
+objd_status proxy_watch_changes(struct proxy_server *server, struct proxy_source *source);
+void proxy_forget_source(struct proxy_server *server, struct proxy_source *source);
+
+/* fn is called after events have been told, and says whether it is to be called again soon, whether there are events or not. */
+void proxy_set_look(struct proxy_server *server, bool (*fn)(void *context), void *context);
+
 /* @return OBJD_OK, OBJD_E_SYS */
 objd_status proxy_start(struct proxy_server *server);
 
@@ -83,3 +96,14 @@ void proxy_stop(struct proxy_server *server);
 #define PROXY_RECEIVES 32u
 void proxy_receive(struct proxy_server *server, struct proxy_link *link, const struct proxy_route *route,
                    const void *bytes, size_t size);
+
+/*
+ * The same for one frame whose head has been decoded, and checked against the link's limits. A piece that is not all of its message is
+ * read once, and may be changed by its sender meanwhile.
+ */
+void proxy_receive_frame(struct proxy_server *server, struct proxy_link *link,
+                         const struct proxy_route *route, const struct frame_head *head, const void *piece);
+
+/* Whoever came that way is dead: sessions that were last heard there end. */
+void proxy_end_sessions_of(struct proxy_server *server, const struct proxy_link *link,
+                           const struct proxy_route *route);

@@ -155,8 +155,8 @@ static objd_status send_hello(const struct call *call)
         return OBJD_OK;
 }
 
-/* Keeps the first descriptor that came along; closes all others. Returns how many there were. */
-static int take_descriptors(struct msghdr *message, int *ret_fd)
+/* Keeps the first two descriptors that came along; closes all others. Returns how many there were. */
+static int take_descriptors(struct msghdr *message, int ret_fds[2])
 {
         int n = 0;
 
@@ -169,8 +169,8 @@ static int take_descriptors(struct msghdr *message, int *ret_fd)
                         int fd;
 
                         memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-                        if (n == 0)
-                                *ret_fd = fd;
+                        if (n < 2)
+                                ret_fds[n] = fd;
                         else
                                 (void)close(fd); /* nothing was written to it */
                 }
@@ -195,6 +195,13 @@ static bool is_granted(const struct call *call, uint32_t access)
         return access == call->access || (access == CONTROL_READ_ONLY && call->access == CONTROL_READ_WRITE);
 }
 
+static int descriptors_due(enum control_access access)
+{
+        if (access == CONTROL_RINGS)
+                return 2;
+        return access == CONTROL_HELP ? 0 : 1;
+}
+
 static objd_status check_reply(const struct call *call, const struct control_reply *reply, size_t size,
                                int n_fds)
 {
@@ -212,8 +219,8 @@ static objd_status check_reply(const struct call *call, const struct control_rep
                 return bad_answer(call, "is of an unknown type");
         if (!is_granted(call, le32toh(reply->access)))
                 return bad_answer(call, "grants what was not asked for");
-        if (n_fds != (call->access == CONTROL_HELP ? 0 : 1))
-                return bad_answer(call, "does not come with one descriptor");
+        if (n_fds != descriptors_due(call->access))
+                return bad_answer(call, "does not come with the descriptors that are due");
         return OBJD_OK;
 }
 
@@ -236,8 +243,16 @@ static struct arena *find_mapped(const struct call *call)
 struct answer {
         struct control_reply reply;
         int n_fds;
-        int fd; /* the first of them; -1 if there is none, or if the kernel was left with it */
+        int fds[2]; /* -1 where there is none, or if the kernel was left with it */
 };
+
+/* Nothing has been written to them. */
+static void close_descriptors(const struct answer *answer)
+{
+        for (int i = 0; i < 2; i++)
+                if (answer->fds[i] >= 0)
+                        (void)close(answer->fds[i]);
+}
 
 /* The message, with its descriptors or without. */
 static objd_status receive(const struct call *call, bool with_descriptors, struct answer *answer)
@@ -259,7 +274,7 @@ static objd_status receive(const struct call *call, bool with_descriptors, struc
         } while (n < 0 && once_more(call));
         if (n < 0)
                 return failed_step(call, "its answer");
-        answer->n_fds = take_descriptors(&message, &answer->fd);
+        answer->n_fds = take_descriptors(&message, answer->fds);
         if (n == 0)
                 return no_daemon(call, "it hung up without an answer");
         if (!with_descriptors && (message.msg_flags & MSG_CTRUNC))
@@ -274,26 +289,25 @@ static objd_status receive(const struct call *call, bool with_descriptors, struc
 static objd_status receive_reply(const struct call *call, struct attachment *attachment)
 {
         struct arena *mapped = find_mapped(call);
-        struct answer answer = { .fd = -1 };
+        struct answer answer = { .fds = { -1, -1 } };
         objd_status r = receive(call, !mapped, &answer);
 
         if (r) {
-                if (answer.fd >= 0)
-                        (void)close(answer.fd); /* nothing was written to it */
+                close_descriptors(&answer);
                 (void)arena_unref(mapped);
                 return r;
         }
 
         attachment->mapped = mapped;
-        attachment->fd = answer.fd;
+        attachment->fd = answer.fds[0];
         attachment->daemon_pid = (int64_t)le64toh((uint64_t)answer.reply.daemon_pid);
         attachment->daemon_epoch = le64toh(answer.reply.daemon_epoch);
         memcpy(attachment->arena_id, answer.reply.arena_id, sizeof(attachment->arena_id));
         return OBJD_OK;
 }
 
-/* Connects, and says hello if it is a daemon to be believed. */
-static objd_status greet(struct call *call)
+/* Connects to a daemon that is to be believed. */
+static objd_status reach(struct call *call)
 {
         objd_status r;
         int error;
@@ -304,9 +318,13 @@ static objd_status greet(struct call *call)
         do {
                 error = connect(call->socket, (struct sockaddr *)&call->address, sizeof(call->address));
         } while (error < 0 && once_more(call));
-        if (error < 0)
-                return failed_step(call, "connect");
-        r = check_daemon(call);
+        return error < 0 ? failed_step(call, "connect") : check_daemon(call);
+}
+
+static objd_status reach_and_greet(struct call *call)
+{
+        objd_status r = reach(call);
+
         return r ? r : send_hello(call);
 }
 
@@ -315,7 +333,7 @@ static objd_status talk(struct call *call, struct attachment *attachment)
         objd_status r = set_timeouts(call);
 
         if (r == OBJD_OK)
-                r = greet(call);
+                r = reach_and_greet(call);
         return r ? r : receive_reply(call, attachment);
 }
 
@@ -347,21 +365,74 @@ objd_status attach_to_daemon(const char *text, const struct url *url, enum contr
         return OBJD_OK;
 }
 
+/* Does so without waiting, and gives the socket. */
+static objd_status without_waiting(struct call *call, objd_status (*step)(struct call *call),
+                                   int *ret_control)
+{
+        objd_status r;
+
+        call->directory = -1;
+        call->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (call->socket < 0)
+                return failed_step(call, "socket");
+        r = step(call);
+        if (call->directory >= 0)
+                (void)close(call->directory); /* O_PATH: there is nothing to lose */
+        if (r)
+                (void)close(call->socket);
+        else
+                *ret_control = call->socket;
+        return r;
+}
+
 objd_status attach_again(const char *text, const struct url *url, enum control_access access,
                          int *ret_control)
 {
-        struct call call = { .text = text, .url = url, .access = CONTROL_HAS_IT | access, .directory = -1 };
+        struct call call = { .text = text, .url = url, .access = CONTROL_HAS_IT | access };
+
+        return without_waiting(&call, reach_and_greet, ret_control);
+}
+
+/* ---- Rings ------------------------------------------------------------------------------------------- */
+
+objd_status attach_knock(const char *text, const struct url *url)
+{
+        struct call call = { .text = text, .url = url };
+        int control = -1;
+        objd_status r = without_waiting(&call, reach, &control);
+
+        if (r == OBJD_OK)
+                (void)close(control); /* nothing was said */
+        return r;
+}
+
+objd_status attach_rings_begin(const char *text, const struct url *url, int *ret_control)
+{
+        struct call call = { .text = text, .url = url, .access = CONTROL_RINGS };
+
+        return without_waiting(&call, reach_and_greet, ret_control);
+}
+
+objd_status attach_rings_end(const char *text, const struct url *url, int control,
+                             struct attached_rings *ret_rings)
+{
+        const struct call call = { .text = text, .url = url, .access = CONTROL_RINGS, .socket = control };
+        struct answer answer = { .fds = { -1, -1 } };
+        char byte;
         objd_status r;
 
-        call.socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (call.socket < 0)
-                return failed_step(&call, "socket");
-        r = greet(&call);
-        if (call.directory >= 0)
-                (void)close(call.directory); /* O_PATH: there is nothing to lose */
-        if (r)
-                (void)close(call.socket);
-        else
-                *ret_control = call.socket;
-        return r;
+        if (recv(control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
+                return OBJD_E_BUSY;
+        r = receive(&call, true, &answer);
+        if (r) {
+                close_descriptors(&answer);
+                return r;
+        }
+        *ret_rings = (struct attached_rings){
+                .memory = answer.fds[0],
+                .bell = answer.fds[1],
+                .size = le32toh(answer.reply.rings.size),
+                .max_frame = le32toh(answer.reply.rings.max_frame),
+        };
+        return OBJD_OK;
 }

@@ -37,3 +37,21 @@ objd_status attach_to_daemon(const char *text, const struct url *url, enum contr
  */
 objd_status attach_again(const char *text, const struct url *url, enum control_access access,
                          int *ret_control);
+
+/* What a client of local: gets. */
+struct attached_rings {
+        int memory; /* of a pair of rings; checked by ring_map() */
+        int bell;   /* an eventfd: the daemon's */
+        uint32_t size;
+        uint32_t max_frame;
+};
+
+/* Whether somebody listens there at all. @return as attach_again() */
+objd_status attach_knock(const char *text, const struct url *url);
+
+/* Asks the daemon that the url names for rings; waits for nothing. Gives the socket. @return as attach_again() */
+objd_status attach_rings_begin(const char *text, const struct url *url, int *ret_control);
+
+/* Takes its answer. @return OBJD_OK, OBJD_E_BUSY (not yet; no sentence), and what attach_to_daemon() gives; then the socket is of no use */
+objd_status attach_rings_end(const char *text, const struct url *url, int control,
+                             struct attached_rings *ret_rings);

@@ -12,6 +12,10 @@
  * then comes without a descriptor, and after it the thread sends requests. Each gets one answer, but for those that only
  * take something back.
  *
+ * Who is to work through the daemon, or wants to, asks for CONTROL_RINGS. The welcome comes with two descriptors: the memory of a pair
+ * of rings (rpc/ring.h), and an eventfd that is the daemon's bell. After it the daemon sends single bytes, the client's bell, and
+ * the client nothing. The end of this connection is the end of the rings, and of the session if it was the client who hung up.
+ *
  * A client whose daemon has died says hello to the next one too, but does not wait for an answer: it has the arena, and
  * the descriptor of a file that it has locks on is not to be closed (arena/life.h). It gets none unless it is refused.
  *
@@ -38,7 +42,13 @@ enum control_type {
  * What a hello asks for, and a welcome grants: READ_WRITE may be answered with READ_ONLY, if that is all there is. HAS_IT: a client
  * of an earlier daemon, which has the arena: it gets no descriptor, and no welcome.
  */
-enum control_access { CONTROL_READ_WRITE = 1, CONTROL_READ_ONLY = 2, CONTROL_HELP = 3, CONTROL_HAS_IT = 16 };
+enum control_access {
+        CONTROL_READ_WRITE = 1,
+        CONTROL_READ_ONLY = 2,
+        CONTROL_HELP = 3,
+        CONTROL_RINGS = 4,
+        CONTROL_HAS_IT = 16
+};
 
 /* What a thread with CONTROL_HELP may ask for. */
 enum control_help {
@@ -79,6 +89,10 @@ struct control_reply {
                 struct {
                         uint64_t dev, ino; /* of the arena's file, or 0: not said */
                 } file;                    /* welcome */
+                struct {
+                        uint32_t size; /* bytes of one ring */
+                        uint32_t max_frame;
+                } rings; /* welcome to CONTROL_RINGS */
         };
 };
 

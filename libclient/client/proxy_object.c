@@ -9,22 +9,47 @@
 #include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "client/attach.h"
 #include "client/proxy.h"
 
 #define TIMEOUT_DEFAULT_NS 5000000000LL
 
 bool proxy_is_url(const char *url)
 {
-        return strncmp(url, "ipc://", 6) == 0 || strncmp(url, "tcp://", 6) == 0;
+        return strncmp(url, "ipc://", 6) == 0 || strncmp(url, "tcp://", 6) == 0 ||
+               strncmp(url, "local:", 6) == 0;
+}
+
+/* A daemon that is not there is not waited for. */
+static objd_status check_local(const char *text)
+{
+        struct url *url = sys.alloc(sizeof(*url));
+        objd_status r;
+
+        if (!url)
+                return fail(OBJD_E_NOMEM, "cannot connect to \"%s\": no memory", text);
+        r = url_parse_local(text, url);
+        if (r == OBJD_OK)
+                r = attach_knock(text, url);
+        free(url);
+        return r;
+}
+
+static objd_status check_url(const char *url)
+{
+        if (strncmp(url, "local:", 6) == 0)
+                return check_local(url);
+        return url[0] != 'i' || url[6] == '/' ? OBJD_OK
+                                              : fail(OBJD_E_INVAL, "\"%s\" is no \"ipc:///PATH\"", url);
 }
 
 objd_status proxy_connect(const char *url, objd_conn **ret_conn)
 {
         struct objd_conn *conn;
-        objd_status r;
+        objd_status r = check_url(url);
 
-        if (url[0] == 'i' && url[6] != '/')
-                return fail(OBJD_E_INVAL, "\"%s\" is no \"ipc:///PATH\"", url);
+        if (r)
+                return r;
         conn = sys.alloc(sizeof(*conn));
         if (conn)
                 conn->name = strdup(url);

@@ -147,3 +147,13 @@ objd_status url_parse(const char *text, struct url *ret_url)
         ret_url->size = STORE_SIZE_DEFAULT;
         return *size ? url_parse_size("url", size, &ret_url->size) : OBJD_OK;
 }
+
+objd_status url_parse_local(const char *text, struct url *ret_url)
+{
+        const char *place = behind(text, "local:");
+
+        memset(ret_url, 0, sizeof(*ret_url));
+        if (!place)
+                return fail(OBJD_E_INVAL, "url \"%.80s\": does not begin with \"local:\"", text);
+        return parse_place(text, place, ret_url);
+}

@@ -32,6 +32,9 @@ struct url {
 /* @return OBJD_OK, OBJD_E_INVAL; *ret_url is undefined after a failure */
 objd_status url_parse(const char *text, struct url *ret_url);
 
+/* The same for "local:NAME" and "local:/DIR/NAME", whose place is a store's, but which is no way to its memory. */
+objd_status url_parse_local(const char *text, struct url *ret_url);
+
 /* Where the stores of this user lie unless somebody says otherwise: "/dev/shm/objd-UID". */
 void url_default_directory(uid_t uid, char ret_directory[PATH_MAX]);
 

@@ -243,6 +243,9 @@ typedef struct objd_pin objd_pin;
  *                      objd where it has been installed). It ends 10 s after its last client; the store stays
  *     "shm:...?read-only", "start:...?read-only"
  *                      any of them, for a connection that only reads, though more may be allowed
+ *     "local:NAME", "local:/DIR/NAME"
+ *                      the same store through its daemon, without a mapping: see below. Also for users who get no handle
+ *                      (objd --proxy-uid)
  *     "ipc:///PATH"    through the daemon that listens there (objd --rpc), without a mapping: see below
  *     "tcp://HOST:PORT", "tcp://HOST:PORT?key=FILE"
  *                      the same from any machine, encrypted, with the one key in FILE, or else in $OBJD_KEY_FILE
@@ -268,7 +271,7 @@ typedef struct objd_pin objd_pin;
  *    who has a mapping can make room.
  *  - Over TCP a key may allow less: to read only, or to use only some names (OBJD_E_ACCESS).
  *  - Pins are copies. A cursor fetches entries in advance.
- *  - It needs the library nanomsg, loads it, and has threads of its own.
+ *  - It has threads of its own. For "ipc:" it needs the library nanomsg, and loads it.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),
  *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS

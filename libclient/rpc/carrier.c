@@ -15,6 +15,7 @@ static const struct {
 } kinds[] = {
         { "ipc://", carrier_sp_open },
         { "tcp://", carrier_tcp_open },
+        { "local:", carrier_local_open },
 };
 
 objd_status carrier_open(const char *url, struct carrier **ret_carrier)

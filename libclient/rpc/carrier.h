@@ -95,3 +95,4 @@ static inline void carrier_wait(struct carrier *carrier, int64_t until_ns)
 /* The kinds. @return as carrier_open() */
 objd_status carrier_sp_open(const char *url, struct carrier **ret_carrier);
 objd_status carrier_tcp_open(const char *url, struct carrier **ret_carrier);
+objd_status carrier_local_open(const char *url, struct carrier **ret_carrier); /* client/carrier_local.c */

@@ -26,8 +26,7 @@
 #define SPIN_LOOKS 16
 #define SPIN_RESTS 4
 
-/* How many processors this process may run on; with one of them, whoever spins keeps out the one it waits for. */
-static int n_processors(void)
+int wait_processors(void)
 {
         static int known;
         int n = __atomic_load_n(&known, __ATOMIC_RELAXED);
@@ -49,7 +48,7 @@ bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t d
 {
         int64_t start, now, end;
 
-        if (!lane->spin || n_processors() < 2)
+        if (!lane->spin || wait_processors() < 2)
                 return half_get(word) != seen;
         start = now = now_ns();
         end = start + lane->spin;

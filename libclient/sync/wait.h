@@ -26,6 +26,9 @@ bool wait_spin(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t d
 objd_status wait_sleep(struct lane *lane, const uint32_t *word, uint32_t seen, int64_t deadline_ns,
                        bool *ret_woken);
 
+/* How many processors this process may run on; with one of them, whoever spins keeps out the one it waits for. */
+int wait_processors(void);
+
 /* A moment's rest for the processor between two looks at a word. */
 static inline void wait_relax(void)
 {

@@ -18,6 +18,9 @@
 #include "support/fixture.h"
 #include "support/test.h"
 
+/* The first argument: "local", or "ipc" without any. */
+static bool is_local;
+
 struct way {
         struct fixture *f;
         char url[160];
@@ -28,15 +31,27 @@ struct way {
 
 static void start_daemon(struct way *w)
 {
-        const char *options[] = { "--rpc", w->url, w->expiry ? "--session-expiry" : NULL, w->expiry, NULL };
+        const char *options[5] = { NULL };
+        int n = 0;
 
+        if (!is_local) {
+                options[n++] = "--rpc";
+                options[n++] = w->url;
+        }
+        if (w->expiry) {
+                options[n++] = "--session-expiry";
+                options[n] = w->expiry;
+        }
         fixture_start(w->f, options);
 }
 
 static void begin(struct way *w, struct fixture *f)
 {
         w->f = f;
-        snprintf(w->url, sizeof(w->url), "ipc://%s/rpc.sock", f->base);
+        if (is_local)
+                snprintf(w->url, sizeof(w->url), "local:%s/test", f->directory);
+        else
+                snprintf(w->url, sizeof(w->url), "ipc://%s/rpc.sock", f->base);
         start_daemon(w);
         w->near = fixture_connect(f);
         assert_ok(objd_connect(w->url, &w->far));
@@ -48,7 +63,8 @@ static void end(struct way *w)
         objd_close(w->far);
         objd_close(w->near);
         (void)fixture_stop(w->f, SIGTERM);
-        assert_int_equal(access(w->url + strlen("ipc://"), F_OK), -1);
+        if (!is_local)
+                assert_int_equal(access(w->url + strlen("ipc://"), F_OK), -1);
 }
 
 static objd_object *make(objd_conn *conn, const char *name, objd_kind kind)
@@ -605,12 +621,15 @@ static void nobody_there_is_said_so(void **state)
         char url[160];
         objd_conn *conn;
 
-        snprintf(url, sizeof(url), "ipc://%s/none.sock", f->base);
+        if (is_local)
+                snprintf(url, sizeof(url), "local:%s/none", f->base);
+        else
+                snprintf(url, sizeof(url), "ipc://%s/none.sock", f->base);
         assert_status(objd_connect(url, &conn), OBJD_E_NODAEMON);
-        assert_status(objd_connect("ipc://", &conn), OBJD_E_INVAL);
+        assert_status(objd_connect(is_local ? "local:a/b" : "ipc://", &conn), OBJD_E_INVAL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 FIXTURE_TEST(a_dict_is_the_same_near_and_far),
@@ -628,5 +647,6 @@ int main(void)
                 FIXTURE_TEST(nobody_there_is_said_so),
         };
 
+        is_local = argc > 1 && strcmp(argv[1], "local") == 0;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,13 +110,14 @@ static bool listen_a_while(int fd, int milliseconds)
                                           .msg_controllen = sizeof(control) };
                 ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
                 struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+                size_t n_passed = head ? (head->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
 
                 if (n <= 0)
                         return false;
-                if (head && head->cmsg_type == SCM_RIGHTS) {
+                for (size_t i = 0; i < n_passed; i++) {
                         int passed;
 
-                        memcpy(&passed, CMSG_DATA(head), sizeof(passed));
+                        memcpy(&passed, CMSG_DATA(head) + i * sizeof(passed), sizeof(passed));
                         close(passed);
                 }
                 milliseconds = 0;
