@@ -14,16 +14,20 @@
 
 #include <objd.h>
 
+#include "rpc/keyfile.h"
 #include "support/child.h"
 #include "support/fixture.h"
+#include "support/relay.h"
 #include "support/test.h"
 
-/* The first argument: "local", or "ipc" without any. */
-static bool is_local;
+/* The first argument: "local", "tcp", or "ipc" without any. */
+static bool is_local, is_tcp;
 
 struct way {
         struct fixture *f;
-        char url[160];
+        char url[192];
+        char listen[64];    /* over TCP, where the daemon is told to listen, */
+        char keys[96];      /* and the key of both */
         const char *expiry; /* seconds; NULL is the usual one */
         objd_conn *near;    /* by handle */
         objd_conn *far;     /* through the daemon */
@@ -31,12 +35,16 @@ struct way {
 
 static void start_daemon(struct way *w)
 {
-        const char *options[5] = { NULL };
+        const char *options[7] = { NULL };
         int n = 0;
 
         if (!is_local) {
                 options[n++] = "--rpc";
-                options[n++] = w->url;
+                options[n++] = is_tcp ? w->listen : w->url;
+        }
+        if (is_tcp) {
+                options[n++] = "--keys";
+                options[n++] = w->keys;
         }
         if (w->expiry) {
                 options[n++] = "--session-expiry";
@@ -45,13 +53,27 @@ static void start_daemon(struct way *w)
         fixture_start(w->f, options);
 }
 
+static void make_url(struct way *w)
+{
+        const struct rights all = { 0 };
+        uint8_t id[KEY_ID_SIZE];
+
+        if (is_local)
+                snprintf(w->url, sizeof(w->url), "local:%s/test", w->f->directory);
+        else if (!is_tcp)
+                snprintf(w->url, sizeof(w->url), "ipc://%s/rpc.sock", w->f->base);
+        if (!is_tcp)
+                return;
+        snprintf(w->keys, sizeof(w->keys), "%s/keys", w->f->base);
+        assert_ok(keyfile_add(w->keys, &all, id));
+        relay_make_url(0, w->listen);
+        snprintf(w->url, sizeof(w->url), "%s?key=%s", w->listen, w->keys);
+}
+
 static void begin(struct way *w, struct fixture *f)
 {
         w->f = f;
-        if (is_local)
-                snprintf(w->url, sizeof(w->url), "local:%s/test", f->directory);
-        else
-                snprintf(w->url, sizeof(w->url), "ipc://%s/rpc.sock", f->base);
+        make_url(w);
         start_daemon(w);
         w->near = fixture_connect(f);
         assert_ok(objd_connect(w->url, &w->far));
@@ -63,7 +85,7 @@ static void end(struct way *w)
         objd_close(w->far);
         objd_close(w->near);
         (void)fixture_stop(w->f, SIGTERM);
-        if (!is_local)
+        if (!is_local && !is_tcp)
                 assert_int_equal(access(w->url + strlen("ipc://"), F_OK), -1);
 }
 
@@ -618,7 +640,7 @@ static void calls_are_made_once_though_the_daemon_dies(void **state)
 static void nobody_there_is_said_so(void **state)
 {
         struct fixture *f = *state;
-        char url[160];
+        char url[192];
         objd_conn *conn;
 
         if (is_local)
@@ -648,5 +670,6 @@ int main(int argc, char **argv)
         };
 
         is_local = argc > 1 && strcmp(argv[1], "local") == 0;
+        is_tcp = argc > 1 && strcmp(argv[1], "tcp") == 0;
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
