@@ -335,11 +335,13 @@ static void on_sealed(struct sp_link *link, const struct sp_message *message)
         send_answer(link, key, peer, &answer);
 }
 
+/* NULL would be the daemon's own user: somebody who has left is nobody. */
 static const struct proxy_who *who_speaks(struct proxy_link *proxy, const struct proxy_route *route)
 {
+        static const struct proxy_who nobody = { .has_key = true, .rights.read_only = true };
         struct sp_peer *peer = find_peer((struct sp_link *)proxy, get32(route->bytes));
 
-        return peer ? &peer->guarded.who : NULL;
+        return peer && peer->guarded.is_open ? &peer->guarded.who : &nobody;
 }
 
 /* ---- Receiving -------------------------------------------------------------------------------------------- */
