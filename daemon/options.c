@@ -17,6 +17,10 @@
 
 #define MAX_CLIENTS_DEFAULT 4000u
 #define SESSION_EXPIRY_DEFAULT 30
+
+/* Enough to take a value of 1 GiB out of the store: it, and the record of it. */
+#define CLIENT_MEMORY_DEFAULT (2304ULL << 20)
+#define PROXY_MEMORY_DEFAULT (4ULL << 30)
 #define SESSION_EXPIRY_MAX 86400
 #define MAX_PER_UID_DEFAULT 1000u
 #define IDLE_EXIT_MAX 1000000000u
@@ -61,6 +65,10 @@ static const char help[] =
         "  --insecure         listen on TCP without keys: whoever can reach the port may do everything\n"
         "  --session-expiry SEC  what such a process holds is released when nothing has been heard of it for so\n"
         "                     long; default 30\n"
+        "  --client-memory SIZE  how much of the daemon's memory such a process may take; default 2304M,\n"
+        "                     which is enough for values of 1 GiB. What goes beyond it is refused\n"
+        "  --proxy-memory SIZE  how much all of them together may take, beyond 1 MiB each; default 4G,\n"
+        "                     and no more than half of the machine's memory\n"
         "  --help             this text\n"
         "  --version          the version\n"
         "\n"
@@ -110,6 +118,8 @@ enum option_code {
         OPTION_KEYS,
         OPTION_INSECURE,
         OPTION_SESSION_EXPIRY,
+        OPTION_CLIENT_MEMORY,
+        OPTION_PROXY_MEMORY,
         OPTION_HELP,
         OPTION_VERSION
 };
@@ -143,6 +153,8 @@ static const struct option long_options[] = {
         { "keys", required_argument, NULL, OPTION_KEYS },
         { "insecure", no_argument, NULL, OPTION_INSECURE },
         { "session-expiry", required_argument, NULL, OPTION_SESSION_EXPIRY },
+        { "client-memory", required_argument, NULL, OPTION_CLIENT_MEMORY },
+        { "proxy-memory", required_argument, NULL, OPTION_PROXY_MEMORY },
         { "help", no_argument, NULL, OPTION_HELP },
         { "version", no_argument, NULL, OPTION_VERSION },
         { NULL, 0, NULL, 0 },
@@ -248,6 +260,13 @@ static objd_status check_keys(const struct options *options)
         return OBJD_OK;
 }
 
+static uint64_t default_proxy_memory(void)
+{
+        uint64_t half = (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
+
+        return half < PROXY_MEMORY_DEFAULT ? half : PROXY_MEMORY_DEFAULT;
+}
+
 static objd_status parse_option(int code, const char *value, struct options *options)
 {
         switch (code) {
@@ -308,6 +327,10 @@ static objd_status parse_option(int code, const char *value, struct options *opt
         case OPTION_SESSION_EXPIRY:
                 return parse_number("--session-expiry", value, 1, SESSION_EXPIRY_MAX,
                                     &options->session_expiry);
+        case OPTION_CLIENT_MEMORY:
+                return url_parse_size("--client-memory", value, &options->client_memory);
+        case OPTION_PROXY_MEMORY:
+                return url_parse_size("--proxy-memory", value, &options->proxy_memory);
         case OPTION_HELP:
                 options->answer = help;
                 return OBJD_OK;
@@ -331,6 +354,8 @@ objd_status options_parse(int argc, char **argv, struct options *ret_options)
                 .size = STORE_SIZE_DEFAULT,
                 .max_clients = MAX_CLIENTS_DEFAULT,
                 .session_expiry = SESSION_EXPIRY_DEFAULT,
+                .client_memory = CLIENT_MEMORY_DEFAULT,
+                .proxy_memory = default_proxy_memory(),
                 .max_per_uid = MAX_PER_UID_DEFAULT,
                 .log_level = LOG_LEVEL_INFO,
                 .policy.own = geteuid(),

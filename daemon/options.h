@@ -39,6 +39,8 @@ struct options {
         const char *keys;        /* a file with those of the clients over TCP; NULL: none */
         bool insecure;           /* TCP without keys */
         uint32_t session_expiry; /* seconds */
+        uint64_t client_memory;  /* bytes of the daemon's that one of those may take, */
+        uint64_t proxy_memory;   /* and all together beyond 1 MiB each */
         const char *answer;      /* what --help or --version has to say; nothing else is to be done then */
 };
 

@@ -176,6 +176,7 @@ static objd_status start_proxy(struct server *server, const struct options *opti
                        (int64_t)options->session_expiry * 1000000000);
         if (r)
                 return r;
+        proxy_set_memory(&server->proxy, options->client_memory, options->proxy_memory);
         r = ring_link_open(&server->proxy, &server->rings);
         for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++)
                 r = start_link(server, options->rpc[i]);

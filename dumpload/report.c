@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 #include <stdarg.h>
 
+#include "arena/session.h"
 #include "dumpload/dump.h"
 #include "dumpload/json.h"
 #include "dumpload/objects.h"
@@ -49,6 +50,26 @@ bool report_is_over(const struct report *report)
 
 /* ---- Costs ----------------------------------------------------------------------------------------------- */
 
+/* Clients that work through the daemon, and what it says in the store that they cost it. */
+static void add_proxied(struct arena *arena, struct json_object *o)
+{
+        uint64_t high = word_get(&arena->header->clients_high), n = 0, memory = 0, n_waiting = 0;
+
+        for (uint32_t i = 1; i < high && i < N_CLIENTS; i++) {
+                struct client_shm *client = arena_client(arena, i);
+
+                if (!half_get_acquire(&client->claimed) || !(word_get(&client->flags) & CLIENT_IS_SESSION) ||
+                    !session_is_alive(arena, client))
+                        continue;
+                n++;
+                memory += word_get(&client->memory);
+                n_waiting += word_get(&client->n_waiting);
+        }
+        json_object_object_add(o, "n_proxied", json_object_new_uint64(n));
+        json_object_object_add(o, "proxied_memory", json_object_new_uint64(memory));
+        json_object_object_add(o, "proxied_waiting", json_object_new_uint64(n_waiting));
+}
+
 static bool report_stats(struct objd_conn *conn, const struct report *report)
 {
         const struct header_shm *header = conn->arena->header;
@@ -73,6 +94,7 @@ static bool report_stats(struct objd_conn *conn, const struct report *report)
         json_object_object_add(o, "n_reads", json_object_new_uint64(s.n_reads));
         json_object_object_add(o, "n_writes", json_object_new_uint64(s.n_writes));
         json_object_object_add(o, "n_recoveries", json_object_new_uint64(s.n_recoveries));
+        add_proxied(conn->arena, o);
         json_write_line(report->f, o);
         return true;
 }

@@ -56,6 +56,11 @@ static void print(void *context, struct json_object *s)
                text_size(b, (uint64_t)inspect_number(s, "arena_size")));
         print_count(s, "processes", "n_clients");
         print_count(s, "threads", "n_lanes");
+        if (inspect_number(s, "n_proxied"))
+                printf("proxied     %" PRIu64 ", with %s of the daemon's memory; %" PRIu64 " requests wait\n",
+                       (uint64_t)inspect_number(s, "n_proxied"),
+                       text_size(a, (uint64_t)inspect_number(s, "proxied_memory")),
+                       (uint64_t)inspect_number(s, "proxied_waiting"));
         print_count(s, "reads", "n_reads");
         print_count(s, "writes", "n_writes");
         print_count(s, "recoveries", "n_recoveries");
@@ -74,7 +79,7 @@ const struct verb verb_stats = {
         .summary = "what the store holds and costs",
         .help = "Prints sizes and counters of the store. \"in use\" is what objects and the engine\n"
                 "have; \"memory\" is what the system has given for it; \"left\" is what can still be\n"
-                "taken.\n",
+                "taken. \"proxied\" are clients that work through the daemon, if there are any.\n",
         .example = "  $ objctl stats --json | jq .arena_resident\n"
                    "  26083328\n",
         .options = "",

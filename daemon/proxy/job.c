@@ -16,37 +16,73 @@
 /* The most that a batch takes when it is unpacked, its own bytes not counted. */
 #define SPACE_MAX (256u << 20)
 
+/* A call is not begun where there is not even room for this much. */
+#define RESULT_ROOM (192u << 10)
+
 /* Calls are not equally dear: so many bytes, or keys and values, count as much as a call. */
 #define TURN_BYTES (16u << 10)
 #define TURN_VALUES 8u
 
+/* The account's memory, and how much of its arena it is. */
+static void *job_resize(void *context, void *old, size_t old_size, size_t new_size)
+{
+        struct job *job = context;
+        struct account *account = job->session->account;
+        size_t before = account->in_arena;
+        void *piece = account_resize(account, old, old_size, new_size);
+
+        job->in_arena += account->in_arena - before;
+        return piece;
+}
+
+/* Where the batch's bytes are to stay: where they are, if they came in pieces, or in a copy. */
+static objd_status keep_bytes(struct job *job, struct wire_in *in)
+{
+        void *bytes;
+
+        job->message = frame_joiner_take(&job->session->joiner, in->data, &job->message_room);
+        if (job->message) {
+                job->in_arena += account_arena_part(job->session->account, job->message, job->message_room);
+                return OBJD_OK;
+        }
+        bytes = space_take(&job->space, in->size);
+        if (!bytes)
+                return fail(OBJD_E_NOMEM, "no memory for a batch of %zu bytes", in->size);
+        memcpy(bytes, in->data, in->size);
+        in->data = bytes;
+        return OBJD_OK;
+}
+
+static objd_status unpack(struct job *job, const struct wire_in *in, const struct wire_limits *limits)
+{
+        struct wire_in kept = *in;
+        objd_status r = keep_bytes(job, &kept);
+
+        if (r == OBJD_OK)
+                r = wire_unpack_batch(&kept, limits, &job->space, &job->batch);
+        if (r)
+                return r;
+        job->outcomes = space_take_array(&job->space, job->batch.n_calls, sizeof(*job->outcomes));
+        return job->outcomes || !job->batch.n_calls ? OBJD_OK : fail(OBJD_E_NOMEM, "no memory for a batch");
+}
+
 objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
                     struct job **ret_job)
 {
-        struct job *job = sys.alloc(sizeof(*job));
-        struct wire_in copy = *in;
-        uint64_t *bytes;
-        objd_status r = OBJD_OK;
+        struct job *job = account_charge(session->account, sizeof(*job)) ? sys.alloc(sizeof(*job)) : NULL;
+        objd_status r;
 
+        *ret_job = NULL;
         if (!job)
-                return fail(OBJD_E_NOMEM, "no memory for a batch");
+                return account_fail(session->account, fail(OBJD_E_NOMEM, "no memory for a batch"));
         job->session = session;
-        space_init(&job->space, NULL, SPACE_MAX + in->size);
-        bytes = space_take(&job->space, in->size);
-        if (bytes) {
-                memcpy(bytes, in->data, in->size);
-                copy.data = (const uint8_t *)bytes;
-                r = wire_unpack_batch(&copy, limits, &job->space, &job->batch);
-        }
-        if (bytes && r == OBJD_OK)
-                job->outcomes = space_take_array(&job->space, job->batch.n_calls, sizeof(*job->outcomes));
-        if (r == OBJD_OK && (!bytes || (!job->outcomes && job->batch.n_calls)))
-                r = fail(OBJD_E_NOMEM, "no memory for a batch of %zu bytes", in->size);
+        space_init(&job->space, &(struct memory){ .resize = job_resize, .context = job },
+                   SPACE_MAX + in->size);
+        r = unpack(job, in, limits);
         if (r) {
-                *ret_job = NULL;
                 job->batch.n_calls = 0;
                 job_free(job);
-                return r;
+                return account_fail(session->account, r);
         }
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 outcome_init(&job->outcomes[i], job->batch.calls[i].code);
@@ -66,6 +102,23 @@ void job_add(struct job *job)
         session->n_jobs++;
 }
 
+/* If nothing else is in the client's arena, it is reset, and nothing of it need be given back piece by piece. */
+static void give_memory(struct job *job)
+{
+        struct account *account = job->session->account;
+        bool alone;
+
+        if (job->message)
+                (void)job_resize(job, job->message, job->message_room, 0);
+        alone = job->in_arena && job->in_arena == account->in_arena;
+        if (alone)
+                account_begin_reset(account);
+        space_deinit(&job->space);
+        if (alone)
+                account_end_reset(account);
+        account_give(account, job->charged + sizeof(*job));
+}
+
 void job_free(struct job *job)
 {
         if (job->link) {
@@ -76,7 +129,7 @@ void job_free(struct job *job)
         }
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 outcome_free(&job->outcomes[i]);
-        space_deinit(&job->space);
+        give_memory(job);
         free(job);
 }
 
@@ -194,6 +247,56 @@ static objd_status run_report(struct proxy_sessions *sessions, struct job *job, 
         return outcome_end(outcome, r);
 }
 
+/*
+ * What the calls have read is charged twice: the reply is made of it. Where there is no room for that, a call that has only
+ * read has read for nothing; one that has changed something has had to have room for its record, which is as large.
+ */
+static size_t owed(const struct outcome *outcome)
+{
+        size_t cost = 2 * outcome_cost(outcome);
+
+        return cost > outcome->charged ? cost - outcome->charged : 0;
+}
+
+static void charge_all(struct job *job, struct outcome *outcome)
+{
+        size_t cost = owed(outcome);
+
+        account_note(job->session->account, cost);
+        outcome->charged += cost;
+        job->charged += cost;
+}
+
+static objd_status charge_outcome(struct job *job, struct outcome *outcome, objd_status r)
+{
+        struct account *account = job->session->account;
+        size_t cost = owed(outcome);
+
+        if (cost > account_room(account) && !(call_properties(outcome->answer.code)->flags & CALL_MUTATES)) {
+                enum call_code code = outcome->answer.code;
+                size_t charged = outcome->charged;
+
+                account->refused = true;
+                outcome_free(outcome);
+                outcome_init(outcome, code);
+                outcome->charged = charged;
+                return outcome_end(outcome, account_fail(account, OBJD_E_NOMEM));
+        }
+        charge_all(job, outcome);
+        return r;
+}
+
+/* Before a call is run: whether there is room for a small result of it. Sessions may always end. */
+static objd_status may_begin(const struct job *job, const struct call *call)
+{
+        struct account *account = job->session->account;
+
+        if (account_room(account) >= RESULT_ROOM || call_properties(call->code)->group == GROUP_SESSION)
+                return OBJD_OK;
+        account->refused = true;
+        return account_fail(account, OBJD_E_NOMEM);
+}
+
 /* Runs the call that is next, unless it has been. */
 static objd_status run_once(struct proxy_sessions *sessions, const struct caller *caller, struct job *job,
                             struct outcome *outcome)
@@ -217,6 +320,17 @@ static objd_status run_once(struct proxy_sessions *sessions, const struct caller
         return r;
 }
 
+/* "No memory" that is for want of room in the account is said as such. */
+static objd_status explain(struct job *job, struct outcome *outcome, objd_status r)
+{
+        struct account *account = job->session->account;
+
+        if (r == OBJD_E_NOMEM && account->refused)
+                return outcome_end(outcome, account_fail(account, r));
+        account->refused = false;
+        return r;
+}
+
 static void step_call(struct proxy_sessions *sessions, const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
@@ -225,7 +339,16 @@ static void step_call(struct proxy_sessions *sessions, const struct caller *call
 
         if (!job->waits)
                 job->call_ns = now_ns();
-        r = run_once(sessions, caller, job, outcome);
+        r = may_begin(job, call);
+        if (r) {
+                (void)outcome_end(outcome, r);
+        } else {
+                account_begin(job->session->account);
+                r = run_once(sessions, caller, job, outcome);
+                account_end(job->session->account);
+                r = explain(job, outcome, r);
+                r = charge_outcome(job, outcome, r);
+        }
         job->waits = waits_for(job, call, r);
         if (job->waits && now_ns() >= job_deadline(job)) {
                 (void)outcome_end(outcome, give_up(caller, job, call, r));
@@ -258,10 +381,17 @@ static void step_atomic(const struct caller *caller, struct job *job)
         if (!job->waits)
                 job->call_ns = now_ns();
         record_init(&record, &job->session->records, job->batch.seq, 0);
+        account_begin(job->session->account);
         r = look_back(job, &record, 0, job->outcomes, job->batch.n_calls, &was_run);
         if (r == OBJD_OK && !was_run)
                 r = run_atomic(caller, job->batch.calls, job->batch.n_calls, &record, job->outcomes, &failed);
+        account_end(job->session->account);
         record_deinit(&record);
+        if (r == OBJD_E_NOMEM)
+                r = account_fail(job->session->account, r);
+        job->session->account->refused = false;
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                charge_all(job, &job->outcomes[i]);
         job->waits = r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS;
         if (job->waits && now_ns() < job_deadline(job))
                 return;
@@ -312,6 +442,12 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
         step_atomic(&caller, job);
         for (size_t i = 0; i < job->batch.n_calls && *left; i++)
                 charge_turn(job, i, left);
+}
+
+void job_begin_reply(struct job *job)
+{
+        account_give(job->session->account, job->charged / 2);
+        job->charged -= job->charged / 2;
 }
 
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)

@@ -31,6 +31,10 @@ struct job {
         int64_t deadline_ns; /* while it is parked: job_deadline() */
         uint32_t heap_place; /* 1 + its place among all that have one, 0: none */
         struct space space;  /* the batch, and what it takes to answer */
+        size_t in_arena;     /* what of it is in the account's arena */
+        uint8_t *message;    /* that the batch came in, if it came in pieces, */
+        size_t message_room; /* and how much memory that has */
+        size_t charged;      /* for what the calls have read, and for the reply that is made of it */
         struct call_batch batch;
         struct outcome *outcomes;
         size_t n_done;
@@ -59,6 +63,9 @@ objd_ref job_object(const struct job *job);
 
 /* When it will be too late for the call that waits. */
 int64_t job_deadline(const struct job *job);
+
+/* Before the reply is made and sent: what was charged for it is given back to its account, to be charged by who keeps it. */
+void job_begin_reply(struct job *job);
 
 /* The reply, when it is done; it lives as long as the job. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size);

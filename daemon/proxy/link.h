@@ -24,6 +24,8 @@ struct proxy_who {
 struct proxy_link {
         const char *url; /* where it listens, for people */
         uint32_t max_frame;
+        struct account
+                *account; /* during send(): who pays for what has to wait; NULL: nobody, so that is little */
 
         /*
          * Sends a message, now or when its peer takes it, or never: who asked asks again. Keeps nothing that it is given. out is NULL for

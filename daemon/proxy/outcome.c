@@ -20,6 +20,7 @@ void outcome_init(struct outcome *outcome, enum call_code code)
         outcome->items = NULL;
         outcome->infos = NULL;
         outcome->sentence = NULL;
+        outcome->charged = 0;
 }
 
 void outcome_free(struct outcome *outcome)
@@ -28,6 +29,13 @@ void outcome_free(struct outcome *outcome)
         objd_items_free(outcome->items);
         objd_infos_free(outcome->infos);
         free(outcome->sentence);
+}
+
+size_t outcome_cost(const struct outcome *outcome)
+{
+        return outcome->buf.size + items_memory(outcome->items) +
+               (outcome->infos ? outcome->answer.n_infos * sizeof(*outcome->infos) : 0) +
+               (outcome->sentence ? strlen(outcome->sentence) : 0);
 }
 
 objd_status outcome_end(struct outcome *outcome, objd_status status)

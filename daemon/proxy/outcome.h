@@ -17,10 +17,14 @@ struct outcome {
         objd_stats stats;
         uint64_t position[3];
         char *sentence;
+        size_t charged; /* to the session's account: job.c's */
 };
 
 void outcome_init(struct outcome *outcome, enum call_code code);
 void outcome_free(struct outcome *outcome);
+
+/* Bytes of memory that it has of its own. */
+size_t outcome_cost(const struct outcome *outcome);
 
 /* How the call has ended; keeps the sentence of this thread's last failure if it has not ended well. Gives status. */
 objd_status outcome_end(struct outcome *outcome, objd_status status);

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "proxy/account.h"
 #include "proxy/server.h"
 #include "sync/wait.h"
 
@@ -162,7 +163,7 @@ static void free_queue(struct ring_peer *peer)
         while (peer->first) {
                 struct ring_queued *next = peer->first->next;
 
-                free(peer->first);
+                account_free(peer->first);
                 peer->first = next;
         }
         peer->last = &peer->first;
@@ -195,7 +196,7 @@ static bool flush(struct ring_peer *peer)
                 peer->first = queued->next;
                 if (!peer->first)
                         peer->last = &peer->first;
-                free(queued);
+                account_free(queued);
         }
         return any;
 }
@@ -203,7 +204,7 @@ static bool flush(struct ring_peer *peer)
 /* Memory for the rest of a message: as many bytes, and their heads. */
 static struct ring_queued *queue_room(struct ring_peer *peer, size_t size)
 {
-        struct ring_queued *queued = malloc(sizeof(*queued) + size);
+        struct ring_queued *queued = account_alloc(peer->link->link.account, sizeof(*queued) + size);
 
         if (!queued) {
                 peer->link->n_dropped++;

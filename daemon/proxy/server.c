@@ -18,12 +18,16 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "rpc/wire_check.h"
 #include "txn/lane.h"
 
 #define TICK_MS 100
 
 /* In the time after which a silent session is over. */
 #define SWEEPS 32
+
+/* How often memory goes back to the system that has not been used since. */
+#define REST_NS 1000000000LL
 
 /* ---- Answers ---------------------------------------------------------------------------------------------- */
 
@@ -71,20 +75,33 @@ static void end_soon(struct proxy_server *server, struct proxy_session *session)
 }
 
 /* Where the session was last heard; the answer to one request may thus go another way than it came. */
-static void answer(struct proxy_server *server, struct job *job)
+static objd_status send_reply(struct job *job)
 {
         struct proxy_session *session = job->session;
         struct wire_out out;
         objd_status r;
 
         wire_out_init(&out, WIRE_BULK_FROM);
+        job_begin_reply(job);
         r = job_reply(job, &out, WIRE_MESSAGE_MAX);
-        if (r == OBJD_OK) {
-                send_out(session->link, &session->route, FRAME_REPLY, session->id, &out, r);
-        } else {
+        if (r) {
                 wire_out_deinit(&out);
-                send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
+                return r;
         }
+        session->account->refused = false;
+        session->link->account = session->account;
+        send_out(session->link, &session->route, FRAME_REPLY, session->id, &out, r);
+        session->link->account = NULL;
+        return account_fail(session->account, OBJD_OK);
+}
+
+static void answer(struct proxy_server *server, struct job *job)
+{
+        struct proxy_session *session = job->session;
+        objd_status r = send_reply(job);
+
+        if (r)
+                send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 if (job->batch.calls[i].code == CALL_SESSION_END)
                         end_soon(server, session);
@@ -154,7 +171,8 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
                 job_free(job);
         }
         if (r) {
-                send_refused(server, session->link, &session->route, session->id, r, 0);
+                send_refused(server, session->link, &session->route, session->id, r,
+                             wire_check_seq(in->data, in->body_size));
                 return;
         }
         if (job->batch.cancel) {
@@ -283,6 +301,24 @@ static struct proxy_session *find_session(struct proxy_server *server, struct pr
         return session;
 }
 
+/* A message that could never be taken is refused with its first piece. */
+static objd_status join_piece(struct proxy_session *session, const struct frame_head *head, const void *piece,
+                              bool *ret_whole, struct wire_in *ret_in)
+{
+        struct account *account = session->account;
+        objd_status r = OBJD_E_NOMEM;
+
+        account->refused = false;
+        if (head->flags & FRAME_FIRST) {
+                frame_joiner_drop(&session->joiner); /* the client has given the last one up */
+                session->coming_seq = wire_check_seq(piece, head->piece);
+                account->refused = head->message > account_room(account);
+        }
+        if (!account->refused)
+                r = frame_join(&session->joiner, head, piece, ret_whole, ret_in);
+        return r ? account_fail(account, r) : OBJD_OK;
+}
+
 static objd_status on_piece(struct proxy_server *server, struct proxy_session *session,
                             const struct frame_head *head, const void *piece)
 {
@@ -290,12 +326,19 @@ static objd_status on_piece(struct proxy_server *server, struct proxy_session *s
         bool whole;
         objd_status r;
 
-        if (head->flags & FRAME_FIRST)
-                frame_joiner_drop(&session->joiner); /* the client has given the last one up */
-        r = frame_join(&session->joiner, head, piece, &whole, &in);
-
-        if (r == OBJD_OK && whole)
+        session->skips &= !(head->flags & FRAME_FIRST);
+        if (session->skips)
+                return OBJD_OK;
+        r = join_piece(session, head, piece, &whole, &in);
+        if (r == OBJD_E_LIMIT && session->coming_seq) {
+                session->skips = !(head->flags & FRAME_LAST);
+                send_refused(server, session->link, &session->route, session->id, r, session->coming_seq);
+                return OBJD_OK;
+        }
+        if (r == OBJD_OK && whole) {
                 on_batch(server, session, &in);
+                frame_joiner_drop(&session->joiner);
+        }
         return r;
 }
 
@@ -385,8 +428,14 @@ static void end_sessions(struct proxy_server *server)
                 return;
         server->n_ending = 0;
         server->swept_ns = now;
+        if (now - server->rested_ns >= REST_NS) {
+                server->rested_ns = now;
+                accounts_rest(&server->sessions.accounts);
+        }
         for (struct proxy_session *session = server->sessions.list; session; session = next) {
                 next = session->next;
+                session_show_memory(server->conn.arena, session->client, session->account->used,
+                                    session->account->most);
                 if (!session->ends && !session_is_over(&server->sessions, session))
                         continue;
                 drop_jobs(server, session);
@@ -512,6 +561,11 @@ objd_status proxy_init(struct proxy_server *server, struct arena *arena, const c
         if (r)
                 proxy_stop(server);
         return r;
+}
+
+void proxy_set_memory(struct proxy_server *server, size_t client, size_t all)
+{
+        accounts_init(&server->sessions.accounts, client, all);
 }
 
 objd_status proxy_start(struct proxy_server *server)

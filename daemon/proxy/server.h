@@ -51,7 +51,8 @@ struct proxy_server {
         int stop; /* an eventfd */
         bool ends;
         uint32_t n_ending; /* sessions that have been told to end */
-        int64_t swept_ns;  /* when those were last looked for of which nothing is heard */
+        int64_t rested_ns;
+        int64_t swept_ns; /* when those were last looked for of which nothing is heard */
         pthread_t thread;
         bool started;
         struct proxy_source sources[PROXY_LINKS_MAX + 3]; /* and our own */
@@ -68,6 +69,9 @@ struct arena;
  */
 objd_status proxy_init(struct proxy_server *server, struct arena *arena, const char *store, const char *url,
                        int64_t expiry_ns);
+
+/* Before it starts: how much memory one client may take, and all together beyond 1 MiB each. Without this there is no bound. */
+void proxy_set_memory(struct proxy_server *server, size_t client, size_t all);
 
 /* fn is called, by the server's thread, whenever the descriptor is readable. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_SYS */
 objd_status proxy_add_source(struct proxy_server *server, int fd, void (*fn)(void *context), void *context);

@@ -159,8 +159,12 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 return OBJD_OK;
         }
         session = sys.alloc(sizeof(*session));
-        if (!session)
+        if (session)
+                session->account = account_new(&sessions->accounts);
+        if (!session || !session->account) {
+                free(session);
                 return fail(OBJD_E_NOMEM, "no memory for a session");
+        }
         if (hello->resume)
                 r = resume(sessions, hello, session);
         if (r == OBJD_E_NOTFOUND) {
@@ -168,6 +172,7 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 r = claim(sessions, hello, session);
         }
         if (r) {
+                account_unref(session->account);
                 free(session);
                 return r;
         }
@@ -176,7 +181,8 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         session->read_only = hello->read_only || session->who.rights.read_only;
         session->ready_last = &session->ready;
         session->heard_ns = session->renewed_ns = now_ns();
-        frame_joiner_init(&session->joiner, NULL, 0);
+        frame_joiner_init(&session->joiner,
+                          &(struct memory){ .resize = account_resize, .context = session->account }, 0);
         enlist(sessions, session);
         *ret_session = session;
         return OBJD_OK;
@@ -211,6 +217,7 @@ void session_forget(struct proxy_sessions *sessions, struct proxy_session *sessi
         delist(sessions, session);
         frame_joiner_deinit(&session->joiner);
         report_drop(&session->report);
+        account_unref(session->account);
         free(session);
 }
 

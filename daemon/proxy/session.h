@@ -9,6 +9,7 @@
  */
 
 #include "arena/session.h"
+#include "proxy/account.h"
 #include "proxy/link.h"
 #include "proxy/record.h"
 #include "proxy/report.h"
@@ -30,7 +31,10 @@ struct proxy_session {
         int64_t renewed_ns;
         struct proxy_link *link; /* where it was last heard, */
         struct proxy_route route;
-        struct frame_joiner joiner; /* what is coming from there */
+        struct account *account;    /* what it costs */
+        struct frame_joiner joiner; /* what is coming from there: */
+        uint64_t coming_seq;        /* its number, if it can be read */
+        bool skips;                 /* it was refused, and what still comes of it is nobody's concern */
         struct job *jobs;           /* batches that are not answered */
         struct report_maker *report;
         uint32_t n_jobs;
@@ -48,6 +52,7 @@ struct proxy_session {
 struct proxy_sessions {
         struct objd_conn *conn;
         struct report_makers reports;
+        struct accounts accounts;
         struct proxy_session *list;
         struct proxy_session *buckets[SESSION_BUCKETS]; /* by id */
         uint32_t n;

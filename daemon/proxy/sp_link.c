@@ -14,13 +14,14 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "proxy/account.h"
 #include "proxy/server.h"
 
 /* Frames of a message together, and one frame at least. */
 #define MESSAGE_BYTES (32u << 10)
 
-/* What may wait for a peer that does not take it. */
-#define QUEUED_MAX ((1ULL << 30) + (64ULL << 20))
+/* What may wait for a peer that does not take it, and that no account pays for: refusals, and answers to pings. */
+#define FREE_MAX (64u << 10)
 
 /* How long a peer is remembered of which nothing is heard. */
 #define FORGET_NS 60000000000LL
@@ -28,6 +29,7 @@
 /* A message that waits to be sent. */
 struct sp_queued {
         struct sp_queued *next;
+        struct account *account; /* who pays for it; NULL: the peer, of what it has for nothing */
         size_t used, size;
         uint8_t bytes[];
 };
@@ -40,8 +42,8 @@ struct sp_peer {
         uint32_t n_acked;                    /* the last one that it has told to have got */
         size_t sizes[SP_MESSAGES_UNDER_WAY]; /* of those in between, by number */
         size_t under_way;                    /* their sum */
-        struct sp_queued *first, **last;
-        size_t queued;
+        struct sp_queued *first, **last, *newest;
+        size_t n_free; /* bytes that nobody pays for */
         int64_t heard_ns;
         struct guarded guarded; /* where everything is sealed */
 };
@@ -61,16 +63,38 @@ static void put32(uint8_t *bytes, uint32_t value)
 
 /* ---- Peers ------------------------------------------------------------------------------------------------ */
 
+static struct sp_queued *new_queued(struct sp_peer *peer, struct account *account, size_t room)
+{
+        size_t size = sizeof(struct sp_queued) + room;
+        struct sp_queued *queued;
+
+        if (!account && peer->n_free + size > FREE_MAX)
+                return NULL;
+        queued = account_alloc(account, size);
+        if (!queued)
+                return NULL;
+        *queued = (struct sp_queued){ .account = account, .size = room };
+        peer->n_free += account ? 0 : size;
+        return queued;
+}
+
+static void free_queued(struct sp_peer *peer, struct sp_queued *queued)
+{
+        if (!queued->account)
+                peer->n_free -= sizeof(*queued) + queued->size;
+        account_free(queued);
+}
+
 static void free_queue(struct sp_peer *peer)
 {
         while (peer->first) {
                 struct sp_queued *next = peer->first->next;
 
-                free(peer->first);
+                free_queued(peer, peer->first);
                 peer->first = next;
         }
         peer->last = &peer->first;
-        peer->queued = 0;
+        peer->newest = NULL;
 }
 
 static void free_peer(struct sp_link *link, struct sp_peer *peer)
@@ -175,35 +199,31 @@ static void send_what_fits(struct sp_link *link, struct sp_peer *peer)
                 struct sp_queued *queued = peer->first;
 
                 peer->first = queued->next;
-                if (!peer->first)
+                if (!peer->first) {
                         peer->last = &peer->first;
-                peer->queued -= queued->used;
+                        peer->newest = NULL;
+                }
                 send_now(link, peer, queued);
-                free(queued);
+                free_queued(peer, queued);
         }
 }
 
-/* Room at the end of the queue for a frame: in the last message that waits, if it fits there. */
-static uint8_t *queue_room(struct sp_peer *peer, size_t size)
+/* Room at the end of the queue for a frame: in the last message that waits, if it fits there and the same one pays. */
+static uint8_t *queue_room(struct sp_peer *peer, struct account *account, size_t size)
 {
-        struct sp_queued *queued = NULL;
+        struct sp_queued *queued = peer->newest;
 
-        for (struct sp_queued *q = peer->first; q; q = q->next)
-                queued = q;
-        if (!queued || queued->size - queued->used < size) {
+        if (!queued || queued->account != account || queued->size - queued->used < size) {
                 size_t room = size > MESSAGE_BYTES ? size : peer->first ? MESSAGE_BYTES : size;
 
-                queued = malloc(sizeof(*queued) + room);
+                queued = new_queued(peer, account, room);
                 if (!queued)
                         return NULL;
-                queued->next = NULL;
-                queued->used = 0;
-                queued->size = room;
                 *peer->last = queued;
                 peer->last = &queued->next;
+                peer->newest = queued;
         }
         queued->used += size;
-        peer->queued += size;
         return queued->bytes + queued->used - size;
 }
 
@@ -211,11 +231,12 @@ static uint8_t *queue_room(struct sp_peer *peer, size_t size)
  * Queues the next frame: of a message, or one without (cutter NULL). It is sealed as it is queued, so that frames go out in the order
  * of their numbers. False: there was no room, or no channel.
  */
-static bool queue_frame(struct sp_link *link, struct sp_peer *peer, struct frame_cutter *cutter,
-                        enum frame_type type, const uint8_t session[WIRE_SESSION_SIZE])
+static bool queue_frame(struct sp_link *link, struct sp_peer *peer, struct account *account,
+                        struct frame_cutter *cutter, enum frame_type type,
+                        const uint8_t session[WIRE_SESSION_SIZE])
 {
         size_t size = cutter ? frame_cut_size(cutter) : FRAME_HEAD, extra = link->guard ? SEAL_OVERHEAD : 0;
-        uint8_t *room = queue_room(peer, size + extra);
+        uint8_t *room = queue_room(peer, account, size + extra);
 
         if (!room)
                 return false;
@@ -233,6 +254,25 @@ static bool queue_frame(struct sp_link *link, struct sp_peer *peer, struct frame
         return false;
 }
 
+/*
+ * Nothing of a message is queued if there is no room for all of it, as near as that can be said. What is cut short all the same is
+ * seen by the other side, where the rest is missing.
+ */
+static bool queue_message(struct sp_link *link, struct sp_peer *peer, struct frame_cutter *cutter,
+                          uint64_t size)
+{
+        struct account *account = link->link.account;
+
+        if (account && size > account_room(account)) {
+                account->refused = true;
+                return false;
+        }
+        while (frame_cut_size(cutter) > 0)
+                if (!queue_frame(link, peer, account, cutter, 0, NULL))
+                        return false;
+        return true;
+}
+
 static void send_frames(struct proxy_link *proxy, const struct proxy_route *route, enum frame_type type,
                         const uint8_t session[WIRE_SESSION_SIZE], struct wire_out *out)
 {
@@ -242,21 +282,12 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
 
         if (!peer || (link->guard && !peer->guarded.is_open))
                 return;
-        if (!out) {
-                (void)queue_frame(link, peer, NULL, type, session);
-                send_what_fits(link, peer);
-                return;
+        if (out) {
+                frame_cut(&cutter, type, session, out, proxy->max_frame);
+                link->n_dropped += !queue_message(link, peer, &cutter, out->size);
+        } else {
+                (void)queue_frame(link, peer, NULL, NULL, type, session);
         }
-        if (peer->queued + out->size > QUEUED_MAX) {
-                link->n_dropped++;
-                return;
-        }
-        frame_cut(&cutter, type, session, out, proxy->max_frame);
-        while (frame_cut_size(&cutter) > 0)
-                if (!queue_frame(link, peer, &cutter, type, session)) {
-                        link->n_dropped++;
-                        return;
-                }
         send_what_fits(link, peer);
 }
 
@@ -363,7 +394,12 @@ static void on_readable(void *context)
 {
         struct sp_link *link = context;
         struct sp_message message;
+        int64_t now = now_ns();
 
+        if (now - link->forgot_ns > FORGET_NS / 8) {
+                forget_old(link, now);
+                link->forgot_ns = now;
+        }
         for (uint32_t i = 0; i < PROXY_RECEIVES && sp_receive(&link->sp, &message) == OBJD_OK; i++) {
                 /* Through devices of nanomsg's there would be more: we have none. */
                 if (message.head_size == 8) {

@@ -31,6 +31,7 @@ struct sp_link {
         uint32_t n_peers;
         struct guard *guard; /* NULL: what comes is not sealed */
         bool bound;          /* there is a socket file of ours */
+        int64_t forgot_ns;   /* when peers were last forgotten of which nothing is heard */
         uint64_t n_dropped;  /* replies for which there was no room */
 };
 

@@ -98,7 +98,7 @@ typedef enum objd_status {
         OBJD_E_POISONED = 13,   /* the queue has been poisoned with objd_queue_poison() */
         OBJD_E_RANGE = 14,      /* an index outside the list; an integer sum outside 64 bits */
         OBJD_E_TOOBIG = 15,     /* a name, key or value over the limits above */
-        OBJD_E_LIMIT = 16,      /* a fixed table is full: lanes, clients, pins */
+        OBJD_E_LIMIT = 16,      /* a fixed table is full: lanes, clients, pins; or what a proxied client may cost */
         OBJD_E_NOTOWNER = 17,   /* the caller does not hold this lock or lease */
         OBJD_E_OWNER_DIED = 18, /* the lock is now the caller's; its last owner died holding it */
         OBJD_E_MISMATCH = 19,   /* compare-and-set found another value */

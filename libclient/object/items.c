@@ -10,6 +10,7 @@
 
 #include "object/op.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "arena/word.h"
@@ -173,6 +174,13 @@ void items_discard(struct items_builder *builder)
         free(builder->bytes);
         free(builder->whole);
         *builder = (struct items_builder){ 0 };
+}
+
+size_t items_memory(const objd_items *items)
+{
+        const struct items *all = (const struct items *)items;
+
+        return all ? sizeof(*all) + malloc_usable_size(all->items.item) + malloc_usable_size(all->bytes) : 0;
 }
 
 void objd_items_free(objd_items *items)

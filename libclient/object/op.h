@@ -196,3 +196,6 @@ objd_status items_finish(struct items_builder *builder, objd_items **ret_items);
 
 /* Frees what is in it; harmless on one that is empty. */
 void items_discard(struct items_builder *builder);
+
+/* Bytes of memory that they take; NULL takes none. */
+size_t items_memory(const objd_items *items);

@@ -241,6 +241,18 @@ void frame_joiner_drop(struct frame_joiner *joiner)
         joiner->begun = false;
 }
 
+uint8_t *frame_joiner_take(struct frame_joiner *joiner, const uint8_t *data, size_t *ret_room)
+{
+        uint8_t *bytes = joiner->data;
+
+        if (!bytes || data != bytes || joiner->begun)
+                return NULL;
+        *ret_room = joiner->room;
+        joiner->data = NULL;
+        joiner->room = joiner->used = 0;
+        return bytes;
+}
+
 /* Room for what has come and this piece. It doubles, so it is never more than twice of what has really arrived. */
 static objd_status reserve(struct frame_joiner *joiner, size_t size, size_t message)
 {

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_proxy_flood.c -- clients of a daemon that ask for too much, read nothing, or only hold connections: what they may take is
+ * bounded, and others are served
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "rpc/frame.h"
+#include "rpc/sp.h"
+#include "support/child.h"
+#include "support/fixture.h"
+#include "support/test.h"
+
+#define MIB ((size_t)1 << 20)
+#define CLIENT_MEMORY (16 * MIB)
+
+/* A client of ours, frame by frame. */
+struct raw {
+        struct sp sp;
+        uint8_t session[WIRE_SESSION_SIZE];
+        uint64_t next_seq;
+};
+
+static char url[160];
+
+static void start(struct fixture *f)
+{
+        const char *options[] = { "--rpc", url, "--client-memory", "16M", "--proxy-memory", "32M", NULL };
+
+        snprintf(url, sizeof(url), "ipc://%s/rpc.sock", f->base);
+        fixture_start(f, options);
+}
+
+/* ---- Frames ----------------------------------------------------------------------------------------------- */
+
+struct attempt {
+        struct raw *raw;
+        void *data;
+};
+
+static bool is_sent(void *context)
+{
+        static const uint8_t head[4] = { 0x80, 0, 0, 0 }; /* "nothing has come yet" */
+        struct attempt *attempt = context;
+
+        return sp_send(&attempt->raw->sp, head, sizeof(head), attempt->data) == OBJD_OK;
+}
+
+static void send_message(struct raw *raw, enum frame_type type, struct wire_out *out)
+{
+        struct frame_cutter cutter;
+        size_t size;
+
+        frame_cut(&cutter, type, raw->session, out, 1u << 20);
+        while ((size = frame_cut_size(&cutter)) > 0) {
+                struct attempt attempt = { raw, sp_alloc(&raw->sp, size) };
+
+                assert_non_null(attempt.data);
+                frame_cut_next(&cutter, attempt.data);
+                wait_until(is_sent, &attempt, "nanomsg takes a frame");
+        }
+}
+
+struct arrival {
+        struct raw *raw;
+        struct sp_message message;
+};
+
+static bool has_come(void *context)
+{
+        struct arrival *arrival = context;
+
+        return sp_receive(&arrival->raw->sp, &arrival->message) == OBJD_OK;
+}
+
+/* A session, and it is all that the client ever reads. */
+static void raw_begin(struct raw *raw)
+{
+        const struct wire_hello hello = { .version_from = WIRE_VERSION_MIN,
+                                          .version_to = WIRE_VERSION_MAX,
+                                          .name = "raw" };
+        struct arrival arrival = { .raw = raw };
+        struct wire_welcome welcome;
+        struct frame_head head;
+        struct space space;
+        struct wire_out out;
+
+        *raw = (struct raw){ .next_seq = 1 };
+        assert_ok(sp_open(SP_CLIENT, 2 * MIB, &raw->sp));
+        assert_ok(sp_connect(&raw->sp, url));
+        wire_out_init(&out, 0);
+        assert_ok(wire_pack_hello(&out, &hello));
+        send_message(raw, FRAME_HELLO, &out);
+        wire_out_deinit(&out);
+        wait_until(has_come, &arrival, "the welcome comes");
+        assert_ok(frame_decode(arrival.message.data, arrival.message.size, 1u << 20, 1u << 20, &head));
+        assert_int_equal(head.type, FRAME_WELCOME);
+        space_init(&space, NULL, 0);
+        assert_ok(wire_unpack_welcome(
+                &(struct wire_in){ (uint8_t *)arrival.message.data + FRAME_HEAD, head.piece, head.body },
+                &space, &welcome));
+        memcpy(raw->session, welcome.session, sizeof(raw->session));
+        space_deinit(&space);
+        sp_free(&raw->sp, arrival.message.data);
+}
+
+static void raw_send(struct raw *raw, const struct call *call)
+{
+        const struct call_batch batch = { .seq = raw->next_seq++, .calls = call, .n_calls = 1 };
+        struct wire_out out;
+
+        wire_out_init(&out, WIRE_BULK_FROM);
+        assert_ok(wire_pack_batch(&out, &batch, 0));
+        send_message(raw, FRAME_BATCH, &out);
+        wire_out_deinit(&out);
+}
+
+/* ---- What the daemon says ---------------------------------------------------------------------------------- */
+
+/* The number behind "name": in the line of the client that is called so; 0 if there is none. */
+static unsigned long long said_of(const struct fixture *f, const char *comm, const char *name)
+{
+        char command[256], line[1024], client[64], key[64];
+        unsigned long long number = 0;
+        FILE *pipe;
+
+        snprintf(command, sizeof(command), "\"$OBJD_TEST_BIN_OBJCTL\" --url %s clients --json", f->url);
+        snprintf(client, sizeof(client), "\"comm\":\"%s\"", comm);
+        snprintf(key, sizeof(key), "\"%s\":", name);
+        pipe = popen(command, "re"); /* NOLINT: the command is ours */
+        assert_non_null(pipe);
+        while (fgets(line, sizeof(line), pipe)) {
+                const char *at = strstr(line, client) ? strstr(line, key) : NULL;
+
+                if (at)
+                        number = strtoull(at + strlen(key), NULL, 10);
+        }
+        assert_int_equal(pclose(pipe), 0);
+        return number;
+}
+
+static objd_object *make_value(objd_conn *conn, const char *key, size_t size)
+{
+        char *bytes = calloc(1, size);
+        objd_value k = objd_cstr(key), v = objd_bytes(bytes, size);
+        objd_object *dict;
+
+        assert_non_null(bytes);
+        assert_ok(objd_open_or_create(conn, "dict", OBJD_DICT, NULL, &dict));
+        assert_ok(objd_dict_set(dict, &k, &v));
+        free(bytes);
+        return dict;
+}
+
+/* An ordinary client does what it always does. */
+static void expect_service(objd_object *far)
+{
+        objd_value key = objd_cstr("n");
+        int64_t before, after;
+
+        assert_ok(objd_dict_add_int(far, &key, 1, &before));
+        for (int i = 0; i < 50; i++)
+                assert_ok(objd_dict_add_int(far, &key, 1, &after));
+        assert_int_equal(after - before, 50);
+}
+
+struct expectation {
+        const struct fixture *f;
+        unsigned long long at_least;
+};
+
+static bool has_taken(void *context)
+{
+        struct expectation *expectation = context;
+
+        return said_of(expectation->f, "raw", "memory") >= expectation->at_least;
+}
+
+/* ---- Tests -------------------------------------------------------------------------------------------------- */
+
+static void who_reads_nothing_is_bounded(void **state)
+{
+        struct fixture *f = *state;
+        objd_object *near, *far;
+        objd_conn *conn, *proxied;
+        struct call get = { .code = CALL_DICT_GET };
+        objd_value key = objd_cstr("large");
+        struct raw raw;
+
+        start(f);
+        conn = fixture_connect(f);
+        near = make_value(conn, "large", MIB);
+        assert_ok(objd_connect(url, &proxied));
+        assert_ok(objd_set_timeout(proxied, PATIENCE_NS));
+        assert_ok(objd_open(proxied, "dict", OBJD_DICT, &far));
+        raw_begin(&raw);
+        get.object = objd_ref_of(near);
+        get.keys = &key;
+        get.n_keys = 1;
+        for (int i = 0; i < 100; i++)
+                raw_send(&raw, &get);
+        wait_until(has_taken, &(struct expectation){ f, 10 * MIB }, "replies wait to be read");
+        expect_service(far);
+        assert_true(said_of(f, "raw", "memory_most") <= CLIENT_MEMORY);
+        assert_true(said_of(f, "raw", "memory") <= CLIENT_MEMORY);
+        sp_close(&raw.sp);
+        objd_release(far);
+        objd_release(near);
+        objd_close(proxied);
+        objd_close(conn);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+static void large_values_go_as_far_as_the_limit(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *conn;
+        objd_object *dict;
+        char *bytes = calloc(1, CLIENT_MEMORY);
+        objd_value key = objd_cstr("v"), value = objd_bytes(bytes, CLIENT_MEMORY), got;
+        objd_buf buf = OBJD_BUF_INIT;
+
+        start(f);
+        assert_non_null(bytes);
+        assert_ok(objd_connect(url, &conn));
+        assert_ok(objd_set_timeout(conn, PATIENCE_NS));
+        assert_ok(objd_create(conn, "dict", OBJD_DICT, NULL, &dict));
+        assert_status(objd_dict_set(dict, &key, &value), OBJD_E_LIMIT);
+        assert_contains(objd_last_error(), "--client-memory");
+        value.size = 7 * MIB;
+        assert_ok(objd_dict_set(dict, &key, &value));
+        assert_ok(objd_dict_get(dict, &key, &got, &buf));
+        assert_int_equal(got.size, 7 * MIB);
+        assert_ok(objd_dict_pop(dict, &key, &got, &buf));
+        value.size = 12 * MIB;
+        assert_ok(objd_dict_set(dict, &key, &value));
+        assert_status(objd_dict_get(dict, &key, &got, &buf), OBJD_E_LIMIT);
+        assert_ok(objd_dict_del(dict, &key));
+        objd_buf_free(&buf);
+        objd_release(dict);
+        objd_close(conn);
+        free(bytes);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+/* Connections that say nothing, as many as this process may have, up to a thousand. */
+static void who_only_connects_costs_little(void **state)
+{
+        enum { N = 1000 };
+        struct fixture *f = *state;
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct rlimit limit;
+        objd_conn *conn;
+        objd_object *dict;
+        int fds[N], n = 0;
+
+        start(f);
+        assert_ok(objd_connect(url, &conn));
+        assert_ok(objd_set_timeout(conn, PATIENCE_NS));
+        assert_ok(objd_create(conn, "dict", OBJD_DICT, NULL, &dict));
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_true(strlen(url) - strlen("ipc://") < sizeof(address.sun_path));
+        memcpy(address.sun_path, url + strlen("ipc://"), strlen(url) - strlen("ipc://"));
+        while (n < N && (rlim_t)n + 100 < limit.rlim_cur) {
+                fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                assert_true(fds[n] >= 0);
+                if (connect(fds[n], (struct sockaddr *)&address, sizeof(address)) < 0) {
+                        assert_true(errno == EAGAIN || errno == ECONNREFUSED);
+                        (void)close(fds[n]);
+                        break;
+                }
+                n++;
+        }
+        assert_true(n > 100);
+        expect_service(dict);
+        while (n > 0)
+                (void)close(fds[--n]);
+        expect_service(dict);
+        objd_release(dict);
+        objd_close(conn);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                FIXTURE_TEST(who_reads_nothing_is_bounded),
+                FIXTURE_TEST(large_values_go_as_far_as_the_limit),
+                FIXTURE_TEST(who_only_connects_costs_little),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * test_account.c -- what a client costs the daemon: what it asks for, what it reads, and what it does not finish are bounded
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/inside.h"
+#include "support/peer.h"
+#include "support/test.h"
+
+#define MIB ((size_t)1 << 20)
+
+/* What is not counted to the byte: the room that a call must find, and what stands around a message. */
+#define SLACK (MIB / 2)
+
+struct shop {
+        struct bench bench;
+        struct accounts *all;
+        struct peer *peer;
+        struct account *account; /* the peer's */
+        objd_object *dict;
+        char *bytes; /* 8 MiB */
+};
+
+static struct account *account_of(struct shop *s, const struct peer *peer)
+{
+        struct proxy_session *session = session_by_id(&s->bench.server.sessions, peer->session);
+
+        assert_non_null(session);
+        return session->account;
+}
+
+static struct shop *begin(objd_conn *conn, size_t limit, size_t reserve)
+{
+        struct shop *s = calloc(1, sizeof(*s));
+
+        assert_non_null(s);
+        bench_begin(&s->bench, conn);
+        proxy_set_memory(&s->bench.server, limit, reserve);
+        s->all = &s->bench.server.sessions.accounts;
+        s->peer = peer_begin(&s->bench, 0);
+        s->account = account_of(s, s->peer);
+        s->dict = inside_dict(conn, "dict");
+        s->bytes = calloc(8, MIB);
+        assert_non_null(s->bytes);
+        return s;
+}
+
+/* Nothing is charged for what is over. */
+static void end(struct shop *s)
+{
+        assert_int_equal(s->account->used, 0);
+        assert_int_equal(s->account->in_arena, 0);
+        bench_end(&s->bench);
+        assert_int_equal(s->all->used, 0);
+        assert_int_equal(s->all->reserve_used, 0);
+        assert_int_equal(s->all->n_arenas, 0);
+        objd_release(s->dict);
+        free(s->bytes);
+        free(s);
+}
+
+static struct call call_of(struct shop *s, enum call_code code, const objd_value *key,
+                           const objd_value *value)
+{
+        return (struct call){ .code = code,
+                              .object = objd_ref_of(s->dict),
+                              .keys = key,
+                              .n_keys = 1,
+                              .values = value,
+                              .n_values = value ? 1 : 0 };
+}
+
+/* Sends a batch of one call, in frames of that size, and gives how it has ended, replied or refused. */
+static objd_status ask(struct shop *s, struct peer *peer, struct call call, uint32_t max_frame)
+{
+        uint32_t n_replies = peer->n_replies, n_refused = peer->n_refused;
+
+        peer_send(peer, &call, 1, max_frame);
+        bench_run(&s->bench);
+        if (peer->n_replies > n_replies)
+                return peer->statuses[n_replies];
+        assert_int_equal(peer->n_refused, n_refused + 1);
+        return peer->refused;
+}
+
+static void set_directly(struct shop *s, const char *key, size_t size)
+{
+        objd_value k = objd_cstr(key), v = objd_bytes(s->bytes, size);
+
+        assert_ok(objd_dict_set(s->dict, &k, &v));
+}
+
+/* ---- Arenas ----------------------------------------------------------------------------------------------- */
+
+static void small_requests_need_no_arena(void **state)
+{
+        struct shop *s = begin(*state, 8 * MIB, 0);
+        objd_value key = objd_cstr("key"), value = objd_int(1);
+
+        for (int i = 0; i < 100; i++) {
+                assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &value), 0));
+                assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_GET, &key, NULL), 0));
+                assert_int_equal(s->account->used, 0);
+        }
+        assert_int_equal(s->all->n_arenas, 0);
+        assert_true(s->account->most < 2 * ACCOUNT_HAND);
+        end(s);
+}
+
+/* Where there is jemalloc; other builds have no arenas. */
+static void an_arena_is_reset_after_each_reply(void **state)
+{
+        struct shop *s = begin(*state, 8 * MIB, 0);
+        objd_value key = objd_cstr("key"), value = objd_bytes(s->bytes, 100000);
+
+        for (uint64_t i = 1; i <= 10; i++) {
+                assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &value), 0));
+                assert_int_equal(s->account->in_arena, 0);
+                assert_int_equal(s->all->n_resets, s->account->has_arena ? i : 0);
+        }
+        assert_true(s->account->most > 100000 && s->account->most < 300000);
+        accounts_rest(s->all);
+        end(s);
+}
+
+/* ---- Limits ----------------------------------------------------------------------------------------------- */
+
+static void too_large_a_message_is_refused_with_its_first_piece(void **state)
+{
+        struct shop *s = begin(*state, 2 * MIB, 0);
+        objd_value key = objd_cstr("key"), value = objd_bytes(s->bytes, 3 * MIB), one = objd_int(1);
+
+        assert_status(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &value), 65536), OBJD_E_LIMIT);
+        assert_contains(s->peer->sentence, "--client-memory");
+        assert_int_equal(s->peer->n_refused, 1);
+        assert_true(s->account->most < SLACK);
+        assert_int_equal(s->all->n_refused, 1);
+
+        /* The connection lives on. */
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &one), 65536));
+        value.size = MIB;
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &value), 65536));
+        assert_true(s->account->most <= 2 * MIB + SLACK);
+        end(s);
+}
+
+/* A client that sends all it can, and whose batches all have to wait. */
+static void batches_that_wait_are_bounded(void **state)
+{
+        enum { N = 200 };
+        struct shop *s = begin(*state, 4 * MIB, 0);
+        objd_config config = OBJD_CONFIG_INIT;
+        objd_value value = objd_bytes(s->bytes, 100000), key = objd_cstr("key"), one = objd_int(1), got;
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_object *queue;
+        struct call put = {
+                .code = CALL_QUEUE_PUT, .values = &value, .n_values = 1, .timeout_ns = OBJD_FOREVER
+        };
+
+        config.bound = 1;
+        assert_ok(objd_create(*state, NULL, OBJD_QUEUE, &config, &queue));
+        put.object = objd_ref_of(queue);
+        for (int i = 0; i < N; i++) {
+                peer_send(s->peer, &put, 1, 0);
+                bench_run(&s->bench);
+        }
+        assert_true(s->bench.server.parked.n_jobs > 20 && s->bench.server.parked.n_jobs < 42);
+        assert_true(s->account->most <= 4 * MIB);
+        assert_int_equal(s->peer->n_replies + s->peer->n_refused + s->bench.server.parked.n_jobs, N);
+        assert_status(s->peer->n_replies ? s->peer->statuses[s->peer->n_replies - 1] : s->peer->refused,
+                      OBJD_E_LIMIT);
+
+        /* What waits goes on when there is room; the waker's threads say when, or it is looked for. */
+        while (s->bench.server.parked.n_jobs) {
+                (void)objd_queue_get(queue, &got, &buf, OBJD_NOWAIT);
+                parked_wake(&s->bench.server.parked);
+                (void)parked_look(&s->bench.server.parked);
+        }
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &one), 0));
+        objd_buf_free(&buf);
+        objd_release(queue);
+        end(s);
+}
+
+static void what_calls_read_is_bounded(void **state)
+{
+        enum { N = 100 };
+        struct shop *s = begin(*state, 3 * MIB, 0);
+        objd_value large = objd_cstr("large"), medium = objd_cstr("medium");
+        struct call calls[N], copy = { .code = CALL_DICT_COPY };
+
+        set_directly(s, "large", 4 * MIB);
+        set_directly(s, "medium", 60000);
+        assert_status(ask(s, s->peer, call_of(s, CALL_DICT_GET, &large, NULL), 0), OBJD_E_LIMIT);
+        copy.object = objd_ref_of(s->dict);
+        assert_status(ask(s, s->peer, copy, 0), OBJD_E_LIMIT);
+        assert_true(s->account->most <= SLACK);
+
+        /* The first of them are answered, the others are told why not. */
+        for (size_t i = 0; i < N; i++)
+                calls[i] = call_of(s, CALL_DICT_GET, &medium, NULL);
+        peer_send(s->peer, calls, N, 0);
+        bench_run(&s->bench);
+        assert_ok(s->peer->statuses[s->peer->n_replies - 1]);
+        assert_true(s->peer->largest > 10 * 60000 && s->peer->largest < 3 * MIB);
+        assert_true(s->account->most <= 3 * MIB + SLACK);
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_GET, &medium, NULL), 0));
+        end(s);
+}
+
+/* Its record would not fit: the change is not made. */
+static void a_change_without_room_for_its_record_is_undone(void **state)
+{
+        struct shop *s = begin(*state, 6 * MIB, 0);
+        objd_value large = objd_cstr("large");
+        bool found;
+
+        set_directly(s, "large", 4 * MIB);
+        assert_status(ask(s, s->peer, call_of(s, CALL_DICT_POP, &large, NULL), 0), OBJD_E_LIMIT);
+        assert_ok(objd_dict_contains(s->dict, &large, &found));
+        assert_true(found);
+        set_directly(s, "large", 2 * MIB);
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_POP, &large, NULL), 0));
+        assert_ok(objd_dict_contains(s->dict, &large, &found));
+        assert_false(found);
+        end(s);
+}
+
+/* ---- All together ------------------------------------------------------------------------------------------- */
+
+/* Sends the first pieces of a batch with 4 MiB, and no more. */
+static void begin_large(struct shop *s, struct peer *peer, uint32_t n_pieces)
+{
+        objd_value key = objd_cstr("key"), value = objd_bytes(s->bytes, 4 * MIB);
+        struct call call = call_of(s, CALL_DICT_SET, &key, &value);
+        const struct call_batch batch = { .seq = 1, .calls = &call, .n_calls = 1 };
+        uint8_t *frame = malloc(MIB);
+        struct frame_cutter cutter;
+        struct wire_out out;
+
+        assert_non_null(frame);
+        wire_out_init(&out, WIRE_BULK_FROM);
+        assert_ok(wire_pack_batch(&out, &batch, 0));
+        frame_cut(&cutter, FRAME_BATCH, peer->session, &out, MIB);
+        for (uint32_t i = 0; i < n_pieces; i++) {
+                size_t size = frame_cut_size(&cutter);
+
+                frame_cut_next(&cutter, frame);
+                peer_send_bytes(peer, frame, size);
+        }
+        wire_out_deinit(&out);
+        free(frame);
+}
+
+/* Several begin large messages and never finish them. Who comes later gets no such thing, but is served. */
+static void the_reserve_is_shared(void **state)
+{
+        struct shop *s = begin(*state, 16 * MIB, 9 * MIB);
+        objd_value key = objd_cstr("key"), one = objd_int(1), large = objd_bytes(s->bytes, 5 * MIB);
+
+        for (uint32_t i = 1; i <= 5; i++) {
+                begin_large(s, peer_begin(&s->bench, i), 4);
+                assert_true(s->all->reserve_used <= 9 * MIB);
+                assert_true(s->all->used <= 9 * MIB + i * ACCOUNT_FREE);
+        }
+        assert_true(s->all->used > 8 * MIB);
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &one), 0));
+        assert_status(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &large), 0), OBJD_E_LIMIT);
+        assert_contains(s->peer->sentence, "--proxy-memory");
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_GET, &key, NULL), 0));
+        end(s);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                INSIDE_TEST(small_requests_need_no_arena),
+                INSIDE_TEST(an_arena_is_reset_after_each_reply),
+                INSIDE_TEST(too_large_a_message_is_refused_with_its_first_piece),
+                INSIDE_TEST(batches_that_wait_are_bounded),
+                INSIDE_TEST(what_calls_read_is_bounded),
+                INSIDE_TEST(a_change_without_room_for_its_record_is_undone),
+                INSIDE_TEST(the_reserve_is_shared),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
