@@ -23,6 +23,7 @@ struct carrier_sp {
         struct carrier carrier;
         struct sp sp;
         struct sp_count count;
+        bool full; /* atomic: something could not be sent; who waits wants to know when it can be */
 };
 
 static struct carrier_sp *as_sp(struct carrier *carrier)
@@ -55,6 +56,7 @@ static objd_status sp_kind_send(struct carrier *carrier, void *data, size_t size
         objd_status r = sp_count_send(&c->count, &c->sp, data);
 
         (void)size; /* the library knows */
+        __atomic_store_n(&c->full, r == OBJD_E_BUSY, __ATOMIC_RELAXED);
         if (r) {
                 sp_free(&c->sp, data);
                 return r;
@@ -83,12 +85,18 @@ static void sp_kind_release(struct carrier *carrier, struct carrier_frames *fram
 
 static void sp_kind_wait(struct carrier *carrier, int64_t until_ns)
 {
+        struct carrier_sp *c = as_sp(carrier);
+        struct pollfd fds[] = { { .fd = c->sp.readable, .events = POLLIN },
+                                { .fd = c->sp.writable, .events = POLLIN } };
+        nfds_t n = __atomic_load_n(&c->full, __ATOMIC_RELAXED) ? 2 : 1;
         int64_t left_ns = until_ns - now_ns();
         struct timespec time = { 0 };
 
         if (left_ns > 0)
                 time = (struct timespec){ .tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000 };
-        (void)ppoll(&(struct pollfd){ .fd = carrier->readable, .events = POLLIN }, 1, &time, NULL);
+        /* Said once: whoever has something to send tries again now. */
+        if (ppoll(fds, n, &time, NULL) > 0 && n == 2 && fds[1].revents)
+                __atomic_store_n(&c->full, false, __ATOMIC_RELAXED);
 }
 
 static const struct carrier_kind sp_kind = {

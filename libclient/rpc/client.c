@@ -295,10 +295,11 @@ void client_receive(struct rpc_client *client)
         struct carrier_frames frames;
 
         while (carrier_receive(client->carrier, &frames) == OBJD_OK) {
-                on_frames(client, &frames);
-                carrier_release(client->carrier, &frames);
+                /* First: what is to come next may be on its way while we copy this. */
                 if (client->carrier->owes_answer)
                         say(client, FRAME_PONG);
+                on_frames(client, &frames);
+                carrier_release(client->carrier, &frames);
         }
 }
 
