@@ -43,6 +43,10 @@ void daemon_start(struct daemon *daemon, const char *objd, const char *const *ex
 objd_conn *daemon_connect(const struct daemon *daemon, const char *url);
 void daemon_stop(struct daemon *daemon);
 
+/* A call, with a hundred single ones of its kind under way. */
+void measure_flight(const char *metric, objd_conn *conn, objd_object *dict, const struct bench_keys *keys,
+                    bool set);
+
 /* One row each. What comes in argv[0] is the row's first argument; argc has been checked. */
 void run_dict_get(int argc, char **argv);
 void run_dict_set(int argc, char **argv);

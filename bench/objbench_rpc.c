@@ -229,6 +229,8 @@ void run_rpc(int argc, char **argv)
         measure_asleep("set_asleep", set_one, dict, &keys);
         measure_batch("get_batch", &p, dict, &keys, false);
         measure_batch("set_batch", &p, dict, &keys, true);
+        measure_flight("get_flight", p.conn, dict, &keys, false);
+        measure_flight("set_flight", p.conn, dict, &keys, true);
         measure_large(dict);
         objd_release(dict);
         stop(&p);
