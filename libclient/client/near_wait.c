@@ -271,6 +271,7 @@ static void *run(void *context)
         struct near *near = context;
         struct sleep sleep;
 
+        look_for_dead(near); /* in its lane, whose mutex it holds from here on: taken before all others */
         (void)pthread_mutex_lock(&near->mutex);
         while (!near->ends) {
                 sleep.n = 0;
