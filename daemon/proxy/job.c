@@ -331,12 +331,31 @@ static objd_status explain(struct job *job, struct outcome *outcome, objd_status
         return r;
 }
 
+/* A call, or an atomic batch, that this daemon has run before, and that failed then. */
+static bool has_failed_before(const struct job *job, size_t place, objd_status *ret_status,
+                              uint32_t *ret_failed)
+{
+        if (!job->asks_records ||
+            !past_find(&job->session->past, job->batch.seq, place, ret_status, ret_failed))
+                return false;
+        (void)fail(*ret_status, "%s failed when it was run; this is its answer once more",
+                   job->batch.atomic ? "the batch" : call_properties(job->batch.calls[place].code)->name);
+        return true;
+}
+
 static void step_call(struct proxy_sessions *sessions, const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct outcome *outcome = &job->outcomes[job->n_done];
+        uint32_t failed;
         objd_status r;
 
+        if (has_failed_before(job, job->n_done, &r, &failed)) {
+                (void)outcome_end(outcome, r);
+                job->waits = JOB_RUNS;
+                job->n_done++;
+                return;
+        }
         if (!job->waits)
                 job->call_ns = now_ns();
         r = may_begin(job, call);
@@ -375,9 +394,14 @@ static void step_atomic(const struct caller *caller, struct job *job)
 {
         size_t failed = job->batch.n_calls;
         struct recording record;
+        uint32_t past_failed;
         bool was_run;
         objd_status r;
 
+        if (has_failed_before(job, 0, &r, &past_failed)) {
+                end_atomic(job, r, past_failed ? past_failed - 1 : failed);
+                return;
+        }
         if (!job->waits)
                 job->call_ns = now_ns();
         record_init(&record, &job->session->records, job->batch.seq, 0);
@@ -437,11 +461,13 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
 
         if (!job->batch.atomic || !job->batch.n_calls) {
                 step_calls(sessions, &caller, job, left);
-                return;
+        } else {
+                step_atomic(&caller, job);
+                for (size_t i = 0; i < job->batch.n_calls && *left; i++)
+                        charge_turn(job, i, left);
         }
-        step_atomic(&caller, job);
-        for (size_t i = 0; i < job->batch.n_calls && *left; i++)
-                charge_turn(job, i, left);
+        if (job->waits == JOB_DONE)
+                past_keep(&job->session->past, job);
 }
 
 void job_begin_reply(struct job *job)

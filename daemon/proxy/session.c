@@ -218,6 +218,7 @@ void session_forget(struct proxy_sessions *sessions, struct proxy_session *sessi
         frame_joiner_deinit(&session->joiner);
         report_drop(&session->report);
         account_unref(session->account);
+        past_free(&session->past);
         free(session);
 }
 

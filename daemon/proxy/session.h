@@ -11,6 +11,7 @@
 #include "arena/session.h"
 #include "proxy/account.h"
 #include "proxy/link.h"
+#include "proxy/past.h"
 #include "proxy/record.h"
 #include "proxy/report.h"
 
@@ -27,6 +28,7 @@ struct proxy_session {
         bool ends;                    /* nothing more is taken from it; it is closed soon */
         bool resumed;                 /* an earlier daemon may have run batches that we know nothing of */
         uint64_t seen[RECORD_WINDOW]; /* by place in the window: the last batch that this daemon was sent */
+        struct past past;             /* how their changes have failed */
         int64_t heard_ns;
         int64_t renewed_ns;
         struct proxy_link *link; /* where it was last heard, */

@@ -36,7 +36,32 @@ static void end(struct bench *b)
         objd_release(b->dict);
 }
 
-/* A batch of one call that adds 1 to a number, as the client sends it. Gives the status, and the sum if there is one. */
+/* A batch of one call, as the client sends it. Gives the status, and the sum if there is one. */
+static objd_status run_batch(struct bench *b, const struct call_batch *batch, bool again, int64_t *ret_sum)
+{
+        uint64_t bytes[64];
+        uint32_t left = 1;
+        struct wire_out out;
+        struct job *job;
+        objd_status r;
+
+        wire_out_init(&out, 0);
+        assert_ok(wire_pack_batch(&out, batch, 0));
+        assert_true(out.size <= sizeof(bytes));
+        wire_out_copy(&out, 0, bytes, out.size);
+        assert_ok(job_new(b->session, &(struct wire_in){ (uint8_t *)bytes, out.size, out.body_size },
+                          &(struct wire_limits){ 0 }, &job));
+        wire_out_deinit(&out);
+        job->asks_records = again;
+        job_step(&b->sessions, job, &left);
+        assert_int_equal(job->waits, JOB_DONE);
+        r = batch->atomic ? job->status : job->outcomes[0].answer.status;
+        *ret_sum = job->outcomes[0].answer.integer;
+        job_free(job);
+        return r;
+}
+
+/* Adds 1 to a number. */
 static objd_status add_one(struct bench *b, uint64_t seq, bool again, int64_t *ret_sum)
 {
         objd_value key = objd_cstr("n");
@@ -46,26 +71,24 @@ static objd_status add_one(struct bench *b, uint64_t seq, bool again, int64_t *r
                                    .n_keys = 1,
                                    .integer = 1 };
         const struct call_batch batch = { .seq = seq, .calls = &call, .n_calls = 1 };
-        uint64_t bytes[64];
-        uint32_t left = 1;
-        struct wire_out out;
-        struct job *job;
-        objd_status r;
 
-        wire_out_init(&out, 0);
-        assert_ok(wire_pack_batch(&out, &batch, 0));
-        assert_true(out.size <= sizeof(bytes));
-        wire_out_copy(&out, 0, bytes, out.size);
-        assert_ok(job_new(b->session, &(struct wire_in){ (uint8_t *)bytes, out.size, out.body_size },
-                          &(struct wire_limits){ 0 }, &job));
-        wire_out_deinit(&out);
-        job->asks_records = again;
-        job_step(&b->sessions, job, &left);
-        assert_int_equal(job->waits, JOB_DONE);
-        r = job->outcomes[0].answer.status;
-        *ret_sum = job->outcomes[0].answer.integer;
-        job_free(job);
-        return r;
+        return run_batch(b, &batch, again, ret_sum);
+}
+
+/* Sets a number that is to be new. */
+static objd_status set_new(struct bench *b, uint64_t seq, bool atomic, bool again)
+{
+        objd_value key = objd_cstr("n"), value = objd_int(1);
+        const struct call call = { .code = CALL_DICT_SET_NEW,
+                                   .object = objd_ref_of(b->dict),
+                                   .keys = &key,
+                                   .n_keys = 1,
+                                   .values = &value,
+                                   .n_values = 1 };
+        const struct call_batch batch = { .seq = seq, .atomic = atomic, .calls = &call, .n_calls = 1 };
+        int64_t unused;
+
+        return run_batch(b, &batch, again, &unused);
 }
 
 static int64_t number(struct bench *b)
@@ -109,11 +132,63 @@ static void what_nobody_can_tell_of_is_not_run(void **state)
         end(&b);
 }
 
+/* A batch and the reply to it have met on the way: what the client has been told is not to become wrong. */
+static void what_failed_is_not_run_again(void **state)
+{
+        objd_value key = objd_cstr("n");
+        struct bench b;
+        uint64_t len;
+
+        begin(&b, *state);
+        for (uint64_t seq = 1; seq <= 3; seq += 2) {
+                bool atomic = seq == 3;
+
+                assert_ok(set_new(&b, seq, atomic, false));
+                assert_status(set_new(&b, seq + 1, atomic, false), OBJD_E_EXISTS);
+                assert_ok(objd_dict_del(b.dict, &key));
+                assert_status(set_new(&b, seq + 1, atomic, true), OBJD_E_EXISTS);
+                assert_ok(set_new(&b, seq, atomic, true));
+                assert_ok(objd_dict_len(b.dict, &len));
+                assert_int_equal(len, 0);
+        }
+        /* The place in the window is another batch's by now. */
+        assert_ok(set_new(&b, 2 + RECORD_WINDOW, false, false));
+        end(&b);
+}
+
+/* However much fails, it is remembered in bounded memory. */
+static void the_oldest_failures_are_forgotten(void **state)
+{
+        static struct outcome outcomes[WIRE_CALLS_MAX];
+        static struct call calls[WIRE_CALLS_MAX];
+        struct job job = { .outcomes = outcomes, .batch = { .calls = calls, .n_calls = WIRE_CALLS_MAX } };
+        struct past past = { .bytes = 0 };
+        objd_status status;
+        uint32_t failed;
+
+        (void)state;
+        for (size_t i = 0; i < WIRE_CALLS_MAX; i++) {
+                calls[i].code = CALL_DICT_DEL;
+                outcomes[i].answer.status = OBJD_E_NOTFOUND;
+        }
+        for (job.batch.seq = 1; job.batch.seq <= 100; job.batch.seq++) {
+                past_keep(&past, &job);
+                assert_true(past.bytes <= PAST_BYTES_MAX);
+        }
+        assert_true(past_find(&past, 100, WIRE_CALLS_MAX - 1, &status, &failed));
+        assert_int_equal(status, OBJD_E_NOTFOUND);
+        assert_false(past_find(&past, 1, 0, &status, &failed));
+        past_free(&past);
+        assert_int_equal(past.bytes, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(what_was_run_is_answered),
                 INSIDE_TEST(what_nobody_can_tell_of_is_not_run),
+                INSIDE_TEST(what_failed_is_not_run_again),
+                cmocka_unit_test(the_oldest_failures_are_forgotten),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
