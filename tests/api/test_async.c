@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <objd.h>
 
@@ -237,7 +236,6 @@ static void none_of_many_gets_holds_another_up(void **state)
         put(far, 64);
         objd_release(far);
         batch = collect(w.conn, &queues[N_QUEUES - 1]);
-        assert_ptr_equal(batch, batches[N_QUEUES - 1]);
         expect_result(batch, 0, 64);
         put(queues[7], 7);
         expect_result(collect(w.conn, &queues[7]), 0, 7);
