@@ -39,18 +39,41 @@ static void make_directory(struct daemon *daemon)
                 bench_die("there is no room for a directory in /dev/shm");
 }
 
+/* Of the loopback; the only key is the client's, and may do everything. */
+static void make_key(const struct proxied *p, const char *objd, char path[128])
+{
+        char command[1024];
+
+        snprintf(path, 128, "%s/key", p->daemon.directory);
+        snprintf(command, sizeof(command), "$(dirname %s)/../tools/objctl keygen %s >/dev/null", objd, path);
+        if (system(command))
+                bench_die("%s failed", command);
+        setenv("OBJD_KEY_FILE", path, 1);
+}
+
 static void start(struct proxied *p, const char *way, const char *objd)
 {
-        const char *extra[] = { "--size", "1G", "--rpc", p->url, NULL, NULL, NULL };
+        const char *extra[] = { "--size", "1G", NULL, NULL, NULL, NULL, NULL };
+        char key[128];
 
         memset(p, 0, sizeof(*p));
         make_directory(&p->daemon);
-        if (strcmp(way, "ipc") == 0)
+        if (strcmp(way, "local") == 0) {
+                snprintf(p->url, sizeof(p->url), "local:%s/bench", p->daemon.directory);
+        } else if (strcmp(way, "ipc") == 0) {
                 snprintf(p->url, sizeof(p->url), "ipc://%s/rpc", p->daemon.directory);
-        else if (strcmp(way, "tcp") == 0)
+        } else if (strcmp(way, "tcp") == 0) {
                 snprintf(p->url, sizeof(p->url), "tcp://127.0.0.1:%u", bench_free_port());
-        else
+                make_key(p, objd, key);
+                extra[4] = "--keys";
+                extra[5] = key;
+        } else {
                 bench_die("no such way: %s", way);
+        }
+        if (strcmp(way, "local") != 0) {
+                extra[2] = "--rpc";
+                extra[3] = p->url;
+        }
         daemon_start(&p->daemon, objd, extra);
         p->conn = daemon_connect(&p->daemon, p->url);
 }

@@ -78,7 +78,7 @@ void side_start(struct side *side, const char *label, const char *size, bool ful
         side->f = fixture_new();
         snprintf(side->far_url, sizeof(side->far_url), "ipc://%s/far", side->f->base);
         memcpy(side->daemon_options,
-               (const char *[]){ "--size", size, "--rpc", side->far_url, "--session-expiry", "10", NULL },
+               (const char *[]){ "--size", size, "--rpc", side->far_url, "--session-expiry", "30", NULL },
                7 * sizeof(char *));
         fixture_start(side->f, side->daemon_options);
         side->store.conn = fixture_connect(side->f);
