@@ -28,12 +28,10 @@ static objd_status check_values(const objd_value *values, size_t n)
 
 objd_status run_check(const struct call *call)
 {
-        objd_status r = check_values(call->keys, call->n_keys);
+        objd_status r = OBJD_OK;
 
-        if (r == OBJD_OK)
+        if (call_properties(call->code)->group != GROUP_DICT) /* which looks at types first */
                 r = check_values(call->values, call->n_values);
-        if (r == OBJD_OK && call->expected)
-                r = value_check(call->expected);
         if (r == OBJD_OK && (call_properties(call->code)->flags & CALL_BLOCKS) &&
             call->timeout_ns < OBJD_FOREVER)
                 r = fail(OBJD_E_INVAL, "%s: a timeout of %lld ns", call_properties(call->code)->name,

@@ -13,9 +13,6 @@
 #include "proxy/record.h"
 #include "proxy/run.h"
 
-/* Items that one call takes out of a queue at most, so that other getters need not wait for all of them. */
-#define GET_AT_ONCE 1024u
-
 static const enum op_code op_of[CALL_CODES] = {
         [CALL_DICT_GET] = OP_DICT_GET,
         [CALL_DICT_SET] = OP_DICT_SET,
@@ -140,7 +137,7 @@ static objd_status change_begin(struct change *change)
                         change->ops[i].value = &call->values[i];
                 }
         if (call->code == CALL_QUEUE_GET_MANY) {
-                change->one.n = call->max < GET_AT_ONCE ? call->max : GET_AT_ONCE;
+                change->one.n = call->max < CALL_GET_AT_ONCE ? call->max : CALL_GET_AT_ONCE;
                 change->one.items = &change->items;
         }
         return OBJD_OK;
@@ -173,28 +170,41 @@ static void collect(struct recording *record)
         collect_change(record->context);
 }
 
+/* @return what lease_look() does, and OBJD_E_BUSY if the lane had to be left to others meanwhile */
+static objd_status look_at_leases(const struct caller *caller, struct objd_object *queue, struct lane *lane,
+                                  bool is_empty)
+{
+        struct lane *same;
+        objd_status r = lane_enter(caller->conn->arena, caller->conn->timeout_ns, &same);
+
+        if (r)
+                return r;
+        r = is_empty ? lease_look(same, queue, true) : lease_look_if_due(same, queue);
+        lane_leave(same);
+        if (r == OBJD_OK && lane->fork_generation != fork_generation())
+                r = fail(OBJD_E_BUSY, "queue %s: items under a lease are coming back", object_label(queue));
+        return r;
+}
+
 /*
- * A getter that finds nothing asks whether something comes back, since nobody else may have looked. Not in a lane that had to be left to
+ * Leases that are over come back before others get what is there; a getter that finds nothing asks whether something comes back, since nobody else may have looked. Not in a lane that had to be left to
  * others: the next call begins another one, which acts for nobody.
  */
 static objd_status run_ops(const struct caller *caller, struct change *change, struct lane *lane)
 {
         enum op_code code = change->ops[0].code;
-        objd_status r = op_run(caller->conn, change->ops, change->n_ops, NULL);
+        bool takes = code == OP_QUEUE_GET || code == OP_QUEUE_LEASE;
+        objd_status r = takes ? look_at_leases(caller, change->object, lane, false) : OBJD_OK;
 
-        if (r != OBJD_E_EMPTY || (code != OP_QUEUE_GET && code != OP_QUEUE_LEASE) ||
-            lane->fork_generation != fork_generation())
-                return r;
-        r = lane_enter(caller->conn->arena, caller->conn->timeout_ns, &lane);
         if (r)
                 return r;
-        r = lease_look(lane, change->object, true);
-        lane_leave(lane);
-        if (r == OBJD_OK && lane->fork_generation == fork_generation())
-                r = op_run(caller->conn, change->ops, change->n_ops, NULL);
-        else if (r == OBJD_OK)
-                r = OBJD_E_EMPTY;
-        return r;
+        r = op_run(caller->conn, change->ops, change->n_ops, NULL);
+        if (r != OBJD_E_EMPTY || !takes || lane->fork_generation != fork_generation())
+                return r;
+        r = look_at_leases(caller, change->object, lane, true);
+        if (r)
+                return r == OBJD_E_BUSY ? OBJD_E_EMPTY : r;
+        return op_run(caller->conn, change->ops, change->n_ops, NULL);
 }
 
 /* An operation leaves these without a sentence, since those who wait want none. */

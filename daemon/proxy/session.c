@@ -202,14 +202,15 @@ bool session_heard(struct proxy_sessions *sessions, struct proxy_session *sessio
 {
         session->heard_ns = now_ns();
         if (session->heard_ns - session->renewed_ns < sessions->expiry_ns / RENEW_PART)
-                return true;
+                return session_lives(sessions->conn->arena, session->client);
         session->renewed_ns = session->heard_ns;
         return session_renew(sessions->conn->arena, session->client, session->heard_ns + sessions->expiry_ns);
 }
 
 bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session)
 {
-        return now_ns() - session->heard_ns >= sessions->expiry_ns;
+        return now_ns() - session->heard_ns >= sessions->expiry_ns ||
+               !session_lives(sessions->conn->arena, session->client);
 }
 
 void session_forget(struct proxy_sessions *sessions, struct proxy_session *session)

@@ -82,7 +82,7 @@ struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8
 /* It has been heard of: its end is put off. False: it is too late, forget it. */
 bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session);
 
-/* Whether its time is over. Its jobs must have been dropped before it is forgotten. */
+/* Whether its time is over, or somebody else has found so in the arena. Its jobs must have been dropped before it is forgotten. */
 bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session);
 
 /* Drops what this daemon knows of it; what is in the arena stays. */

@@ -105,6 +105,14 @@ bool session_renew(struct arena *arena, uint64_t id, int64_t expires_ns)
         return true;
 }
 
+bool session_lives(struct arena *arena, uint64_t id)
+{
+        struct client_shm *client = arena_client(arena, id_number(id));
+
+        return is_session(client) && client->generation == id_generation(id) &&
+               session_is_alive(arena, client);
+}
+
 void session_end(struct arena *arena, uint64_t id)
 {
         struct client_shm *client = arena_client(arena, id_number(id));

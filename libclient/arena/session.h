@@ -33,6 +33,9 @@ objd_status session_claim(struct arena *arena, const uint8_t id[SESSION_ID_SIZE]
 /* Puts its end off. False: it is over. */
 bool session_renew(struct arena *arena, uint64_t client, int64_t expires_ns);
 
+/* Whether that very session lives. */
+bool session_lives(struct arena *arena, uint64_t client);
+
 /* Ends it now: from here on it is a dead client, to be reaped as others are. */
 void session_end(struct arena *arena, uint64_t client);
 

@@ -182,8 +182,11 @@ objd_status objd_dict_pin(objd_object *dict, const objd_value *key, objd_value *
 {
         if (!dict || !key || !ret_value || !ret_pin)
                 return fail(OBJD_E_INVAL, "objd_dict_pin: an argument is NULL");
-        if (object_is_proxied(dict))
-                return pin_copy(dict, key, 0, ret_value, ret_pin);
+        if (object_is_proxied(dict)) {
+                objd_status r = proxy_check_kind(dict, OBJD_DICT, "objd_dict_pin");
+
+                return r ? r : pin_copy(dict, key, 0, ret_value, ret_pin);
+        }
         if (object_kind(dict->config) != OBJD_DICT)
                 return fail(OBJD_E_KIND, "objd_dict_pin: %s is no dict", object_label(dict));
         return take_pin(dict, key, pin_in_dict, ret_value, ret_pin);
@@ -193,8 +196,11 @@ objd_status objd_list_pin(objd_object *list, int64_t index, objd_value *ret_valu
 {
         if (!list || !ret_value || !ret_pin)
                 return fail(OBJD_E_INVAL, "objd_list_pin: an argument is NULL");
-        if (object_is_proxied(list))
-                return pin_copy(list, NULL, index, ret_value, ret_pin);
+        if (object_is_proxied(list)) {
+                objd_status r = proxy_check_kind(list, OBJD_LIST, "objd_list_pin");
+
+                return r ? r : pin_copy(list, NULL, index, ret_value, ret_pin);
+        }
         if (object_kind(list->config) != OBJD_LIST)
                 return fail(OBJD_E_KIND, "objd_list_pin: %s is no list", object_label(list));
         return take_pin(list, &index, pin_in_list, ret_value, ret_pin);

@@ -5,11 +5,14 @@
 
 #include "client/proxy.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "arena/word.h"
 #include "base/status.h"
 #include "base/sys.h"
+#include "object/dict.h"
 #include "object/kind.h"
 #include "object/value.h"
 
@@ -26,15 +29,67 @@ static objd_kind kind_of_proxied(const objd_object *object)
         return object_kind(object->config) & ~(objd_kind)OBJECT_PROXIED;
 }
 
+/* Types are looked at first, as by handle, where a value of a wrong type may be one that cannot even be sent. */
+static objd_status check_types(const objd_object *dict, const struct call *call)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < call->n_keys && r == OBJD_OK; i++)
+                r = key_check_type(&call->keys[i], object_key_type(dict->config));
+        for (size_t i = 0; i < call->n_values && r == OBJD_OK; i++)
+                r = value_check_type(&call->values[i], object_value_type(dict->config), "value");
+        return r;
+}
+
+/* "objd_dict_get" */
+static const char *function_name(enum call_code code, char ret_name[64])
+{
+        (void)snprintf(ret_name, 64, "objd_%s", call_properties(code)->name);
+        for (char *c = ret_name; *c; c++)
+                if (*c == ' ')
+                        *c = '_';
+        return ret_name;
+}
+
+objd_status proxy_no_argument(enum call_code code)
+{
+        char name[64];
+
+        return fail(OBJD_E_INVAL, "%s: an argument is NULL", function_name(code, name));
+}
+
+/* As object_label() by handle; only the daemon knows the name. */
+static void get_label(const objd_object *object, char ret_label[OBJD_NAME_MAX + 32])
+{
+        struct call call = { .code = CALL_OBJECT_INFO, .object = proxy_ref_of(object) };
+        struct proxied p;
+
+        if (proxy_run(object->conn, &call, &p) == OBJD_OK && p.answer->n_infos == 1 && *p.answer->infos->name)
+                (void)snprintf(ret_label, OBJD_NAME_MAX + 32, "\"%s\"", p.answer->infos->name);
+        else
+                (void)snprintf(ret_label, OBJD_NAME_MAX + 32, "the object #%" PRIu64 ".%" PRIu64,
+                               call.object.place, call.object.serial);
+        proxied_end(&p);
+}
+
+objd_status proxy_check_kind(const objd_object *object, objd_kind kind, const char *function)
+{
+        char label[OBJD_NAME_MAX + 32];
+
+        if (kind == OBJD_KIND_ANY || kind == kind_of_proxied(object))
+                return OBJD_OK;
+        get_label(object, label);
+        return fail(OBJD_E_KIND, "%s: %s is no %s", function, label, kind_of(kind)->name);
+}
+
 objd_status proxy_of(const objd_object *object, objd_kind kind, struct call *call)
 {
-        objd_kind is = kind_of_proxied(object);
+        char name[64];
 
-        if (kind != OBJD_KIND_ANY && kind != is)
-                return fail(OBJD_E_KIND, "%s: the object is a %s", call_properties(call->code)->name,
-                            kind_of(is)->name);
+        if (kind != OBJD_KIND_ANY && kind != kind_of_proxied(object))
+                return proxy_check_kind(object, kind, function_name(call->code, name));
         call->object = proxy_ref_of(object);
-        return OBJD_OK;
+        return kind == OBJD_DICT ? check_types(object, call) : OBJD_OK;
 }
 
 objd_status proxy_run(objd_conn *conn, struct call *call, struct proxied *ret)
@@ -121,18 +176,25 @@ static objd_status add_item(struct items_builder *builder, const objd_item *item
                          bytes + round8(key_size), size);
 }
 
-objd_status proxy_copy_items(const struct answer *answer, objd_items **ret_items)
+objd_status proxy_add_items(struct items_builder *builder, const struct answer *answer)
 {
-        struct items_builder builder = { 0 };
         objd_buf buf = OBJD_BUF_INIT;
         objd_status r = OBJD_OK;
 
         for (size_t i = 0; i < answer->n_items && r == OBJD_OK; i++)
-                r = add_item(&builder, &answer->items[i], &buf);
+                r = add_item(builder, &answer->items[i], &buf);
+        objd_buf_free(&buf);
+        return r;
+}
+
+objd_status proxy_copy_items(const struct answer *answer, objd_items **ret_items)
+{
+        struct items_builder builder = { 0 };
+        objd_status r = proxy_add_items(&builder, answer);
+
         if (r == OBJD_OK)
                 r = items_finish(&builder, ret_items);
         items_discard(&builder);
-        objd_buf_free(&buf);
         return r;
 }
 

@@ -12,6 +12,8 @@
 
 /* ---- What they are made of (proxy.c) ----------------------------------------------------------------------- */
 
+struct items_builder;
+
 /* A call that has been answered. answer is NULL if it has not been; the other parts are only valid with it. */
 struct proxied {
         struct rpc_reply reply;
@@ -31,7 +33,11 @@ objd_status proxy_do(objd_object *object, objd_kind kind, struct call *call);
 /* How long to wait for a sign of the daemon, where calls may wait so long for living holders. */
 int64_t proxy_patience(int64_t timeout_ns);
 
-/* The call's object, if it is of that kind. @return OBJD_OK, OBJD_E_KIND */
+/* @return OBJD_OK, OBJD_E_KIND, with the sentence that a handle gives; and OBJD_E_INVAL, always */
+objd_status proxy_check_kind(const objd_object *object, objd_kind kind, const char *function);
+objd_status proxy_no_argument(enum call_code code);
+
+/* The call's object, if it is of that kind, and takes keys and values of these types. @return OBJD_OK, OBJD_E_KIND, OBJD_E_TYPE */
 objd_status proxy_of(const objd_object *object, objd_kind kind, struct call *call);
 
 /* One value comes back, into the caller's buffer. */
@@ -43,6 +49,7 @@ objd_status proxy_get_items(objd_object *object, objd_kind kind, struct call *ca
 /* Copies values that came back to where the caller wants them. */
 objd_status proxy_copy_values(const objd_value *from, size_t n, objd_value *const *ret, objd_buf *buf);
 objd_status proxy_copy_items(const struct answer *answer, objd_items **ret_items);
+objd_status proxy_add_items(struct items_builder *builder, const struct answer *answer);
 
 /* ---- Connections and objects ------------------------------------------------------------------------------- */
 

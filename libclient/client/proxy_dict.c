@@ -19,16 +19,11 @@ static struct call call_of(enum call_code code, const objd_value *key, const obj
         };
 }
 
-static objd_status no_argument(enum call_code code)
-{
-        return fail(OBJD_E_INVAL, "%s: an argument is NULL", call_properties(code)->name);
-}
-
 static objd_status run(objd_object *dict, enum call_code code, const objd_value *key, const objd_value *value)
 {
         struct call call = call_of(code, key, value);
 
-        return key ? proxy_do(dict, OBJD_DICT, &call) : no_argument(code);
+        return key ? proxy_do(dict, OBJD_DICT, &call) : proxy_no_argument(code);
 }
 
 static objd_status get(objd_object *dict, enum call_code code, const objd_value *key, objd_value *ret_value,
@@ -37,7 +32,7 @@ static objd_status get(objd_object *dict, enum call_code code, const objd_value 
         struct call call = call_of(code, key, NULL);
 
         return key && ret_value && buf ? proxy_get_value(dict, OBJD_DICT, &call, ret_value, buf, NULL)
-                                       : no_argument(code);
+                                       : proxy_no_argument(code);
 }
 
 objd_status proxy_dict_get(objd_object *dict, const objd_value *key, objd_value *ret_value, objd_buf *buf)
@@ -47,12 +42,12 @@ objd_status proxy_dict_get(objd_object *dict, const objd_value *key, objd_value 
 
 objd_status proxy_dict_set(objd_object *dict, const objd_value *key, const objd_value *value)
 {
-        return value ? run(dict, CALL_DICT_SET, key, value) : no_argument(CALL_DICT_SET);
+        return value ? run(dict, CALL_DICT_SET, key, value) : proxy_no_argument(CALL_DICT_SET);
 }
 
 objd_status proxy_dict_set_new(objd_object *dict, const objd_value *key, const objd_value *value)
 {
-        return value ? run(dict, CALL_DICT_SET_NEW, key, value) : no_argument(CALL_DICT_SET_NEW);
+        return value ? run(dict, CALL_DICT_SET_NEW, key, value) : proxy_no_argument(CALL_DICT_SET_NEW);
 }
 
 objd_status proxy_dict_cas(objd_object *dict, const objd_value *key, const objd_value *expected,
@@ -61,14 +56,14 @@ objd_status proxy_dict_cas(objd_object *dict, const objd_value *key, const objd_
         struct call call = call_of(CALL_DICT_CAS, key, value);
 
         call.expected = expected;
-        return key ? proxy_do(dict, OBJD_DICT, &call) : no_argument(CALL_DICT_CAS);
+        return key ? proxy_do(dict, OBJD_DICT, &call) : proxy_no_argument(CALL_DICT_CAS);
 }
 
 objd_status proxy_dict_add_int(objd_object *dict, const objd_value *key, int64_t delta, int64_t *ret_sum)
 {
         struct call call = call_of(CALL_DICT_ADD_INT, key, NULL);
         struct proxied p;
-        objd_status r = key ? proxy_of(dict, OBJD_DICT, &call) : no_argument(CALL_DICT_ADD_INT);
+        objd_status r = key ? proxy_of(dict, OBJD_DICT, &call) : proxy_no_argument(CALL_DICT_ADD_INT);
 
         if (r)
                 return r;
@@ -84,7 +79,7 @@ objd_status proxy_dict_add_float(objd_object *dict, const objd_value *key, doubl
 {
         struct call call = call_of(CALL_DICT_ADD_FLOAT, key, NULL);
         struct proxied p;
-        objd_status r = key ? proxy_of(dict, OBJD_DICT, &call) : no_argument(CALL_DICT_ADD_FLOAT);
+        objd_status r = key ? proxy_of(dict, OBJD_DICT, &call) : proxy_no_argument(CALL_DICT_ADD_FLOAT);
 
         if (r)
                 return r;
@@ -111,7 +106,7 @@ objd_status proxy_dict_pop_any(objd_object *dict, objd_value *ret_key, objd_valu
         struct call call = call_of(CALL_DICT_POP_ANY, NULL, NULL);
         struct proxied p;
         objd_status r = ret_key && ret_value && buf ? proxy_of(dict, OBJD_DICT, &call)
-                                                    : no_argument(CALL_DICT_POP_ANY);
+                                                    : proxy_no_argument(CALL_DICT_POP_ANY);
 
         if (r)
                 return r;
@@ -127,7 +122,8 @@ objd_status proxy_dict_contains(objd_object *dict, const objd_value *key, bool *
 {
         struct call call = call_of(CALL_DICT_CONTAINS, key, NULL);
         struct proxied p;
-        objd_status r = key && ret_found ? proxy_of(dict, OBJD_DICT, &call) : no_argument(CALL_DICT_CONTAINS);
+        objd_status r =
+                key && ret_found ? proxy_of(dict, OBJD_DICT, &call) : proxy_no_argument(CALL_DICT_CONTAINS);
 
         if (r)
                 return r;
@@ -142,7 +138,7 @@ objd_status proxy_dict_len(objd_object *dict, uint64_t *ret_len)
 {
         struct call call = call_of(CALL_DICT_LEN, NULL, NULL);
 
-        return ret_len ? proxy_get_number(dict, OBJD_DICT, &call, ret_len) : no_argument(CALL_DICT_LEN);
+        return ret_len ? proxy_get_number(dict, OBJD_DICT, &call, ret_len) : proxy_no_argument(CALL_DICT_LEN);
 }
 
 objd_status proxy_dict_clear(objd_object *dict)
@@ -158,7 +154,8 @@ objd_status proxy_dict_set_many(objd_object *dict, const objd_value *keys, const
                 .code = CALL_DICT_SET_MANY, .keys = keys, .n_keys = n, .values = values, .n_values = n
         };
 
-        return !n || (keys && values) ? proxy_do(dict, OBJD_DICT, &call) : no_argument(CALL_DICT_SET_MANY);
+        return !n || (keys && values) ? proxy_do(dict, OBJD_DICT, &call)
+                                      : proxy_no_argument(CALL_DICT_SET_MANY);
 }
 
 objd_status proxy_dict_get_many(objd_object *dict, const objd_value *keys, size_t n, objd_items **ret_items)
@@ -166,14 +163,15 @@ objd_status proxy_dict_get_many(objd_object *dict, const objd_value *keys, size_
         struct call call = { .code = CALL_DICT_GET_MANY, .keys = keys, .n_keys = n };
 
         return ret_items && (!n || keys) ? proxy_get_items(dict, OBJD_DICT, &call, ret_items)
-                                         : no_argument(CALL_DICT_GET_MANY);
+                                         : proxy_no_argument(CALL_DICT_GET_MANY);
 }
 
 objd_status proxy_dict_copy(objd_object *dict, objd_items **ret_items)
 {
         struct call call = call_of(CALL_DICT_COPY, NULL, NULL);
 
-        return ret_items ? proxy_get_items(dict, OBJD_DICT, &call, ret_items) : no_argument(CALL_DICT_COPY);
+        return ret_items ? proxy_get_items(dict, OBJD_DICT, &call, ret_items)
+                         : proxy_no_argument(CALL_DICT_COPY);
 }
 
 objd_status proxy_dict_step(objd_object *dict, void *position, size_t *size, bool *ret_end,

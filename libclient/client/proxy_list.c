@@ -6,16 +6,11 @@
 #include "base/status.h"
 #include "client/proxy.h"
 
-static objd_status no_argument(enum call_code code)
-{
-        return fail(OBJD_E_INVAL, "%s: an argument is NULL", call_properties(code)->name);
-}
-
 static objd_status run_value(objd_object *list, enum call_code code, int64_t index, const objd_value *value)
 {
         struct call call = { .code = code, .index = index, .values = value, .n_values = 1 };
 
-        return value ? proxy_do(list, OBJD_LIST, &call) : no_argument(code);
+        return value ? proxy_do(list, OBJD_LIST, &call) : proxy_no_argument(code);
 }
 
 static objd_status run_index(objd_object *list, enum call_code code, int64_t index, int64_t stop)
@@ -29,7 +24,7 @@ static objd_status get(objd_object *list, enum call_code code, int64_t index, ob
         struct call call = { .code = code, .index = index };
 
         return ret_value && buf ? proxy_get_value(list, OBJD_LIST, &call, ret_value, buf, NULL)
-                                : no_argument(code);
+                                : proxy_no_argument(code);
 }
 
 objd_status proxy_list_append(objd_object *list, const objd_value *value)
@@ -46,7 +41,7 @@ objd_status proxy_list_extend(objd_object *list, const objd_value *values, size_
 {
         struct call call = { .code = CALL_LIST_EXTEND, .values = values, .n_values = n };
 
-        return values || !n ? proxy_do(list, OBJD_LIST, &call) : no_argument(CALL_LIST_EXTEND);
+        return values || !n ? proxy_do(list, OBJD_LIST, &call) : proxy_no_argument(CALL_LIST_EXTEND);
 }
 
 objd_status proxy_list_insert(objd_object *list, int64_t index, const objd_value *value)
@@ -83,7 +78,8 @@ objd_status proxy_list_slice(objd_object *list, int64_t start, int64_t stop, obj
 {
         struct call call = { .code = CALL_LIST_SLICE, .index = start, .stop = stop };
 
-        return ret_items ? proxy_get_items(list, OBJD_LIST, &call, ret_items) : no_argument(CALL_LIST_SLICE);
+        return ret_items ? proxy_get_items(list, OBJD_LIST, &call, ret_items)
+                         : proxy_no_argument(CALL_LIST_SLICE);
 }
 
 objd_status proxy_list_slice_del(objd_object *list, int64_t start, int64_t stop)
@@ -95,7 +91,7 @@ objd_status proxy_list_len(objd_object *list, uint64_t *ret_len)
 {
         struct call call = { .code = CALL_LIST_LEN };
 
-        return ret_len ? proxy_get_number(list, OBJD_LIST, &call, ret_len) : no_argument(CALL_LIST_LEN);
+        return ret_len ? proxy_get_number(list, OBJD_LIST, &call, ret_len) : proxy_no_argument(CALL_LIST_LEN);
 }
 
 objd_status proxy_list_clear(objd_object *list)
@@ -111,7 +107,7 @@ objd_status proxy_list_index(objd_object *list, const objd_value *value, int64_t
         };
 
         return value && ret_index ? proxy_get_number(list, OBJD_LIST, &call, ret_index)
-                                  : no_argument(CALL_LIST_INDEX);
+                                  : proxy_no_argument(CALL_LIST_INDEX);
 }
 
 objd_status proxy_list_count(objd_object *list, const objd_value *value, uint64_t *ret_count)
@@ -119,7 +115,7 @@ objd_status proxy_list_count(objd_object *list, const objd_value *value, uint64_
         struct call call = { .code = CALL_LIST_COUNT, .values = value, .n_values = 1 };
 
         return value && ret_count ? proxy_get_number(list, OBJD_LIST, &call, ret_count)
-                                  : no_argument(CALL_LIST_COUNT);
+                                  : proxy_no_argument(CALL_LIST_COUNT);
 }
 
 objd_status proxy_list_reverse(objd_object *list)

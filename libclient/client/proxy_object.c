@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "client/attach.h"
 #include "client/proxy.h"
+#include "object/directory.h"
 
 #define TIMEOUT_DEFAULT_NS 5000000000LL
 
@@ -131,18 +132,20 @@ static objd_status get_handle(objd_conn *conn, struct call *call, objd_object **
         return OBJD_OK;
 }
 
-static objd_status check_config(const objd_config *config)
+/* What could not even be sent is refused here, in the words of those who have a mapping. */
+static objd_status check_new(const char *name, objd_kind kind, const objd_config *config)
 {
-        if (config && config->struct_size != sizeof(*config))
-                return fail(OBJD_E_INVAL, "a configuration has to begin with OBJD_CONFIG_INIT");
-        return OBJD_OK;
+        const objd_config standard = OBJD_CONFIG_INIT;
+        objd_status r = directory_check_config(kind, config ? config : &standard);
+
+        return r || !name ? r : directory_check_name(name);
 }
 
 objd_status proxy_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
                          objd_object **ret_object)
 {
         struct call call = { .code = CALL_OBJECT_CREATE, .name = name, .kind = kind, .config = config };
-        objd_status r = check_config(config);
+        objd_status r = check_new(name, kind, config);
 
         return r ? r : get_handle(conn, &call, ret_object);
 }
@@ -150,8 +153,9 @@ objd_status proxy_create(objd_conn *conn, const char *name, objd_kind kind, cons
 objd_status proxy_open(objd_conn *conn, const char *name, objd_kind kind, objd_object **ret_object)
 {
         struct call call = { .code = CALL_OBJECT_OPEN, .name = name, .kind = kind };
+        objd_status r = directory_check_name(name);
 
-        return get_handle(conn, &call, ret_object);
+        return r ? r : get_handle(conn, &call, ret_object);
 }
 
 objd_status proxy_open_or_create(objd_conn *conn, const char *name, objd_kind kind, const objd_config *config,
@@ -160,7 +164,7 @@ objd_status proxy_open_or_create(objd_conn *conn, const char *name, objd_kind ki
         struct call call = {
                 .code = CALL_OBJECT_OPEN_OR_CREATE, .name = name, .kind = kind, .config = config
         };
-        objd_status r = check_config(config);
+        objd_status r = check_new(name, kind, config);
 
         return r ? r : get_handle(conn, &call, ret_object);
 }
@@ -176,8 +180,11 @@ objd_status proxy_delete(objd_conn *conn, const char *name)
 {
         struct call call = { .code = CALL_OBJECT_DELETE, .name = name };
         struct proxied p;
-        objd_status r = proxy_run(conn, &call, &p);
+        objd_status r = directory_check_name(name);
 
+        if (r)
+                return r;
+        r = proxy_run(conn, &call, &p);
         proxied_end(&p);
         return r;
 }
@@ -189,6 +196,10 @@ objd_status proxy_destroy(objd_object *object)
 
 objd_status proxy_set_name(objd_object *object, const char *name)
 {
+        objd_status r = directory_check_name(name);
+
+        if (r)
+                return r;
         return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_SET_NAME, .name = name });
 }
 

@@ -5,11 +5,7 @@
 
 #include "base/status.h"
 #include "client/proxy.h"
-
-static objd_status no_argument(enum call_code code)
-{
-        return fail(OBJD_E_INVAL, "%s: an argument is NULL", call_properties(code)->name);
-}
+#include "object/op.h"
 
 static objd_status put(objd_object *queue, struct call call, const objd_value *values, size_t n,
                        int64_t timeout_ns)
@@ -17,7 +13,7 @@ static objd_status put(objd_object *queue, struct call call, const objd_value *v
         call.values = values;
         call.n_values = n;
         call.timeout_ns = timeout_ns;
-        return values || !n ? proxy_do(queue, OBJD_QUEUE, &call) : no_argument(call.code);
+        return values || !n ? proxy_do(queue, OBJD_QUEUE, &call) : proxy_no_argument(call.code);
 }
 
 objd_status proxy_queue_put(objd_object *queue, const objd_value *value, int64_t timeout_ns)
@@ -42,15 +38,44 @@ objd_status proxy_queue_get(objd_object *queue, objd_value *ret_value, objd_buf 
         struct call call = { .code = CALL_QUEUE_GET, .timeout_ns = timeout_ns };
 
         return ret_value && buf ? proxy_get_value(queue, OBJD_QUEUE, &call, ret_value, buf, NULL)
-                                : no_argument(CALL_QUEUE_GET);
+                                : proxy_no_argument(CALL_QUEUE_GET);
 }
 
-objd_status proxy_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items, int64_t timeout_ns)
+/* A part of a get_many; *ret_n is how many items came. */
+static objd_status get_some(objd_object *queue, size_t max, int64_t timeout_ns, struct items_builder *items,
+                            size_t *ret_n)
 {
         struct call call = { .code = CALL_QUEUE_GET_MANY, .max = max, .timeout_ns = timeout_ns };
+        struct proxied p;
+        objd_status r = proxy_of(queue, OBJD_QUEUE, &call);
 
-        return ret_items ? proxy_get_items(queue, OBJD_QUEUE, &call, ret_items)
-                         : no_argument(CALL_QUEUE_GET_MANY);
+        if (r)
+                return r;
+        r = proxy_run(queue->conn, &call, &p);
+        *ret_n = r ? 0 : p.answer->n_items;
+        if (r == OBJD_OK)
+                r = proxy_add_items(items, p.answer);
+        proxied_end(&p);
+        return r;
+}
+
+/* The daemon gives so many at once that other getters need not wait for all of them; while it does, there may be more. */
+objd_status proxy_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items, int64_t timeout_ns)
+{
+        struct items_builder items = { 0 };
+        size_t n = 0;
+        objd_status r = ret_items ? get_some(queue, max, timeout_ns, &items, &n)
+                                  : proxy_no_argument(CALL_QUEUE_GET_MANY);
+
+        while (r == OBJD_OK && n >= CALL_GET_AT_ONCE && items.len < max) {
+                r = get_some(queue, max - items.len, OBJD_NOWAIT, &items, &n);
+                if (r && !n)
+                        r = OBJD_OK; /* what came before is the caller's in any case */
+        }
+        if (r == OBJD_OK)
+                r = items_finish(&items, ret_items);
+        items_discard(&items);
+        return r;
 }
 
 objd_status proxy_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_value *ret_value, objd_buf *buf,
@@ -60,7 +85,7 @@ objd_status proxy_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_val
 
         return ret_value && buf && ret_lease
                        ? proxy_get_value(queue, OBJD_QUEUE, &call, ret_value, buf, ret_lease)
-                       : no_argument(CALL_QUEUE_GET_LEASE);
+                       : proxy_no_argument(CALL_QUEUE_GET_LEASE);
 }
 
 objd_status proxy_queue_peek(objd_object *queue, objd_value *ret_value, objd_buf *buf)
@@ -68,14 +93,15 @@ objd_status proxy_queue_peek(objd_object *queue, objd_value *ret_value, objd_buf
         struct call call = { .code = CALL_QUEUE_PEEK };
 
         return ret_value && buf ? proxy_get_value(queue, OBJD_QUEUE, &call, ret_value, buf, NULL)
-                                : no_argument(CALL_QUEUE_PEEK);
+                                : proxy_no_argument(CALL_QUEUE_PEEK);
 }
 
 objd_status proxy_queue_len(objd_object *queue, uint64_t *ret_len)
 {
         struct call call = { .code = CALL_QUEUE_LEN };
 
-        return ret_len ? proxy_get_number(queue, OBJD_QUEUE, &call, ret_len) : no_argument(CALL_QUEUE_LEN);
+        return ret_len ? proxy_get_number(queue, OBJD_QUEUE, &call, ret_len)
+                       : proxy_no_argument(CALL_QUEUE_LEN);
 }
 
 objd_status proxy_queue_close(objd_object *queue)

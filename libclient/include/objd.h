@@ -270,8 +270,11 @@ typedef struct objd_pin objd_pin;
  *  - A change takes some memory of the store for the record of its answer, also a deletion: where nothing at all is left, only
  *    who has a mapping can make room.
  *  - Over TCP a key may allow less: to read only, or to use only some names (OBJD_E_ACCESS).
- *  - Pins are copies. A cursor fetches entries in advance.
- *  - It has threads of its own. For "ipc:" it needs the library nanomsg, and loads it.
+ *  - Nothing is read in place: pins are copies, which count against nobody's number and outlive everything. Other calls that
+ *    differ in what they cost, or in how much they take at once, say so where they are declared ("without a mapping").
+ *  - What goes to the daemon in one call or batch, and what comes back, is at most 1 GiB and 16 MiB; more is OBJD_E_TOOBIG, and
+ *    has changed nothing.
+ *  - It has threads of its own. For "ipc:" and "tcp:" it needs the library nanomsg, and loads it.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),
  *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS
@@ -298,7 +301,10 @@ OBJD_PUBLIC bool objd_is_read_only(const objd_conn *conn);
 OBJD_PUBLIC objd_status objd_set_timeout(objd_conn *conn, int64_t timeout_ns);
 OBJD_PUBLIC void objd_next_timeout(int64_t timeout_ns);
 
-/* What the arena holds and costs. Sizes in bytes. */
+/*
+ * What the arena holds and costs. Sizes in bytes. For each client without a mapping there is an object with its last answers, which
+ * is counted here, and which objd_list() does not show.
+ */
 typedef struct objd_stats {
         uint64_t arena_size;     /* of the file, sparse */
         uint64_t arena_used;     /* in chunks of living objects and of the engine */
@@ -462,7 +468,10 @@ OBJD_PUBLIC objd_status objd_dict_set_many(objd_object *dict, const objd_value *
 OBJD_PUBLIC objd_status objd_dict_get_many(objd_object *dict, const objd_value *keys, size_t n,
                                            objd_items **ret_items);
 
-/* All pairs as of one moment, in the order in which the keys were first set. Writers wait for the copy. */
+/*
+ * All pairs as of one moment, in the order in which the keys were first set. Writers wait for the copy. Without a mapping a copy of
+ * more than fits into one answer is OBJD_E_TOOBIG: a cursor gives it in parts.
+ */
 OBJD_PUBLIC objd_status objd_dict_copy(objd_object *dict, objd_items **ret_items);
 
 /* ---- Lists ------------------------------------------------------------------------------------------- */
@@ -489,7 +498,7 @@ OBJD_PUBLIC objd_status objd_list_pop(objd_object *list, int64_t index, objd_val
 /* Deletes the first item that equals value. @return OBJD_E_NOTFOUND */
 OBJD_PUBLIC objd_status objd_list_remove(objd_object *list, const objd_value *value);
 
-/* The items [start, stop) as of one moment; OBJD_LIST_END is the end. */
+/* The items [start, stop) as of one moment; OBJD_LIST_END is the end. Without a mapping OBJD_E_TOOBIG, as from objd_dict_copy(). */
 #define OBJD_LIST_END INT64_MAX
 OBJD_PUBLIC objd_status objd_list_slice(objd_object *list, int64_t start, int64_t stop,
                                         objd_items **ret_items);
@@ -517,7 +526,8 @@ OBJD_PUBLIC objd_status objd_list_sort(objd_object *list, bool descending);
  * making to its end is given exactly once, in no order; one that comes or goes meanwhile, once or not at
  * all. A list's cursor counts positions: an insert or delete before it shifts what it sees next.
  * key is only set for dicts. What key and value point to lives until the next call on the cursor.
- * Next returns OBJD_E_NOTFOUND at the end.
+ * Next returns OBJD_E_NOTFOUND at the end. A cursor has fetched some entries in advance, without a mapping some hundred of them; what is
+ * changed or deleted meanwhile is given as it was.
  */
 OBJD_PUBLIC objd_status objd_cursor_new(objd_object *object, objd_cursor **ret_cursor);
 OBJD_PUBLIC objd_status objd_cursor_next(objd_cursor *cursor, objd_value *ret_key, objd_value *ret_value);
@@ -529,7 +539,8 @@ OBJD_PUBLIC void objd_cursor_free(objd_cursor *cursor);
  * A read that does not copy: value points into the arena (or, if it is small, into the pin) and stays as it
  * is, though the entry may be replaced or deleted meanwhile, until objd_unpin(), the thread's end, or the
  * client's death. A thread holds at most 64 pins at once. Released by the thread that took it, with
- * objd_unpin(), which takes NULL. Do not write to it: others read it too.
+ * objd_unpin(), which takes NULL. Do not write to it: others read it too. Without a mapping it is a copy: the value costs as much as
+ * objd_dict_get(), any number may be held, and none ends before objd_unpin().
  * @return OBJD_E_NOTFOUND, OBJD_E_RANGE, OBJD_E_LIMIT
  */
 OBJD_PUBLIC objd_status objd_dict_pin(objd_object *dict, const objd_value *key, objd_value *ret_value,
@@ -560,7 +571,7 @@ OBJD_PUBLIC objd_status objd_queue_put_many(objd_object *queue, const objd_value
 OBJD_PUBLIC objd_status objd_queue_get(objd_object *queue, objd_value *ret_value, objd_buf *buf,
                                        int64_t timeout_ns);
 
-/* Waits for one item, then takes what is there, at most max. */
+/* Waits for one item, then takes what is there, at most max; more than 1024 not as of one moment. */
 OBJD_PUBLIC objd_status objd_queue_get_many(objd_object *queue, size_t max, objd_items **ret_items,
                                             int64_t timeout_ns);
 
@@ -586,7 +597,7 @@ OBJD_PUBLIC objd_status objd_queue_join(objd_object *queue, int64_t timeout_ns);
 /*
  * A get under a lease: the item stays in the queue, out of sight, until objd_queue_ack() deletes it. If it is
  * given back, if the client dies or closes its connection, or if lease_ns passes (OBJD_FOREVER: never), it is
- * at the head of the queue again. ack and give_back of a lease that is over give OBJD_E_NOTOWNER.
+ * at the head of the queue again. The death of a client without a mapping is known when its session expires. ack and give_back of a lease that is over give OBJD_E_NOTOWNER.
  */
 OBJD_PUBLIC objd_status objd_queue_get_lease(objd_object *queue, int64_t lease_ns, objd_value *ret_value,
                                              objd_buf *buf, uint64_t *ret_lease, int64_t timeout_ns);
@@ -596,7 +607,7 @@ OBJD_PUBLIC objd_status objd_queue_give_back(objd_object *queue, uint64_t lease)
 /* ---- Locks ------------------------------------------------------------------------------------------- */
 
 /*
- * A lock belongs to the thread that took it. Its token is greater with each take; pass it along with what
+ * A lock belongs to the thread that took it, also without a mapping; there a death is known when the session expires. Its token is greater with each take; pass it along with what
  * the lock protects, so that a late writer can be told from the present owner.
  *
  * take: @return OBJD_OK or OBJD_E_OWNER_DIED (the lock is the caller's either way), OBJD_E_EMPTY (never),

@@ -22,7 +22,8 @@
 
 #define DICT_SAME_MAX \
         8u /* keys with the same 27 bits of hash, in one segment: chance does not make as many */
-static objd_status no_key_type(const objd_value *value, objd_type declared)
+
+objd_status key_check_type(const objd_value *value, objd_type declared)
 {
         if (value->type != OBJD_INT && value->type != OBJD_STR && value->type != OBJD_BYTES)
                 return fail(OBJD_E_TYPE, "a key is an int, a str or bytes, not a %s",
@@ -39,7 +40,7 @@ objd_status key_make(const struct arena *arena, uint64_t config, const objd_valu
         objd_status r = OBJD_OK;
 
         if (value->type != declared)
-                r = no_key_type(value, declared);
+                r = key_check_type(value, declared);
         if (r == OBJD_OK && size > OBJD_KEY_MAX)
                 return fail(OBJD_E_TOOBIG, "the key has %zu bytes; a key has at most %u", size, OBJD_KEY_MAX);
         if (r == OBJD_OK && (value->type == OBJD_STR || !data))

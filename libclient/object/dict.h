@@ -22,6 +22,9 @@
 #define DICT_SHARDS 64u
 #define SLOT_GONE 1ULL
 
+/* Whether a value of this type may be a key of a dict with this declared type. @return OBJD_OK, OBJD_E_TYPE */
+objd_status key_check_type(const objd_value *value, objd_type declared);
+
 /* @return OBJD_OK, OBJD_E_TYPE, OBJD_E_TOOBIG, OBJD_E_INVAL; the key points into the value. */
 objd_status key_make(const struct arena *arena, uint64_t config, const objd_value *value,
                      struct key *ret_key);

@@ -45,7 +45,7 @@ objd_status directory_check_name(const char *name)
         return OBJD_OK;
 }
 
-static objd_status check_config(objd_kind number, const objd_config *config)
+objd_status directory_check_config(objd_kind number, const objd_config *config)
 {
         const struct kind *kind = kind_of(number);
 
@@ -292,7 +292,7 @@ objd_status directory_create(struct objd_conn *conn, const char *text, objd_kind
         struct lane *lane;
         uint64_t retired;
         objd_ref ref;
-        objd_status r = check_config(kind, config);
+        objd_status r = directory_check_config(kind, config);
 
         if (r == OBJD_OK && text)
                 r = directory_check_name(text);

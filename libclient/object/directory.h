@@ -22,6 +22,9 @@ objd_status directory_create_arena(int fd, uint64_t size, bool by_process, struc
 /* @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG */
 objd_status directory_check_name(const char *name);
 
+/* Whether an object can be made so. @return OBJD_OK, OBJD_E_INVAL */
+objd_status directory_check_config(objd_kind number, const objd_config *config);
+
 /* name NULL is anonymous; gives a handle to what was made. @return OBJD_OK, OBJD_E_EXISTS, and what a dict set may say */
 objd_status directory_create(struct objd_conn *conn, const char *name, objd_kind kind,
                              const objd_config *config, struct objd_object *ret_handle);

@@ -237,6 +237,9 @@ bool lease_look_is_due(const struct queue *queue);
  */
 objd_status lease_look(struct lane *lane, struct objd_object *object, bool empty);
 
+/* The same where getters that find items should look first; asked without the lock. */
+objd_status lease_look_if_due(struct lane *lane, struct objd_object *object);
+
 /* For the reaper of a dead client: everything that it has under lease goes back. In transactions of its own. */
 objd_status queue_reap(struct lane *lane, struct object_shm *object, uint64_t dead_client);
 

@@ -435,6 +435,26 @@ objd_status lease_look(struct lane *lane, struct objd_object *object, bool empty
         return r == OBJD_E_GONE ? object_gone(object) : r;
 }
 
+/* If the queue is just being changed, it is the next getter who looks. */
+objd_status lease_look_if_due(struct lane *lane, struct objd_object *object)
+{
+        struct queue_head_shm *head = queue_head_of(object->shm);
+        struct line_shm *line = &object->shm->line;
+        uint64_t version = lock_read_begin(line), ctl = word_get(&head->ctl), look_ns;
+        struct queue_shm *shm;
+
+        if (object_kind(object->config) != OBJD_QUEUE || word_get(&line->serial) != object->serial ||
+            !(ctl & QUEUE_LEASED) || !lock_version_is_stable(version) || !lock_read_valid(line, version))
+                return OBJD_OK;
+        shm = arena_at(lane->arena, (ctl & ~QUEUE_FLAGS) + CHUNK_HEAD, sizeof(*shm));
+        if (!shm)
+                return OBJD_OK;
+        look_ns = word_get(&shm->look_ns);
+        if (!lock_read_valid(line, version) || (uint64_t)now_ns() < look_ns)
+                return OBJD_OK;
+        return lease_look(lane, object, false);
+}
+
 objd_status queue_reap(struct lane *lane, struct object_shm *object, uint64_t dead_client)
 {
         struct look look = {

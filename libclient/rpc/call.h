@@ -107,6 +107,9 @@ enum call_group {
         GROUP_SESSION
 };
 
+/* Items that one CALL_QUEUE_GET_MANY gives at most; then there may be more. */
+#define CALL_GET_AT_ONCE 1024u
+
 /* Properties of a code. */
 #define CALL_MUTATES 1u     /* changes the store, so it must not be run twice, and not by who may only read */
 #define CALL_BLOCKS 2u      /* may wait for as long as timeout_ns says */

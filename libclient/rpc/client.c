@@ -467,7 +467,7 @@ static objd_status make_anew(struct rpc_client *client)
         client->hello_ns = 0;
         client->heard_ns = client->asked_ns = client->said_ns = now_ns();
         rpc_threads_init(&client->threads);
-        client->fork_generation = fork_generation();
+        __atomic_store_n(&client->fork_generation, fork_generation(), __ATOMIC_RELEASE);
         return OBJD_OK;
 }
 
@@ -494,8 +494,12 @@ objd_status client_enter(struct rpc_client *client)
 {
         objd_status r = OBJD_OK;
 
-        if (client->fork_generation != fork_generation())
-                r = make_anew(client);
+        if (__atomic_load_n(&client->fork_generation, __ATOMIC_ACQUIRE) != fork_generation()) {
+                forklock_take(&client->anew_lock);
+                if (client->fork_generation != fork_generation())
+                        r = make_anew(client);
+                forklock_give(&client->anew_lock);
+        }
         if (r)
                 return r;
         (void)pthread_mutex_lock(&client->mutex);

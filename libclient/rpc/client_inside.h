@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "base/forklock.h"
 #include "rpc/carrier.h"
 #include "rpc/client.h"
 #include "rpc/frame.h"
@@ -36,7 +37,8 @@ struct pending {
 
 struct rpc_client {
         char *url;
-        uint64_t fork_generation;
+        uint64_t fork_generation;  /* atomic */
+        struct forklock anew_lock; /* held by the first of a child's threads while it makes the rest anew */
         pthread_mutex_t mutex;
         pthread_cond_t changed; /* something has come, or nobody waits for it any more */
         pthread_cond_t ending;  /* for the keeper, which is not to wake with each reply */
