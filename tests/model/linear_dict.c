@@ -3,7 +3,7 @@
 /*
  * linear_dict.c -- calls on one dict from several processes and threads, as if they had come one after the other
  *
- * usage: test-linear-dict [SECONDS]; the seed is OBJD_TEST_SEED.
+ * usage: test-linear-dict [WAY [SECONDS]]; the way is "handle" or "all" (support/way.h), the seed is OBJD_TEST_SEED.
  *
  * Dicts are linearizable key by key, so each key has a history of its own, which keeps the search small. Other
  * entries come and go meanwhile, so that segments are rebuilt and split below the keys that are looked at, and in one
@@ -16,15 +16,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "model/history.h"
 #include "support/child.h"
-#include "support/inside.h"
 #include "support/linear.h"
 #include "support/random.h"
-#include "support/test.h"
+#include "support/way.h"
 
-#define N_PROCESSES 3
-#define N_THREADS 2
-#define N_WORKERS (N_PROCESSES * N_THREADS)
 #define N_KEYS 3
 #define N_EVENTS 300 /* of each worker in a round */
 #define MAX_STEPS 20000000
@@ -165,6 +162,7 @@ struct round {
 
 struct worker {
         struct round *round;
+        objd_object *dict;
         uint32_t number;
         struct random random;
         objd_buf buf;
@@ -173,7 +171,7 @@ struct worker {
 
 static void call(struct worker *w, struct linear_event *e, uint32_t key_number)
 {
-        objd_object *dict = w->round->dict;
+        objd_object *dict = w->dict;
         objd_value key = objd_int(-1 - (int64_t)key_number), a = objd_int(e->args[0]),
                    b = objd_int(e->args[1]);
         objd_value value = objd_nil();
@@ -218,8 +216,7 @@ static void disturb(struct worker *w)
 
         for (int64_t i = first; i < first + 400; i += 1 + (int64_t)random_below(&w->random, 4)) {
                 objd_value key = objd_int(i), value = objd_int(i);
-                objd_status r = sets ? objd_dict_set(w->round->dict, &key, &value)
-                                     : objd_dict_del(w->round->dict, &key);
+                objd_status r = sets ? objd_dict_set(w->dict, &key, &value) : objd_dict_del(w->dict, &key);
 
                 child_check(r == OBJD_OK || r == OBJD_E_NOTFOUND);
         }
@@ -257,18 +254,21 @@ struct process {
 static int run_process(void *context)
 {
         struct process *process = context;
-        struct worker workers[N_THREADS];
+        struct worker workers[HISTORY_THREADS];
+        objd_conn *conn;
+        objd_object *dict = history_open(process->round->dict, process->number, &conn);
 
-        for (uint32_t i = 0; i < N_THREADS; i++) {
-                uint32_t number = process->number * N_THREADS + i;
+        for (uint32_t i = 0; i < HISTORY_THREADS; i++) {
+                uint32_t number = process->number * HISTORY_THREADS + i;
 
-                workers[i] = (struct worker){
-                        process->round, number, { process->round->seed + number * 77 }, OBJD_BUF_INIT, 0
-                };
+                workers[i] =
+                        (struct worker){ process->round, dict, number, { process->round->seed + number * 77 },
+                                         OBJD_BUF_INIT,  0 };
                 child_check(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
         }
-        for (uint32_t i = 0; i < N_THREADS; i++)
+        for (uint32_t i = 0; i < HISTORY_THREADS; i++)
                 pthread_join(workers[i].thread, NULL);
+        history_close(dict, conn);
         return 0;
 }
 
@@ -287,11 +287,11 @@ static void print_history(const struct linear_event *events, size_t n)
 
 static void judge_key(const struct round *round, uint32_t key)
 {
-        static struct linear_event events[N_WORKERS * N_EVENTS];
+        static struct linear_event events[HISTORY_WORKERS_MAX * N_EVENTS];
         enum linear_result result;
         size_t n = 0;
 
-        for (uint32_t w = 0; w < N_WORKERS; w++)
+        for (uint32_t w = 0; w < history_workers(); w++)
                 for (size_t i = 0; i < round->histories[w].n; i++)
                         if (round->histories[w].keys[i] == key || round->histories[w].keys[i] == N_KEYS)
                                 events[n++] = round->histories[w].events[i];
@@ -305,48 +305,48 @@ static void judge_key(const struct round *round, uint32_t key)
 static void run_round(objd_conn *conn, struct history *histories, uint64_t seed, bool clears)
 {
         struct round round = { .histories = histories, .seed = seed, .clears = clears };
-        struct process processes[N_PROCESSES];
-        pid_t pids[N_PROCESSES];
+        struct process processes[HISTORY_PROCESSES_MAX];
+        pid_t pids[HISTORY_PROCESSES_MAX];
 
-        memset(histories, 0, N_WORKERS * sizeof(*histories));
+        memset(histories, 0, history_workers() * sizeof(*histories));
         gate_init(&round.ready);
         gate_init(&round.go);
-        round.dict = inside_dict(conn, NULL);
-        for (uint32_t i = 0; i < N_PROCESSES; i++) {
+        round.dict = way_dict(conn, NULL);
+        for (uint32_t i = 0; i < history_processes(); i++) {
                 processes[i] = (struct process){ &round, i };
                 pids[i] = child_start(run_process, &processes[i]);
         }
-        for (uint32_t i = 0; i < N_WORKERS; i++)
+        for (uint32_t i = 0; i < history_workers(); i++)
                 gate_wait(&round.ready);
-        gate_open(&round.go, N_WORKERS);
-        for (uint32_t i = 0; i < N_PROCESSES; i++)
+        gate_open(&round.go, history_workers());
+        for (uint32_t i = 0; i < history_processes(); i++)
                 child_expect_success(pids[i]);
         for (uint32_t key = 0; key < N_KEYS; key++)
                 judge_key(&round, key);
-        inside_check(conn);
+        way_check(conn);
         assert_ok(objd_destroy(round.dict));
         objd_release(round.dict);
         gate_deinit(&round.ready);
         gate_deinit(&round.go);
 }
 
-static double seconds = 5;
+static double seconds;
 
 static void concurrent_histories_are_linearizable(void **state)
 {
         struct random random = random_begin("test-linear-dict");
-        size_t size = N_WORKERS * sizeof(struct history);
+        size_t size = history_workers() * sizeof(struct history);
         struct history *histories =
                 mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        int64_t end_ns = test_now_ns() + (int64_t)(seconds * 1e9);
-        uint64_t used = inside_used(*state);
+        int64_t end_ns = test_now_ns() + (int64_t)((seconds > 0 ? seconds : (double)way_few(5, 2)) * 1e9);
+        uint64_t used = way_used(*state);
         int rounds = 0;
 
         assert_ptr_not_equal(histories, MAP_FAILED);
         do
                 run_round(*state, histories, random_next(&random), rounds % 2);
         while (++rounds < 2 || test_now_ns() < end_ns);
-        assert_int_equal(inside_used(*state), used);
+        assert_int_equal(way_used(*state), used);
         print_message("%d rounds\n", rounds);
         munmap(histories, size);
 }
@@ -356,10 +356,10 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_checker_takes_what_can_be_put_in_order),
                 cmocka_unit_test(the_checker_refuses_what_cannot),
-                INSIDE_TEST(concurrent_histories_are_linearizable),
+                WAY_TEST(concurrent_histories_are_linearizable),
         };
 
-        if (argc > 1)
-                seconds = atof(argv[1]);
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        if (argc > 2)
+                seconds = atof(argv[2]);
+        return way_run(argc, argv, tests);
 }

@@ -3,15 +3,14 @@
 /*
  * linear_list.c -- calls on one list from several processes and threads, as if they had come one after the other
  *
- * usage: test-linear-list [SECONDS]; the seed is OBJD_TEST_SEED.
+ * usage: test-linear-list [WAY [SECONDS]]; the way is "handle" or "all" (support/way.h), the seed is OBJD_TEST_SEED.
  */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/history.h"
-#include "support/inside.h"
-#include "support/test.h"
+#include "support/way.h"
 
 #define N_EVENTS 40 /* of each worker in a round */
 #define ITEMS_MAX 240
@@ -140,13 +139,13 @@ static void the_model_refuses_what_no_list_does(void **state)
         assert_int_equal(linear_check(&items_model, order, 3, 1000), LINEAR_YES);
 }
 
-static double seconds = 5;
+static double seconds;
 
 static void concurrent_histories_are_linearizable(void **state)
 {
         struct random random = random_begin("test-linear-list");
-        int64_t end_ns = test_now_ns() + (int64_t)(seconds * 1e9);
-        uint64_t used = inside_used(*state);
+        int64_t end_ns = test_now_ns() + (int64_t)((seconds > 0 ? seconds : (double)way_few(5, 2)) * 1e9);
+        uint64_t used = way_used(*state);
 
         do {
                 struct linear_event *events;
@@ -154,23 +153,23 @@ static void concurrent_histories_are_linearizable(void **state)
 
                 assert_ok(objd_create(*state, NULL, OBJD_LIST, NULL, &list));
                 events = history_record(list, random_next(&random), N_EVENTS, call);
-                history_judge(&items_model, events, HISTORY_WORKERS * N_EVENTS, op_names);
+                history_judge(&items_model, events, history_workers() * N_EVENTS, op_names);
                 history_free(events, N_EVENTS);
-                inside_check(*state);
+                way_check(*state);
                 assert_ok(objd_destroy(list));
                 objd_release(list);
         } while (test_now_ns() < end_ns);
-        assert_int_equal(inside_used(*state), used);
+        assert_int_equal(way_used(*state), used);
 }
 
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_model_refuses_what_no_list_does),
-                INSIDE_TEST(concurrent_histories_are_linearizable),
+                WAY_TEST(concurrent_histories_are_linearizable),
         };
 
-        if (argc > 1)
-                seconds = atof(argv[1]);
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        if (argc > 2)
+                seconds = atof(argv[2]);
+        return way_run(argc, argv, tests);
 }

@@ -3,16 +3,16 @@
 /*
  * linear_queue.c -- calls on one queue from several processes and threads, as if they had come one after the other
  *
- * usage: test-linear-queue [SECONDS]; the seed is OBJD_TEST_SEED. Rounds with FIFO, LIFO and PRIORITY queues take turns;
- * all are bounded, and nobody waits, so that full and empty queues are answers, too.
+ * usage: test-linear-queue [WAY [SECONDS]]; the way is "handle" or "all" (support/way.h), the seed is OBJD_TEST_SEED.
+ * Rounds with FIFO, LIFO and PRIORITY queues take turns; all are bounded, and nobody waits, so that full and empty queues
+ * are answers, too.
  */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/history.h"
-#include "support/inside.h"
-#include "support/test.h"
+#include "support/way.h"
 
 #define N_EVENTS 60 /* of each worker in a round */
 #define BOUND 6
@@ -133,7 +133,7 @@ static void the_model_refuses_what_no_queue_does(void **state)
         assert_int_equal(linear_check(&items_model, events, 3, 1000), LINEAR_NO);
 }
 
-static double seconds = 5;
+static double seconds;
 
 static void run_round(objd_conn *conn, uint64_t seed)
 {
@@ -145,9 +145,9 @@ static void run_round(objd_conn *conn, uint64_t seed)
         config.bound = BOUND;
         assert_ok(objd_create(conn, NULL, OBJD_QUEUE, &config, &queue));
         events = history_record(queue, seed, N_EVENTS, call);
-        history_judge(&items_model, events, HISTORY_WORKERS * N_EVENTS, op_names);
+        history_judge(&items_model, events, history_workers() * N_EVENTS, op_names);
         history_free(events, N_EVENTS);
-        inside_check(conn);
+        way_check(conn);
         assert_ok(objd_destroy(queue));
         objd_release(queue);
 }
@@ -155,8 +155,8 @@ static void run_round(objd_conn *conn, uint64_t seed)
 static void concurrent_histories_are_linearizable(void **state)
 {
         struct random random = random_begin("test-linear-queue");
-        int64_t end_ns = test_now_ns() + (int64_t)(seconds * 1e9);
-        uint64_t used = inside_used(*state);
+        int64_t end_ns = test_now_ns() + (int64_t)((seconds > 0 ? seconds : (double)way_few(5, 2)) * 1e9);
+        uint64_t used = way_used(*state);
 
         do
                 for (int i = OBJD_FIFO; i <= OBJD_PRIORITY; i++) {
@@ -164,17 +164,17 @@ static void concurrent_histories_are_linearizable(void **state)
                         run_round(*state, random_next(&random));
                 }
         while (test_now_ns() < end_ns);
-        assert_int_equal(inside_used(*state), used);
+        assert_int_equal(way_used(*state), used);
 }
 
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_model_refuses_what_no_queue_does),
-                INSIDE_TEST(concurrent_histories_are_linearizable),
+                WAY_TEST(concurrent_histories_are_linearizable),
         };
 
-        if (argc > 1)
-                seconds = atof(argv[1]);
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        if (argc > 2)
+                seconds = atof(argv[2]);
+        return way_run(argc, argv, tests);
 }

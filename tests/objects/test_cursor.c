@@ -10,13 +10,11 @@
 #include <sys/mman.h>
 
 #include "support/child.h"
-#include "support/inside.h"
 #include "support/random.h"
-#include "support/test.h"
+#include "support/way.h"
 
 #define N_STAY 1500   /* keys 0 .. */
 #define N_OTHER 60000 /* keys that come and go: behind those that stay */
-#define N_WALKS 60
 
 static objd_cursor *cursor_of(objd_object *object)
 {
@@ -56,11 +54,11 @@ static uint64_t walk(objd_object *dict, uint8_t *seen, int64_t n)
 
 static void a_quiet_dict_is_seen_whole(void **state)
 {
-        static const int64_t sizes[] = { 0, 1, 500, 5000, 50000 };
+        const int64_t sizes[] = { 0, 1, 500, way_few(5000, 2000), way_few(50000, 10) };
         uint8_t *seen = malloc(50000);
 
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-                objd_object *dict = inside_dict(*state, NULL);
+                objd_object *dict = way_dict(*state, NULL);
 
                 for (int64_t k = 0; k < sizes[i]; k++)
                         set(dict, k);
@@ -76,12 +74,12 @@ static void a_quiet_dict_is_seen_whole(void **state)
 /* It gives what it has fetched already, and then says that the dict is gone. */
 static void a_deleted_dict_ends_its_cursors(void **state)
 {
-        objd_object *dict = inside_dict(*state, NULL);
+        objd_object *dict = way_dict(*state, NULL);
         objd_cursor *cursor = cursor_of(dict);
         objd_value key, value;
         objd_status r;
 
-        for (int64_t k = 0; k < 5000; k++)
+        for (int64_t k = 0; k < way_few(5000, 2000); k++)
                 set(dict, k);
         assert_ok(objd_cursor_next(cursor, &key, &value));
         assert_ok(objd_destroy(dict));
@@ -94,12 +92,12 @@ static void a_deleted_dict_ends_its_cursors(void **state)
 
 static void a_dict_that_is_cleared_has_no_more(void **state)
 {
-        objd_object *dict = inside_dict(*state, NULL);
+        objd_object *dict = way_dict(*state, NULL);
         objd_cursor *cursor = cursor_of(dict);
         objd_value key, value;
         int n = 0;
 
-        for (int64_t k = 0; k < 5000; k++)
+        for (int64_t k = 0; k < way_few(5000, 2000); k++)
                 set(dict, k);
         assert_ok(objd_cursor_next(cursor, &key, &value));
         assert_ok(objd_dict_clear(dict));
@@ -112,7 +110,7 @@ static void a_dict_that_is_cleared_has_no_more(void **state)
 
 static void bad_arguments_are_refused(void **state)
 {
-        objd_object *dict = inside_dict(*state, NULL);
+        objd_object *dict = way_dict(*state, NULL);
         objd_cursor *cursor = NULL;
         objd_value value;
 
@@ -142,7 +140,8 @@ static void *disturb(void *context)
         struct random random = { d->seed };
 
         while (!__atomic_load_n(d->stop, __ATOMIC_RELAXED)) {
-                int64_t n = (int64_t)random_below(&random, N_OTHER / 2) / (random_below(&random, 2) ? 1 : 50);
+                int64_t n = (int64_t)random_below(&random, N_OTHER / 2) /
+                            (random_below(&random, 2) ? way_few(1, 20) : 50);
 
                 for (int64_t i = d->first; i < d->first + n && !__atomic_load_n(d->stop, __ATOMIC_RELAXED);
                      i++)
@@ -173,7 +172,7 @@ static void entries_that_stay_are_seen_once(void **state)
 
         assert_ptr_not_equal(stop, MAP_FAILED);
         for (size_t i = 0; i < sizeof(stays) / sizeof(*stays); i++) {
-                objd_object *dict = inside_dict(*state, NULL);
+                objd_object *dict = way_dict(*state, NULL);
                 struct disturber own = { dict, stop, random_next(&random), N_STAY };
                 struct disturber other = { dict, stop, random_next(&random), N_STAY + N_OTHER / 2 };
                 pthread_t thread;
@@ -184,7 +183,7 @@ static void entries_that_stay_are_seen_once(void **state)
                 *stop = 0;
                 pid = child_start(disturb_in_child, &other);
                 assert_int_equal(pthread_create(&thread, NULL, disturb, &own), 0);
-                for (int n = 0; n < N_WALKS; n++) {
+                for (int n = 0; n < way_few(60, 10); n++) {
                         walk(dict, seen, stays[i]);
                         for (int64_t k = 0; k < stays[i]; k++)
                                 assert_int_equal(seen[k], 1);
@@ -192,7 +191,7 @@ static void entries_that_stay_are_seen_once(void **state)
                 __atomic_store_n(stop, 1, __ATOMIC_RELAXED);
                 pthread_join(thread, NULL);
                 child_expect_success(pid);
-                inside_check(*state);
+                way_check(*state);
                 assert_ok(objd_destroy(dict));
                 objd_release(dict);
         }
@@ -202,27 +201,27 @@ static void entries_that_stay_are_seen_once(void **state)
 /* Many leaves, in order, each once; and positions that shift when the list is changed before the cursor. */
 static void a_cursor_goes_through_a_list_by_position(void **state)
 {
-        enum { N = 5000 };
+        const int64_t n = way_few(5000, 1500);
         objd_object *list;
         objd_cursor *cursor;
         objd_value value, key;
 
         assert_ok(objd_create(*state, "list", OBJD_LIST, NULL, &list));
-        for (int64_t i = 0; i < N; i++) {
+        for (int64_t i = 0; i < n; i++) {
                 value = objd_int(i);
                 assert_ok(objd_list_append(list, &value));
         }
         assert_ok(objd_cursor_new(list, &cursor));
-        for (int64_t i = 0; i < N; i++) {
+        for (int64_t i = 0; i < n; i++) {
                 assert_ok(objd_cursor_next(cursor, &key, &value));
                 assert_int_equal(value.u.integer, i);
         }
         assert_status(objd_cursor_next(cursor, &key, &value), OBJD_E_NOTFOUND);
         assert_status(objd_cursor_next(cursor, NULL, &value), OBJD_E_NOTFOUND);
-        value = objd_int(N);
+        value = objd_int(n);
         assert_ok(objd_list_append(list, &value)); /* an end may be followed by more */
         assert_ok(objd_cursor_next(cursor, NULL, &value));
-        assert_int_equal(value.u.integer, N);
+        assert_int_equal(value.u.integer, n);
         objd_cursor_free(cursor);
 
         assert_ok(objd_cursor_new(list, &cursor));
@@ -249,17 +248,17 @@ static void only_dicts_and_lists_have_cursors(void **state)
         objd_release(queue);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                INSIDE_TEST(a_cursor_goes_through_a_list_by_position),
-                INSIDE_TEST(only_dicts_and_lists_have_cursors),
-                INSIDE_TEST(a_quiet_dict_is_seen_whole),
-                INSIDE_TEST(a_deleted_dict_ends_its_cursors),
-                INSIDE_TEST(a_dict_that_is_cleared_has_no_more),
-                INSIDE_TEST(bad_arguments_are_refused),
-                INSIDE_TEST(entries_that_stay_are_seen_once),
+                WAY_TEST(a_cursor_goes_through_a_list_by_position),
+                WAY_TEST(only_dicts_and_lists_have_cursors),
+                WAY_TEST(a_quiet_dict_is_seen_whole),
+                WAY_TEST(a_deleted_dict_ends_its_cursors),
+                WAY_TEST(a_dict_that_is_cleared_has_no_more),
+                WAY_TEST(bad_arguments_are_refused),
+                WAY_TEST(entries_that_stay_are_seen_once),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return way_run(argc, argv, tests);
 }

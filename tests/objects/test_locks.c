@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * test_lockobj.c -- object/lockobj.c through its exported calls: owners, tokens, deaths, waiting
+ * test_locks.c -- locks: owners, tokens, deaths, waiting
  */
 
 #include <pthread.h>
@@ -10,10 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "object/check.h"
+#include "object/lockobj.h"
 #include "object/object.h"
 #include "support/child.h"
-#include "support/test.h"
+#include "support/way.h"
 
 #define MS 1000000LL
 #define LONG PATIENCE_NS /* what must not take long gets this, so that a failure is no hang */
@@ -37,9 +37,11 @@ static objd_object *make_lock(objd_conn *conn, const char *name, uint32_t flags)
 static int setup(void **state)
 {
         struct env *env = calloc(1, sizeof(*env));
+        void *conn;
 
         assert_non_null(env);
-        assert_ok(objd_connect("embedded:16M", &env->conn));
+        assert_int_equal(way_setup(&conn), 0);
+        env->conn = conn;
         env->plain = make_lock(env->conn, "plain", 0);
         env->recursive = make_lock(env->conn, "recursive", OBJD_LOCK_RECURSIVE);
         env->ownerless = make_lock(env->conn, "ownerless", OBJD_LOCK_OWNERLESS);
@@ -48,26 +50,17 @@ static int setup(void **state)
         return 0;
 }
 
-static void print_fault(void *context, const char *object, const char *sentence)
-{
-        (void)context;
-        print_error("%s: %s\n", object, sentence);
-}
-
 static int teardown(void **state)
 {
         struct env *env = *state;
-        uint64_t n_errors = 0;
+        void *conn = env->conn;
 
-        assert_ok(check_arena(env->conn, print_fault, NULL, &n_errors));
-        assert_int_equal(n_errors, 0);
         gate_deinit(&env->gate);
         objd_release(env->plain);
         objd_release(env->recursive);
         objd_release(env->ownerless);
-        objd_close(env->conn);
         free(env);
-        return 0;
+        return way_teardown(&conn);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -112,7 +105,7 @@ static void each_take_has_a_greater_token(void **state)
         objd_object *locks[] = { env->plain, env->recursive, env->ownerless };
 
         for (size_t i = 0; i < 3; i++)
-                for (uint64_t expected = 1; expected < 1000; expected++) {
+                for (uint64_t expected = 1; expected < (uint64_t)way_few(1000, 100); expected++) {
                         uint64_t token = take(locks[i]), seen = 0;
 
                         assert_int_equal(token, expected);
@@ -126,7 +119,7 @@ static void each_take_has_a_greater_token(void **state)
 static void the_token_goes_on_beyond_what_the_state_has_room_for(void **state)
 {
         struct env *env = *state;
-        struct lock_shm *lock = (struct lock_shm *)(void *)env->plain->shm;
+        struct lock_shm *lock = (struct lock_shm *)(void *)way_inside(env->plain)->shm;
         const uint64_t start = (5ULL << 24) - 10;
 
         word_set(&lock->token, start);
@@ -319,7 +312,7 @@ static void the_next_taker_learns_that_the_owner_died(void **state)
         gate_wait(&env->gate);
         assert_owner(env->plain, true, pid);
         assert_status(objd_lock_take(env->plain, OBJD_NOWAIT, NULL), OBJD_E_BUSY);
-        child_kill(pid);
+        way_kill(pid);
         assert_owner(env->plain, false, 0);
         assert_status(objd_lock_take(env->plain, OBJD_NOWAIT, &token), OBJD_E_OWNER_DIED);
         assert_int_equal(token, 2);
@@ -365,9 +358,14 @@ static void waiter_expect(struct waiter *waiter, objd_status expected)
 
 static bool has_waiters(void *context)
 {
-        objd_object *lock = context;
+        const objd_object *lock = context;
 
         return word_get(&((const struct lock_shm *)(const void *)lock->shm)->state) & LOCK_STATE_WAITERS;
+}
+
+static void wait_for_waiter(const objd_object *lock)
+{
+        wait_until(has_waiters, way_inside(lock), "a waiter");
 }
 
 static void a_sleeping_taker_notices_that_the_owner_died(void **state)
@@ -378,8 +376,8 @@ static void a_sleeping_taker_notices_that_the_owner_died(void **state)
 
         gate_wait(&env->gate);
         waiter_start(&waiter, env->plain);
-        wait_until(has_waiters, env->plain, "a waiter");
-        child_kill(pid);
+        wait_for_waiter(env->plain);
+        way_kill(pid);
         waiter_expect(&waiter, OBJD_E_OWNER_DIED);
         assert_owner(env->plain, false, 0);
         assert_status(objd_lock_take(env->recursive, OBJD_NOWAIT, NULL), OBJD_E_OWNER_DIED);
@@ -421,7 +419,7 @@ static void a_sleeping_taker_gets_the_lock_when_it_is_given(void **state)
 
                 for (size_t w = 0; w < 4; w++)
                         waiter_start(&waiters[w], locks[i]);
-                wait_until(has_waiters, locks[i], "a waiter");
+                wait_for_waiter(locks[i]);
                 assert_ok(objd_lock_give(locks[i]));
                 for (size_t w = 0; w < 4; w++) {
                         waiter_expect(&waiters[w], OBJD_OK);
@@ -440,7 +438,7 @@ static void deleting_a_lock_wakes_its_sleepers(void **state)
         (void)take(lock);
         for (size_t i = 0; i < 3; i++)
                 waiter_start(&waiters[i], lock);
-        wait_until(has_waiters, lock, "a waiter");
+        wait_for_waiter(lock);
         assert_ok(objd_destroy(lock));
         for (size_t i = 0; i < 3; i++)
                 waiter_expect(&waiters[i], OBJD_E_GONE);
@@ -458,11 +456,11 @@ static void deleting_a_lock_wakes_its_sleepers(void **state)
 
 #define N_PROCESSES 3
 #define N_THREADS 2
-#define N_ROUNDS 3000
 
 /* What the lock guards: two counters that are equal whenever nobody has the lock. */
 struct guarded {
         struct env *env;
+        int64_t n_rounds; /* of each thread */
         uint64_t a, b, last_token;
         uint64_t n_died;
 };
@@ -471,7 +469,7 @@ static void *count_under_lock(void *context)
 {
         struct guarded *guarded = context;
 
-        for (int i = 0; i < N_ROUNDS; i++) {
+        for (int64_t i = 0; i < guarded->n_rounds; i++) {
                 uint64_t token = 0;
                 objd_status r = objd_lock_take(guarded->env->plain, OBJD_FOREVER, &token);
 
@@ -510,6 +508,7 @@ static struct guarded *guarded_new(struct env *env)
 
         assert_true(guarded != MAP_FAILED);
         guarded->env = env;
+        guarded->n_rounds = way_few(3000, 150);
         return guarded;
 }
 
@@ -522,7 +521,7 @@ static void only_one_thread_of_all_processes_has_the_lock(void **state)
                 pids[i] = child_start(count_with_threads, guarded);
         for (size_t i = 0; i < N_PROCESSES; i++)
                 child_expect_success(pids[i]);
-        assert_int_equal(guarded->a, N_PROCESSES * N_THREADS * N_ROUNDS);
+        assert_int_equal(guarded->a, N_PROCESSES * N_THREADS * guarded->n_rounds);
         assert_int_equal(guarded->b, guarded->a);
         assert_int_equal(guarded->last_token, guarded->a);
         assert_int_equal(guarded->n_died, 0);
@@ -541,20 +540,20 @@ static void exclusion_survives_kills(void **state)
         struct guarded *guarded = guarded_new(*state);
         pid_t survivor = child_start(count_with_threads, guarded), victim;
 
-        for (int i = 0; i < 30; i++) {
+        for (int64_t i = 0; i < way_few(30, 5); i++) {
                 uint64_t start = word_get(&guarded->a);
 
                 victim = child_start(count_for_ever, guarded);
-                while (word_get(&guarded->a) < start + 200)
+                while (word_get(&guarded->a) < start + (uint64_t)way_few(200, 20))
                         sched_yield();
-                child_kill(victim);
+                way_kill(victim);
         }
         child_expect_success(survivor);
         assert_true(guarded->a - guarded->b <= 1);
         munmap(guarded, sizeof(*guarded));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 TEST(a_lock_is_taken_and_given),
@@ -578,5 +577,5 @@ int main(void)
                 TEST(exclusion_survives_kills),
         };
 
-        return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
+        return way_run(argc, argv, tests);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * test_directory.c -- object/directory.c and handles: names, deleting, renaming, anonymous objects, what an object costs
+ * test_names.c -- objects and their handles: names, deleting, renaming, anonymous objects, what an object costs
  */
 
 #include <stdio.h>
@@ -10,18 +10,9 @@
 
 #include "object/object.h"
 #include "support/child.h"
-#include "support/inside.h"
-#include "support/test.h"
+#include "support/way.h"
 
 #define N_SMALL 20000 /* dicts of three entries */
-
-static uint64_t n_objects(objd_conn *conn)
-{
-        objd_stats stats;
-
-        assert_ok(objd_stats_get(conn, &stats));
-        return stats.n_objects;
-}
 
 static void put(objd_object *dict, int64_t i, int64_t n)
 {
@@ -71,7 +62,7 @@ static void names_have_limits(void **state)
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
                 memset(name, 'a', sizes[i]);
                 name[sizes[i]] = 0;
-                dict = inside_dict(*state, name);
+                dict = way_dict(*state, name);
                 assert_ok(objd_info_get(dict, &info));
                 assert_string_equal(info.name, name);
                 assert_ok(objd_open(*state, name, OBJD_DICT, &same));
@@ -91,8 +82,8 @@ static void names_have_limits(void **state)
                 assert_status(objd_open_or_create(*state, bad[i], OBJD_DICT, NULL, &dict), OBJD_E_INVAL);
         }
         assert_null(dict);
-        assert_int_equal(n_objects(*state), 1 + sizeof(sizes) / sizeof(*sizes));
-        dict = inside_dict(*state, "gr\xc3\xbc\xc3\x9f / \"quoted\" %s");
+        assert_int_equal(way_objects(*state), 1 + sizeof(sizes) / sizeof(*sizes));
+        dict = way_dict(*state, "gr\xc3\xbc\xc3\x9f / \"quoted\" %s");
         assert_status(objd_set_name(dict, ""), OBJD_E_INVAL);
         assert_status(objd_set_name(dict, name), OBJD_E_TOOBIG);
         assert_ok(objd_info_get(dict, &info));
@@ -102,13 +93,13 @@ static void names_have_limits(void **state)
 
 static void a_name_is_taken_once(void **state)
 {
-        objd_object *dict = inside_dict(*state, "taken"), *other = NULL;
-        uint64_t used = inside_used(*state);
+        objd_object *dict = way_dict(*state, "taken"), *other = NULL;
+        uint64_t used = way_used(*state);
 
         assert_status(objd_create(*state, "taken", OBJD_DICT, NULL, &other), OBJD_E_EXISTS);
         assert_contains(objd_last_error(), "\"taken\"");
-        assert_int_equal(inside_used(*state), used);
-        assert_int_equal(n_objects(*state), 2);
+        assert_int_equal(way_used(*state), used);
+        assert_int_equal(way_objects(*state), 2);
         assert_null(other);
         objd_release(dict);
 }
@@ -149,13 +140,12 @@ static void renaming_keeps_the_object(void **state)
                 "yet another name that is too long for the slot it is in",
                 "a",
         };
-        objd_object *dict = inside_dict(*state, "first"), *other = inside_dict(*state, "other"),
-                    *found = NULL;
+        objd_object *dict = way_dict(*state, "first"), *other = way_dict(*state, "other"), *found = NULL;
         objd_info info;
         uint64_t memory;
 
         put(dict, 1, 10);
-        memory = inside_memory(dict);
+        memory = way_memory(dict);
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
                 assert_ok(objd_set_name(dict, names[i]));
                 assert_ok(objd_info_get(dict, &info));
@@ -171,13 +161,14 @@ static void renaming_keeps_the_object(void **state)
         assert_ok(objd_info_get(dict, &info));
         assert_string_equal(info.name, "a");
         assert_int_equal(info.len, 1);
-        assert_true(inside_memory(dict) == memory);
+        assert_true(way_memory(dict) == memory);
         objd_release(other);
         objd_release(dict);
 }
 
 static void all_named_objects_are_listed_by_name(void **state)
 {
+        const int n_names = (int)way_few(2000, 1200);
         objd_object *dict;
         objd_info *infos;
         char name[32];
@@ -186,20 +177,20 @@ static void all_named_objects_are_listed_by_name(void **state)
         assert_ok(objd_list(*state, NULL, &infos, &n));
         assert_int_equal(n, 0);
         objd_infos_free(infos);
-        for (int i = 0; i < 2000; i++) {
+        for (int i = 0; i < n_names; i++) {
                 snprintf(name, sizeof(name), "%s%04d", i % 2 ? "odd" : "even", i);
-                dict = inside_dict(*state, name);
+                dict = way_dict(*state, name);
                 objd_release(dict);
         }
-        dict = inside_dict(*state, NULL);
+        dict = way_dict(*state, NULL);
         objd_release(dict);
         assert_ok(objd_list(*state, "", &infos, &n));
-        assert_int_equal(n, 2000);
+        assert_int_equal(n, n_names);
         for (size_t i = 1; i < n; i++)
                 assert_true(strcmp(infos[i - 1].name, infos[i].name) < 0);
         objd_infos_free(infos);
         assert_ok(objd_list(*state, "odd1", &infos, &n));
-        assert_int_equal(n, 500);
+        assert_int_equal(n, n_names / 2 - 500);
         assert_string_equal(infos[0].name, "odd1001");
         objd_infos_free(infos);
         assert_ok(objd_list(*state, "none", &infos, &n));
@@ -211,11 +202,11 @@ static void all_named_objects_are_listed_by_name(void **state)
 
 static void delete_works_by_name_and_by_handle(void **state)
 {
-        uint64_t used = inside_used(*state);
+        uint64_t used = way_used(*state);
 
         for (int by_name = 0; by_name < 2; by_name++)
                 for (int large = 0; large < 2; large++) {
-                        objd_object *dict = inside_dict(*state, "d"), *handle;
+                        objd_object *dict = way_dict(*state, "d"), *handle;
 
                         assert_ok(objd_open(*state, "d", OBJD_DICT, &handle));
                         for (int64_t i = 0; i < (large ? 5000 : 5); i++)
@@ -224,11 +215,11 @@ static void delete_works_by_name_and_by_handle(void **state)
                         assert_gone(dict);
                         assert_gone(handle);
                         assert_status(objd_delete(*state, "d"), OBJD_E_NOTFOUND);
-                        assert_int_equal(inside_used(*state), used);
+                        assert_int_equal(way_used(*state), used);
                         objd_release(dict);
                         objd_release(handle);
                 }
-        assert_int_equal(n_objects(*state), 1);
+        assert_int_equal(way_objects(*state), 1);
 }
 
 static void an_old_handle_stays_gone_when_its_slot_is_used_again(void **state)
@@ -238,12 +229,12 @@ static void an_old_handle_stays_gone_when_its_slot_is_used_again(void **state)
         int same_place = 0;
 
         for (int i = 0; i < 50; i++) {
-                old[i] = inside_dict(*state, NULL);
+                old[i] = way_dict(*state, NULL);
                 put(old[i], 1, 1);
                 assert_ok(objd_destroy(old[i]));
         }
         for (int i = 0; i < 50; i++) {
-                new = inside_dict(*state, NULL);
+                new = way_dict(*state, NULL);
                 put(new, 1, i);
                 for (int k = 0; k < 50; k++)
                         same_place += objd_ref_of(new).place == objd_ref_of(old[k]).place;
@@ -267,14 +258,15 @@ static void an_old_handle_stays_gone_when_its_block_is_other_memory(void **state
         objd_object *dict;
         uint64_t retired;
 
+        way_needs_handle("it looks at what the arena says of retired blocks");
         for (int i = 0; i < N; i++)
-                old[i] = inside_dict(*state, NULL);
+                old[i] = way_dict(*state, NULL);
         retired = old[0]->conn->arena->header->retire_count;
         for (int i = 0; i < N; i++)
                 assert_ok(objd_destroy(old[i]));
         assert_true(old[0]->conn->arena->header->retire_count > retired);
         memset(bytes, 0xff, sizeof(bytes));
-        dict = inside_dict(*state, "d");
+        dict = way_dict(*state, "d");
         for (int64_t i = 0; i < 200; i++) {
                 objd_value key = objd_int(i), value = objd_bytes(bytes, i % 2 ? sizeof(bytes) : 3000);
 
@@ -289,7 +281,7 @@ static void an_old_handle_stays_gone_when_its_block_is_other_memory(void **state
 
 static void refs_that_name_nothing_are_gone(void **state)
 {
-        objd_object *dict = inside_dict(*state, "d"), *found = NULL;
+        objd_object *dict = way_dict(*state, "d"), *found = NULL;
         objd_ref good = objd_ref_of(dict);
         objd_ref bad[] = {
                 { 0, 0 },
@@ -356,15 +348,13 @@ static bool shelf_is_full(void *context)
 static bool only_two_are_left(void *context)
 {
         objd_conn *conn = context;
-        objd_stats stats;
         objd_object *dict;
 
         assert_ok(objd_create(conn, NULL, OBJD_DICT, NULL, &dict));
         assert_ok(objd_destroy(dict));
         objd_release(dict);
-        (void)inside_faults(conn);
-        assert_ok(objd_stats_get(conn, &stats));
-        return stats.n_objects == 3; /* the names, the shelf, the one that was named */
+        way_check(conn);
+        return way_objects(conn) == 3; /* the names, the shelf, the one that was named */
 }
 
 static void check_what_is_left(objd_conn *conn, objd_object *shelf)
@@ -389,20 +379,20 @@ static void check_what_is_left(objd_conn *conn, objd_object *shelf)
 static void anonymous_objects_go_with_their_client(void **state)
 {
         for (int dies = 0; dies < 2; dies++) {
-                struct maker maker = { *state, inside_dict(*state, "shelf"), dies };
-                objd_object *own = inside_dict(*state, NULL);
+                struct maker maker = { *state, way_dict(*state, "shelf"), dies };
+                objd_object *own = way_dict(*state, NULL);
                 pid_t pid = child_start(make_anonymous, &maker);
 
                 wait_until(shelf_is_full, maker.shelf, "three dicts");
                 if (dies)
-                        child_kill(pid);
+                        way_kill(pid);
                 else
                         child_expect_success(pid);
                 put(own, 1, 1); /* ours is not the child's */
                 assert_ok(objd_destroy(own));
                 objd_release(own);
                 if (!dies)
-                        assert_int_equal(n_objects(*state), 3);
+                        assert_int_equal(way_objects(*state), 3);
                 wait_until(only_two_are_left, *state, "the dead child's objects are deleted");
                 check_what_is_left(*state, maker.shelf);
                 assert_ok(objd_delete(*state, "kept"));
@@ -416,33 +406,34 @@ static void anonymous_objects_go_with_their_client(void **state)
 static void a_dict_of_three_short_entries_takes_under_512_bytes(void **state)
 {
         static objd_object *dicts[N_SMALL];
-        uint64_t before = inside_used(*state), resident;
+        uint64_t before = way_used(*state), resident;
         objd_value keys[3] = { objd_cstr("first"), objd_cstr("second"), objd_cstr("third") };
         objd_value values[3] = { objd_int(1), objd_cstr("short"), objd_float(1.5) };
         objd_stats stats;
 
+        way_needs_handle("it makes very many objects, and looks at the memory of all");
         assert_ok(objd_stats_get(*state, &stats));
         resident = stats.arena_resident;
         for (int i = 0; i < N_SMALL; i++) {
-                dicts[i] = inside_dict(*state, NULL);
+                dicts[i] = way_dict(*state, NULL);
                 for (int k = 0; k < 3; k++)
                         assert_ok(objd_dict_set(dicts[i], &keys[k], &values[k]));
         }
-        assert_true((inside_used(*state) - before) / N_SMALL < 512);
+        assert_true((way_used(*state) - before) / N_SMALL < 512);
         assert_ok(objd_stats_get(*state, &stats));
         assert_true((stats.arena_resident - resident) / N_SMALL < 512);
         for (int i = 0; i < N_SMALL; i++) {
                 assert_ok(objd_destroy(dicts[i]));
                 objd_release(dicts[i]);
         }
-        assert_int_equal(inside_used(*state), before);
+        assert_int_equal(way_used(*state), before);
         assert_ok(objd_stats_get(*state, &stats));
         assert_true(stats.arena_resident < resident + (1 << 20));
 }
 
 static void missing_arguments_are_refused(void **state)
 {
-        objd_object *dict = inside_dict(*state, "d");
+        objd_object *dict = way_dict(*state, "d");
         objd_info *infos;
         size_t n;
 
@@ -461,22 +452,22 @@ static void missing_arguments_are_refused(void **state)
         objd_release(dict);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                INSIDE_TEST(names_have_limits),
-                INSIDE_TEST(a_name_is_taken_once),
-                INSIDE_TEST(open_or_create_compares_kind_and_configuration),
-                INSIDE_TEST(renaming_keeps_the_object),
-                INSIDE_TEST(all_named_objects_are_listed_by_name),
-                INSIDE_TEST(delete_works_by_name_and_by_handle),
-                INSIDE_TEST(an_old_handle_stays_gone_when_its_slot_is_used_again),
-                INSIDE_TEST(an_old_handle_stays_gone_when_its_block_is_other_memory),
-                INSIDE_TEST(refs_that_name_nothing_are_gone),
-                INSIDE_TEST(anonymous_objects_go_with_their_client),
-                INSIDE_TEST(a_dict_of_three_short_entries_takes_under_512_bytes),
-                INSIDE_TEST(missing_arguments_are_refused),
+                WAY_TEST(names_have_limits),
+                WAY_TEST(a_name_is_taken_once),
+                WAY_TEST(open_or_create_compares_kind_and_configuration),
+                WAY_TEST(renaming_keeps_the_object),
+                WAY_TEST(all_named_objects_are_listed_by_name),
+                WAY_TEST(delete_works_by_name_and_by_handle),
+                WAY_TEST(an_old_handle_stays_gone_when_its_slot_is_used_again),
+                WAY_TEST(an_old_handle_stays_gone_when_its_block_is_other_memory),
+                WAY_TEST(refs_that_name_nothing_are_gone),
+                WAY_TEST(anonymous_objects_go_with_their_client),
+                WAY_TEST(a_dict_of_three_short_entries_takes_under_512_bytes),
+                WAY_TEST(missing_arguments_are_refused),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return way_run(argc, argv, tests);
 }
