@@ -26,6 +26,9 @@
 /* In the time after which a silent session is over. */
 #define SWEEPS 32
 
+/* Bytes of one that fits into what a session has on hand. */
+#define SMALL_BATCH 1024u
+
 /* How often memory goes back to the system that has not been used since. */
 #define REST_NS 1000000000LL
 
@@ -149,9 +152,9 @@ static bool is_wanted(struct proxy_server *server, struct proxy_session *session
         return true;
 }
 
-static void cancel(struct proxy_server *server, struct proxy_session *session, const struct job *about)
+static void cancel(struct proxy_server *server, struct proxy_session *session, uint64_t seq)
 {
-        struct job *job = find_job(session, about->batch.seq);
+        struct job *job = find_job(session, seq);
 
         if (!job)
                 return;
@@ -159,12 +162,43 @@ static void cancel(struct proxy_server *server, struct proxy_session *session, c
         parked_try(&server->parked, job);
 }
 
+/*
+ * What waits is asked for again from time to time. It is read in memory of the server's own, if only to see whether it is to be
+ * cancelled, so that who only waits needs no more memory for that.
+ */
+static bool is_under_way(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
+{
+        uint64_t seq = wire_check_seq(in->data, in->body_size);
+        struct call_batch batch;
+        struct wire_in kept = *in;
+        void *bytes;
+
+        if (in->size > SMALL_BATCH || !find_job(session, seq))
+                return false;
+        space_reset(&server->space);
+        bytes = space_take(&server->space, in->size);
+        if (!bytes)
+                return false;
+        memcpy(bytes, in->data, in->size);
+        kept.data = bytes;
+        if (wire_unpack_batch(&kept, &(struct wire_limits){ 0 }, &server->space, &batch))
+                return false;
+        if (batch.cancel)
+                cancel(server, session, seq);
+        else
+                server->stats.n_again++;
+        return true;
+}
+
 static void on_batch(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
 {
         struct job *job;
         bool again = false;
-        objd_status r = job_new(session, in, &(struct wire_limits){ 0 }, &job);
+        objd_status r;
 
+        if (is_under_way(server, session, in))
+                return;
+        r = job_new(session, in, &(struct wire_limits){ 0 }, &job);
         if (r == OBJD_OK && (!job->batch.seq || session->n_jobs >= PROXY_JOBS_MAX)) {
                 r = fail(OBJD_E_PROTO, "batch %llu: there is no such number, or too many are waiting",
                          (unsigned long long)job->batch.seq);
@@ -176,7 +210,7 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
                 return;
         }
         if (job->batch.cancel) {
-                cancel(server, session, job);
+                cancel(server, session, job->batch.seq);
                 job_free(job);
                 return;
         }
@@ -313,6 +347,12 @@ static objd_status join_piece(struct proxy_session *session, const struct frame_
                 frame_joiner_drop(&session->joiner); /* the client has given the last one up */
                 session->coming_seq = wire_check_seq(piece, head->piece);
                 account->refused = head->message > account_room(account);
+        }
+        if (!account->refused && head->piece == head->message) {
+                /* Wherever it lies: it is copied before anything is made of it. */
+                *ret_in = (struct wire_in){ piece, head->message, head->body };
+                *ret_whole = true;
+                return OBJD_OK;
         }
         if (!account->refused)
                 r = frame_join(&session->joiner, head, piece, ret_whole, ret_in);

@@ -101,12 +101,13 @@ void peer_send_frames(struct peer *peer, enum frame_type type, struct wire_out *
 
         frame_cut(&cutter, type, peer->session, out, max_frame ? max_frame : peer->bench->link.max_frame);
         while ((size = frame_cut_size(&cutter)) > 0) {
-                uint8_t *frame = malloc(size);
+                uint8_t *memory = malloc(size + 4),
+                        *frame = memory + 4; /* as nanomsg has it: not aligned to 8 */
 
-                assert_non_null(frame);
+                assert_non_null(memory);
                 frame_cut_next(&cutter, frame);
                 peer_send_bytes(peer, frame, size);
-                free(frame);
+                free(memory);
         }
 }
 
