@@ -98,10 +98,12 @@ static void on_hang_up(void *context)
         look_after_file(server);
 }
 
-/* Room for a descriptor a client, and for the bells of those with rings; if the system grants less, fewer clients. */
-static uint32_t raise_limit(uint32_t max_clients)
+/* Room for a descriptor a client, for the bells of those with rings, and for connections; if the system grants less, fewer clients. */
+static uint32_t raise_limit(const struct options *options)
 {
-        const rlim_t need = (rlim_t)max_clients + DESCRIPTORS_OWN, want = need + RING_LINK_PEERS_MAX;
+        uint32_t max_clients = options->max_clients;
+        const rlim_t need = (rlim_t)max_clients + DESCRIPTORS_OWN,
+                     want = need + RING_LINK_PEERS_MAX + 2 * SP_CONNECTIONS_MAX * options->n_rpc;
         struct rlimit limit;
 
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
@@ -210,8 +212,8 @@ static objd_status start_in_loop(struct server *server, const struct options *op
         survive_truncation(server->store.arena);
         reaper_begin(&server->reaper, server->store.arena);
         loop_set_tick_fn(&server->loop, on_tick, server);
-        r = control_init(&server->control, &server->loop, &server->store, raise_limit(options->max_clients),
-                         on_hang_up, server);
+        r = control_init(&server->control, &server->loop, &server->store, raise_limit(options), on_hang_up,
+                         server);
         if (r == OBJD_OK) {
                 r = start_proxy(server, options);
                 if (r)

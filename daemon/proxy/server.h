@@ -55,7 +55,7 @@ struct proxy_server {
         int64_t swept_ns; /* when those were last looked for of which nothing is heard */
         pthread_t thread;
         bool started;
-        struct proxy_source sources[PROXY_LINKS_MAX + 3]; /* and our own */
+        struct proxy_source sources[2 * PROXY_LINKS_MAX + 3]; /* and our own */
         uint32_t n_sources;
         bool (*look_fn)(void *context);
         void *look_context;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -412,6 +413,34 @@ static void on_readable(void *context)
         }
 }
 
+/* ---- Too many --------------------------------------------------------------------------------------------- */
+
+static void on_timer(void *context)
+{
+        struct sp_link *link = context;
+        uint64_t n_ticks;
+
+        if (read(link->timer, &n_ticks, sizeof(n_ticks)) < 0)
+                return;
+        if (!link->is_deaf && sp_n_connections(&link->sp) <= SP_CONNECTIONS_MAX)
+                return;
+        if (!link->is_deaf)
+                log_warning("%s: more than %u connections; all are closed, and may be made again", link->url,
+                            SP_CONNECTIONS_MAX);
+        forget_old(link, INT64_MAX);
+        link->is_deaf = sp_bind_again(&link->sp, link->url) != OBJD_OK;
+}
+
+static objd_status start_timer(struct sp_link *link)
+{
+        const struct itimerspec each_second = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
+
+        link->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (link->timer < 0 || timerfd_settime(link->timer, 0, &each_second, NULL) < 0)
+                return fail_errno("cannot make a timer");
+        return proxy_add_source(link->server, link->timer, on_timer, link);
+}
+
 /* ---- Listening -------------------------------------------------------------------------------------------- */
 
 /* The file is made with the mode that the umask leaves; nobody else's files are made at this time. */
@@ -451,7 +480,7 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, const str
         link->server = server;
         link->link =
                 (struct proxy_link){ .url = link->url, .max_frame = PROXY_MAX_FRAME, .send = send_frames };
-        link->sp.socket = -1;
+        link->sp.socket = link->timer = -1;
         if (keys)
                 r = set_guard(link, keys);
         if (r == OBJD_OK)
@@ -460,6 +489,8 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, const str
                 r = listen_on(link);
         if (r == OBJD_OK)
                 r = proxy_add_source(server, link->sp.readable, on_readable, link);
+        if (r == OBJD_OK && strncmp(url, "tcp://", 6) == 0)
+                r = start_timer(link);
         if (r) {
                 sp_link_close(link);
                 return r;
@@ -471,6 +502,8 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, const str
 void sp_link_close(struct sp_link *link)
 {
         sp_close(&link->sp);
+        if (link->timer >= 0)
+                (void)close(link->timer);
         if (link->bound)
                 (void)unlink(link->url + strlen("ipc://"));
         forget_old(link, INT64_MAX);

@@ -17,6 +17,12 @@
 #define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
 #define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u
+
+/*
+ * So many may be connected over TCP. nanomsg does not say whose a connection is, and closes none: if there are more they are all closed,
+ * and who has a key comes back. Looked at each second.
+ */
+#define SP_CONNECTIONS_MAX 2048u
 #define SP_PEER_BUCKETS 1024u
 
 struct sp_peer;
@@ -30,6 +36,8 @@ struct sp_link {
         struct sp_peer *peers[SP_PEER_BUCKETS]; /* by key */
         uint32_t n_peers;
         struct guard *guard; /* NULL: what comes is not sealed */
+        int timer;           /* over TCP, when to look how many are connected; else -1 */
+        bool is_deaf;        /* it is to listen again */
         bool bound;          /* there is a socket file of ours */
         int64_t forgot_ns;   /* when peers were last forgotten of which nothing is heard */
         uint64_t n_dropped;  /* replies for which there was no room */

@@ -216,7 +216,20 @@ static void set_family(const struct sp *sp, const char *url)
 objd_status sp_bind(struct sp *sp, const char *url)
 {
         set_family(sp, url);
-        return sp->library->bind_(sp->socket, url) < 0 ? fail_address(sp, "listen on", url) : OBJD_OK;
+        sp->endpoint = sp->library->bind_(sp->socket, url);
+        return sp->endpoint < 0 ? fail_address(sp, "listen on", url) : OBJD_OK;
+}
+
+uint64_t sp_n_connections(const struct sp *sp)
+{
+        return sp->library->get_statistic_(sp->socket, NN_STAT_CURRENT_CONNECTIONS);
+}
+
+objd_status sp_bind_again(struct sp *sp, const char *url)
+{
+        if (sp->endpoint >= 0)
+                (void)sp->library->shutdown_(sp->socket, sp->endpoint);
+        return sp_bind(sp, url);
 }
 
 static bool connect_now(struct sp *sp)

@@ -30,9 +30,10 @@ struct sp {
         int readable; /* a descriptor that is readable while there is something to receive */
         int writable; /* of a client: another one that is readable while something would be taken */
 
+        int endpoint; /* what it is connected to, or listens on; negative: nothing */
+
         /* Of one that connects. */
         char *url;
-        int endpoint;
         int64_t connected_ns; /* when it was last told to connect, */
         int64_t pause_ns;     /* and how long that is given */
 };
@@ -54,6 +55,10 @@ void sp_close(struct sp *sp);
  */
 objd_status sp_bind(struct sp *sp, const char *url);
 objd_status sp_connect(struct sp *sp, const char *url);
+
+/* How many are connected; and the end of them all: listens anew, perhaps only when it is tried again. @return as sp_bind() */
+uint64_t sp_n_connections(const struct sp *sp);
+objd_status sp_bind_again(struct sp *sp, const char *url);
 
 /* A message to be sent; NULL without memory. sp_send() takes it, except when it says that it could not. */
 void *sp_alloc(const struct sp *sp, size_t size);

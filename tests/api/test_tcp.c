@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <objd.h>
 
 #include "base/sys.h"
+#include "proxy/sp_link.h"
 #include "rpc/carrier.h"
 #include "rpc/frame.h"
 #include "rpc/keyfile.h"
@@ -406,6 +408,49 @@ static void sessions_go_on_with_their_own_key_only(void **state)
         end(&t);
 }
 
+/* ---- Crowds ------------------------------------------------------------------------------------------------ */
+
+#define CROWD (SP_CONNECTIONS_MAX + 50)
+
+static bool log_has_crowd(void *context)
+{
+        const struct tcp *t = context;
+
+        return strstr(fixture_log(t->f), "connections; all are closed") != NULL;
+}
+
+/* Who has a key goes on, and the daemon has descriptors left for others. */
+static void a_crowd_of_strangers_is_sent_away(void **state)
+{
+        static int fds[CROWD];
+        struct rlimit limit;
+        int64_t expected = 0;
+        objd_object *dict;
+        objd_conn *conn;
+        struct tcp t;
+        int n = 0;
+
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (limit.rlim_max < 2 * CROWD)
+                skip(); /* neither we nor the daemon may have so many open */
+        limit.rlim_cur = limit.rlim_cur > 2 * CROWD ? limit.rlim_cur : 2 * CROWD;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        begin(&t, *state);
+        dict = make(t.far, "dict", OBJD_DICT);
+        add(dict, &expected);
+        /* It may happen before all are there, and then it does not listen for a moment. */
+        while (n < (int)CROWD && (fds[n] = relay_dial()) >= 0)
+                n++;
+        wait_until(log_has_crowd, &t, "a crowd that is sent away");
+        while (n)
+                close(fds[--n]);
+        add(dict, &expected);
+        assert_ok(objd_connect(t.f->url, &conn));
+        objd_close(conn);
+        objd_release(dict);
+        end(&t);
+}
+
 /* ---- Who gets in ------------------------------------------------------------------------------------------- */
 
 static void without_the_right_key_nobody_gets_in(void **state)
@@ -545,6 +590,7 @@ int main(void)
                 FIXTURE_TEST(a_handshake_is_made_again_until_it_comes_through),
                 FIXTURE_TEST(a_session_that_is_sent_again_does_nothing),
                 FIXTURE_TEST(sessions_go_on_with_their_own_key_only),
+                FIXTURE_TEST(a_crowd_of_strangers_is_sent_away),
                 FIXTURE_TEST(without_the_right_key_nobody_gets_in),
                 FIXTURE_TEST(a_key_is_found_by_the_environment),
                 FIXTURE_TEST(a_key_that_only_reads_changes_nothing),

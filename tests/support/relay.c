@@ -304,14 +304,22 @@ bool relay_has_seen(struct relay *relay, const void *bytes, size_t size)
         return seen;
 }
 
-int relay_replay(struct relay *relay)
+int relay_dial(void)
 {
         static const uint8_t greeting[GREETING] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
         int fd = dial(1);
 
+        if (fd >= 0)
+                send_all(fd, greeting, sizeof(greeting));
+        return fd;
+}
+
+int relay_replay(struct relay *relay)
+{
+        int fd = relay_dial();
+
         if (fd < 0)
                 fail_msg("%s: %s", relay->daemon_url, strerror(errno));
-        send_all(fd, greeting, sizeof(greeting));
         (void)pthread_mutex_lock(&relay->mutex);
         send_all(fd, relay->from_client.data, relay->from_client.size);
         (void)pthread_mutex_unlock(&relay->mutex);

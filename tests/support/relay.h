@@ -57,6 +57,9 @@ unsigned relay_left(struct relay *relay);
 /* Whether these bytes have gone through. */
 bool relay_has_seen(struct relay *relay, const void *bytes, size_t size);
 
+/* A stranger's connection to the daemon, which has said no more than nanomsg's greeting; negative if it does not listen. */
+int relay_dial(void);
+
 /* Sends to the daemon, on a connection of its own, what all clients have sent. Gives that connection, for the caller to close. */
 int relay_replay(struct relay *relay);
 
