@@ -115,19 +115,20 @@ static void leases_of_values_of_every_size_come_back_whole(void **state)
 static void many_leases_are_told_apart(void **state)
 {
         struct env *env = *state;
+        const int64_t n = way_few(3000, 400);
         static uint64_t leases[3000];
 
-        for (int64_t i = 0; i < 3000; i++)
+        for (int64_t i = 0; i < n; i++)
                 put_int(env->fifo, i);
-        for (int64_t i = 0; i < 3000; i++)
+        for (int64_t i = 0; i < n; i++)
                 leases[i] = lease_int(env, env->fifo, OBJD_FOREVER, i);
-        for (size_t i = 0; i < 3000; i += 2)
+        for (int64_t i = 0; i < n; i += 2)
                 assert_ok(objd_queue_ack(env->fifo, leases[i]));
-        for (size_t i = 1; i < 3000; i += 2)
+        for (int64_t i = 1; i < n; i += 2)
                 assert_ok(objd_queue_give_back(env->fifo, leases[i]));
-        for (size_t i = 0; i < 3000; i++)
+        for (int64_t i = 0; i < n; i++)
                 assert_status(objd_queue_ack(env->fifo, leases[i]), OBJD_E_NOTOWNER);
-        for (int64_t i = 1; i < 3000; i += 2)
+        for (int64_t i = 1; i < n; i += 2)
                 assert_int_equal(get_int(env, env->fifo), i);
         assert_empty(env, env->fifo);
 }
