@@ -280,7 +280,7 @@ static void keys_of_one_declared_type_and_every_size(void **state)
 
                 assert_ok(objd_open_ref(*state, objd_ref_of(dict), OBJD_DICT, &other));
                 for (int turn = 0; turn < 3; turn++) {
-                        int n = turn == 2 ? 20 : (int)way_few(200, 80);
+                        int n = turn == 2 ? 20 : (int)way_few(200, turn ? 20 : 80);
 
                         fill_sizes(turn == 1 ? other : dict, types[i], n);
                         thin_out_sizes(turn == 1 ? dict : other, types[i], n);
