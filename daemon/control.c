@@ -298,6 +298,50 @@ static void welcome_to_rings(struct session *session)
         (void)close(offer.memory); /* it is mapped */
 }
 
+/* ---- Tokens ------------------------------------------------------------------------------------------ */
+
+/* Enough to connect with; who connects again asks again. */
+#define TOKEN_LIFE_NS 60000000000LL
+
+static_assert(CONTROL_TOKEN_MAX >= TOKEN_SIZE_MAX, "an answer has room for a token");
+
+/* What the proxy is to know of this peer: who the kernel says it is, and what the policy says of that user. */
+static void send_token(struct session *session)
+{
+        struct control_token answer = { .head = control_head_make(CONTROL_TOKEN_ISSUED, sizeof(answer)) };
+        struct rights rights = { .read_only = session->allowed == POLICY_READ_ONLY };
+        size_t size = token_issue(session->control->tokens, session->peer.uid, &rights,
+                                  now_ns() + TOKEN_LIFE_NS, answer.token);
+
+        answer.n = htole32((uint32_t)size);
+        log_debug("client of uid %u, pid %d: has a token for the proxy", (unsigned)session->peer.uid,
+                  (int)session->peer.pid);
+        /* Who does not take its answer does without. */
+        (void)send(session->source.fd, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+        session_free(session);
+}
+
+/* Who gets no handle may get one of these: so this is judged by itself. */
+static void give_token(struct session *session)
+{
+        char sentence[CONTROL_SENTENCE_MAX];
+
+        if (session->control->tokens && session->allowed >= POLICY_PROXIED) {
+                send_token(session);
+        } else if (session->control->tokens) {
+                memcpy(sentence, session->sentence, sizeof(sentence));
+                refuse(session, OBJD_E_ACCESS, sentence);
+        } else {
+                refuse(session, OBJD_E_ACCESS, "this daemon's proxy is for its own user only");
+        }
+}
+
+static bool asks_for_token(const struct control_hello *hello, size_t size)
+{
+        return size == sizeof(*hello) && le16toh(hello->head.version) == CONTROL_VERSION &&
+               le16toh(hello->head.type) == CONTROL_HELLO && le32toh(hello->access) == CONTROL_TOKEN;
+}
+
 /* ---- What clients say -------------------------------------------------------------------------------- */
 
 /* Who asks for more than it may have gets what it may have. */
@@ -333,6 +377,8 @@ static void on_hello(struct session *session, const struct control_hello *hello,
 
         if (size < sizeof(*head) || le32toh(head->magic) != CONTROL_MAGIC) {
                 drop(session, "it does not speak our protocol");
+        } else if (asks_for_token(hello, size)) {
+                give_token(session);
         } else if (session->refusal) {
                 memcpy(sentence, session->sentence, sizeof(sentence));
                 refuse(session, session->refusal, sentence);

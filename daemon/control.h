@@ -9,6 +9,7 @@
 #include "loop.h"
 #include "policy.h"
 #include "storefile.h"
+#include "rpc/token.h"
 
 struct session;
 struct ring_link;
@@ -35,7 +36,8 @@ struct control {
         void (*hang_up_fn)(void *context); /* a client that had the arena is gone */
         void *hang_up_context;
         struct help help;
-        struct ring_link *rings; /* where clients of local: urls are served; NULL: nowhere */
+        struct ring_link *rings;        /* where clients of local: urls are served; NULL: nowhere */
+        const struct token_key *tokens; /* NULL: there is no proxy that would take any */
         struct control_stats stats;
 };
 

@@ -78,7 +78,7 @@ static const char help[] =
         "\n"
         "  --allow-uid UID, --allow-gid GID          handles that read and write\n"
         "  --read-only-uid UID, --read-only-gid GID  handles that only read\n"
-        "  --proxy-uid UID, --proxy-gid GID          no handles: only through the daemon, local:DIR/NAME\n"
+        "  --proxy-uid UID, --proxy-gid GID          no handles: only through the daemon, local:DIR/NAME and --rpc\n"
         "  --deny-uid UID, --deny-gid GID            nothing\n"
         "\n"
         "Log lines go to stderr. Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start or\n"

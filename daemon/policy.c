@@ -98,6 +98,14 @@ enum policy_access policy_of(const struct policy *policy, int socket)
         return sum.denied ? POLICY_NOTHING : sum.access;
 }
 
+bool policy_is_open(const struct policy *policy)
+{
+        for (size_t i = 0; i < policy->n_rules; i++)
+                if (policy->rules[i].access >= POLICY_PROXIED)
+                        return true;
+        return false;
+}
+
 objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access)
 {
         struct ucred peer = { .uid = (uid_t)-1, .gid = (gid_t)-1 };

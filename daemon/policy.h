@@ -8,6 +8,7 @@
  * written can change all of the arena, and keeps it for good; whoever gets one that can only be read sees all of it.
  */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <objd.h>
@@ -46,6 +47,9 @@ objd_status policy_add(struct policy *policy, const char *what, bool is_group, u
  * groups; else the most that the rules for its groups allow.
  */
 enum policy_access policy_of(const struct policy *policy, int socket);
+
+/* Whether anybody but the daemon's own user may have anything. */
+bool policy_is_open(const struct policy *policy);
 
 /*
  * Whether it may have a handle, and which kind: the refusal's sentence says who it is, and why not.

@@ -170,6 +170,22 @@ static objd_status start_link(struct server *server, const char *url)
         return OBJD_OK;
 }
 
+/* The policy lets others in, too: they show who they are by what the control socket gives them. */
+static objd_status take_others(struct server *server, const struct options *options)
+{
+        objd_status r = token_key_make(&server->tokens);
+
+        if (r)
+                return r;
+        snprintf(server->control_path, sizeof(server->control_path), "%s/%s" STORE_SOCKET, options->directory,
+                 options->name);
+        server->control.tokens = &server->tokens;
+        server->proxy.tokens = &server->tokens;
+        server->proxy.control = server->control_path;
+        server->proxy.max_per_uid = options->max_per_uid;
+        return OBJD_OK;
+}
+
 static objd_status start_proxy(struct server *server, const struct options *options)
 {
         objd_status r;
@@ -179,7 +195,10 @@ static objd_status start_proxy(struct server *server, const struct options *opti
         if (r)
                 return r;
         proxy_set_memory(&server->proxy, options->client_memory, options->proxy_memory);
-        r = ring_link_open(&server->proxy, &server->rings);
+        if (policy_is_open(&options->policy))
+                r = take_others(server, options);
+        if (r == OBJD_OK)
+                r = ring_link_open(&server->proxy, &server->rings);
         for (uint32_t i = 0; i < options->n_rpc && r == OBJD_OK; i++)
                 r = start_link(server, options->rpc[i]);
         if (r == OBJD_OK)

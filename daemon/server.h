@@ -23,6 +23,8 @@ struct server {
         struct ring_link *rings;
         struct sp_link *links[RPC_URLS_MAX];
         uint32_t n_links;
+        struct token_key tokens;
+        char control_path[PATH_MAX + STORE_NAME_MAX + 8];
         char url[PATH_MAX + STORE_NAME_MAX + 8]; /* by which clients with a mapping reach the store */
         struct keyring *keys;                    /* of the clients over TCP */
         uint32_t ticks_left;       /* once nobody is there any more: for news of a death that comes late */

@@ -11,7 +11,6 @@
 
 #include "base/status.h"
 #include "base/sys.h"
-#include "dumpload/report.h"
 
 /* The most that a batch takes when it is unpacked, its own bytes not counted. */
 #define SPACE_MAX (256u << 20)
@@ -231,22 +230,6 @@ static objd_status look_back(struct job *job, struct recording *record, size_t p
         return OBJD_OK;
 }
 
-/* A piece of a report is the session's own: asked for again it is given again. */
-static objd_status run_report(struct proxy_sessions *sessions, struct job *job, const struct call *call,
-                              struct outcome *outcome)
-{
-        bool stands_still = call->report->what == REPORT_CHECK || call->report->what == REPORT_DUMP;
-        objd_status r;
-
-        if (stands_still && job->session->read_only)
-                r = fail(OBJD_E_ACCESS, "this session only reads, and objects would stand still for that");
-        else
-                r = report_piece(&sessions->reports, &job->session->report, call, outcome);
-        if (r == OBJD_E_EMPTY)
-                r = fail(r, "the report's next piece has not been made yet");
-        return outcome_end(outcome, r);
-}
-
 /*
  * What the calls have read is charged twice: the reply is made of it. Where there is no room for that, a call that has only
  * read has read for nothing; one that has changed something has had to have room for its record, which is as large.
@@ -298,16 +281,13 @@ static objd_status may_begin(const struct job *job, const struct call *call)
 }
 
 /* Runs the call that is next, unless it has been. */
-static objd_status run_once(struct proxy_sessions *sessions, const struct caller *caller, struct job *job,
-                            struct outcome *outcome)
+static objd_status run_once(const struct caller *caller, struct job *job, struct outcome *outcome)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct recording record;
         bool was_run;
         objd_status r;
 
-        if (call->code == CALL_STORE_REPORT)
-                return run_report(sessions, job, call, outcome);
         if (!(call_properties(call->code)->flags & CALL_MUTATES))
                 return run_call(caller, call, NULL, outcome);
         record_init(&record, &job->session->records, job->batch.seq, job->n_done);
@@ -343,7 +323,7 @@ static bool has_failed_before(const struct job *job, size_t place, objd_status *
         return true;
 }
 
-static void step_call(struct proxy_sessions *sessions, const struct caller *caller, struct job *job)
+static void step_call(const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
         struct outcome *outcome = &job->outcomes[job->n_done];
@@ -363,7 +343,7 @@ static void step_call(struct proxy_sessions *sessions, const struct caller *call
                 (void)outcome_end(outcome, r);
         } else {
                 account_begin(job->session->account);
-                r = run_once(sessions, caller, job, outcome);
+                r = run_once(caller, job, outcome);
                 account_end(job->session->account);
                 r = explain(job, outcome, r);
                 r = charge_outcome(job, outcome, r);
@@ -436,8 +416,7 @@ static void charge_turn(const struct job *job, size_t at, uint32_t *left)
         *left = cost < *left ? *left - (uint32_t)cost : 0;
 }
 
-static void step_calls(struct proxy_sessions *sessions, const struct caller *caller, struct job *job,
-                       uint32_t *left)
+static void step_calls(const struct caller *caller, struct job *job, uint32_t *left)
 {
         while (job->n_done < job->batch.n_calls) {
                 size_t at = job->n_done;
@@ -446,7 +425,7 @@ static void step_calls(struct proxy_sessions *sessions, const struct caller *cal
                         job->waits = JOB_RUNS;
                         return;
                 }
-                step_call(sessions, caller, job);
+                step_call(caller, job);
                 charge_turn(job, at, left);
                 if (job->waits)
                         return;
@@ -456,11 +435,15 @@ static void step_calls(struct proxy_sessions *sessions, const struct caller *cal
 
 void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
 {
-        const struct caller caller = { sessions->conn, job->session->client, job->session->read_only,
-                                       &job->session->who.rights };
+        const struct caller caller = { .conn = sessions->conn,
+                                       .client = job->session->client,
+                                       .read_only = job->session->read_only,
+                                       .rights = &job->session->who.rights,
+                                       .reports = &sessions->reports,
+                                       .report = &job->session->report };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
-                step_calls(sessions, &caller, job, left);
+                step_calls(&caller, job, left);
         } else {
                 step_atomic(&caller, job);
                 for (size_t i = 0; i < job->batch.n_calls && *left; i++)

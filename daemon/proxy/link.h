@@ -24,6 +24,7 @@ struct proxy_who {
 struct proxy_link {
         const char *url; /* where it listens, for people */
         uint32_t max_frame;
+        bool needs_token; /* anybody of this machine can send there: a hello has to say who it is */
         struct account
                 *account; /* during send(): who pays for what has to wait; NULL: nobody, so that is little */
 

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/status.h"
+#include "dumpload/report.h"
 #include "object/directory.h"
 
 /* How often an object's name can change while it is looked at. */
@@ -79,7 +80,8 @@ objd_status permit_call(const struct caller *caller, const struct call *call)
                 return OBJD_OK;
         if (properties->group != GROUP_STORE)
                 return permit_objects(caller, call, properties->flags);
-        if (call->code == CALL_STORE_STATS || call->code == CALL_STORE_LIST)
+        if (call->code == CALL_STORE_STATS || call->code == CALL_STORE_LIST ||
+            (call->code == CALL_STORE_REPORT && call->report->what == REPORT_STATS))
                 return OBJD_OK;
         return fail(OBJD_E_ACCESS, "%s: this session may only use some names", properties->name);
 }

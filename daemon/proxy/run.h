@@ -11,6 +11,8 @@
 #include "rpc/rights.h"
 
 struct recording;
+struct report_maker;
+struct report_makers;
 
 /* In whose name. */
 struct caller {
@@ -19,6 +21,8 @@ struct caller {
         uint64_t client; /* the session; 0 is the daemon itself */
         bool read_only;
         const struct rights *rights; /* NULL: all names */
+        struct report_makers *reports;
+        struct report_maker **report; /* the session's */
 };
 
 /*

@@ -5,10 +5,12 @@
  */
 
 #include "base/status.h"
+#include "dumpload/report.h"
 #include "object/directory.h"
 #include "object/kind.h"
 #include "proxy/permit.h"
 #include "proxy/record.h"
+#include "proxy/report.h"
 #include "proxy/run.h"
 
 /* How often others can make or delete the object at just the wrong moment. */
@@ -159,6 +161,18 @@ static objd_status stats(const struct caller *caller, struct outcome *outcome)
         return r;
 }
 
+/* A piece of a report is the session's own: asked for again it is given again. */
+static objd_status report(const struct caller *caller, const struct call *call, struct outcome *outcome)
+{
+        bool stands_still = call->report->what == REPORT_CHECK || call->report->what == REPORT_DUMP;
+        objd_status r;
+
+        if (stands_still && caller->read_only)
+                return fail(OBJD_E_ACCESS, "this session only reads, and objects would stand still for that");
+        r = report_piece(caller->reports, caller->report, call, outcome);
+        return r == OBJD_E_EMPTY ? fail(r, "the report's next piece has not been made yet") : r;
+}
+
 objd_status run_on_names(const struct caller *caller, const struct call *call, struct recording *record,
                          struct outcome *outcome)
 {
@@ -167,6 +181,8 @@ objd_status run_on_names(const struct caller *caller, const struct call *call, s
                 return stats(caller, outcome);
         case CALL_STORE_LIST:
                 return list(caller, call, outcome);
+        case CALL_STORE_REPORT:
+                return report(caller, call, outcome);
         case CALL_OBJECT_CREATE:
                 return create(caller, call, record, outcome);
         case CALL_OBJECT_OPEN:

@@ -254,6 +254,42 @@ static const struct proxy_who *who_speaks(struct proxy_link *link, const struct 
         return link->who ? link->who(link, route) : NULL;
 }
 
+static uint32_t count_sessions(const struct proxy_server *server, uint32_t uid)
+{
+        uint32_t n = 0;
+
+        for (const struct proxy_session *session = server->sessions.list; session; session = session->next)
+                n += session->uid == uid;
+        return n;
+}
+
+/* Who says hello, and what that user may do. Where only the daemon's own user can come there is nothing to be asked. */
+static objd_status identify(const struct proxy_server *server, const struct proxy_link *link,
+                            const struct wire_hello *hello, struct proxy_hello *proxy,
+                            struct proxy_who *ret_who)
+{
+        uid_t uid = geteuid();
+        objd_status r;
+
+        proxy->name.uid = uid;
+        if (!link->needs_token)
+                return OBJD_OK;
+        if (!hello->token_size)
+                return fail(
+                        OBJD_E_ACCESS,
+                        "who connects to %s needs a token from the daemon's control socket, and brings none",
+                        link->url);
+        r = token_check(server->tokens, now_ns(), hello->token, hello->token_size, &uid, &ret_who->rights);
+        if (r)
+                return r;
+        proxy->name.uid = uid;
+        proxy->who = ret_who;
+        if (uid != geteuid() && !proxy->resume && count_sessions(server, uid) >= server->max_per_uid)
+                return fail(OBJD_E_LIMIT, "uid %u has %u sessions, which is all that --max-per-uid allows",
+                            (unsigned)uid, server->max_per_uid);
+        return OBJD_OK;
+}
+
 static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
                            const struct proxy_route *route, const struct wire_hello *hello)
 {
@@ -271,6 +307,7 @@ static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
                 .pid = (uint64_t)getpid(),
                 .store = server->store,
         };
+        struct proxy_who by_token = { 0 };
         struct proxy_session *session;
         struct wire_out out;
         objd_status r = wire_agree(hello->version_from, hello->version_to, &welcome.version);
@@ -278,6 +315,8 @@ static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
         if (r == OBJD_OK && server->sessions.n >= PROXY_SESSIONS_MAX)
                 r = fail(OBJD_E_LIMIT, "there are %u sessions, which is all there can be",
                          PROXY_SESSIONS_MAX);
+        if (r == OBJD_OK)
+                r = identify(server, link, hello, &proxy, &by_token);
         if (r)
                 return r;
         strncpy(proxy.name.comm, hello->name, sizeof(proxy.name.comm) - 1);

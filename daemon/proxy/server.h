@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "proxy/parked.h"
+#include "rpc/token.h"
 #include "proxy/turns.h"
 
 #define PROXY_LINKS_MAX 16
@@ -47,6 +48,10 @@ struct proxy_server {
         struct space space; /* for what is unpacked and done with at once */
         struct proxy_stats stats;
         const char *store;
+        const struct token_key
+                *tokens;      /* users other than the daemon's own may come, with tokens; NULL: they cannot */
+        const char *control;  /* the path of the control socket, where they get them */
+        uint32_t max_per_uid; /* sessions of such a user */
         int epoll;
         int stop; /* an eventfd */
         bool ends;

@@ -109,6 +109,8 @@ static objd_status resume(struct proxy_sessions *sessions, const struct proxy_he
         make_arena_id(hello->resume, hello->who, arena_id);
         if (!session_find(sessions->conn->arena, arena_id, &session->client))
                 return OBJD_E_NOTFOUND;
+        if (session_uid(sessions->conn->arena, session->client) != hello->name.uid)
+                return OBJD_E_NOTFOUND;
         memcpy(session->id, hello->resume, sizeof(session->id));
         session->resumed = true;
         return find_records(sessions, session);
@@ -147,6 +149,13 @@ static void delist(struct proxy_sessions *sessions, struct proxy_session *sessio
         sessions->n--;
 }
 
+static void set_rights(struct proxy_session *session, const struct proxy_hello *hello)
+{
+        if (hello->who)
+                session->who = *hello->who;
+        session->read_only = session->who.rights.read_only;
+}
+
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session)
 {
@@ -154,7 +163,8 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         objd_status r = OBJD_E_NOTFOUND;
 
         *ret_resumed = true;
-        if (session && session_is_of(session, hello->who)) {
+        if (session && session->uid == hello->name.uid && session_is_of(session, hello->who)) {
+                set_rights(session, hello);
                 *ret_session = session;
                 return OBJD_OK;
         }
@@ -176,9 +186,8 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 free(session);
                 return r;
         }
-        if (hello->who)
-                session->who = *hello->who;
-        session->read_only = hello->read_only || session->who.rights.read_only;
+        set_rights(session, hello);
+        session->uid = hello->name.uid;
         session->ready_last = &session->ready;
         session->heard_ns = session->renewed_ns = now_ns();
         frame_joiner_init(&session->joiner,

@@ -23,6 +23,7 @@ struct proxy_session {
         uint8_t id[SESSION_ID_SIZE];
         uint64_t client;
         struct objd_object records;
+        uint32_t uid; /* whose it is: nobody else goes on with it */
         bool read_only;
         struct proxy_who who;         /* whose it is: nobody else goes on with it */
         bool ends;                    /* nothing more is taken from it; it is closed soon */
@@ -65,7 +66,6 @@ struct proxy_sessions {
 /* What the session that is to begin says of itself. */
 struct proxy_hello {
         struct session_name name;
-        bool read_only;
         const struct proxy_who *who; /* NULL: the daemon's own user */
         const uint8_t *resume;       /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
 };

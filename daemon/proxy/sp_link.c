@@ -6,6 +6,8 @@
 
 #include "proxy/sp_link.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -443,15 +445,32 @@ static objd_status start_timer(struct sp_link *link)
 
 /* ---- Listening -------------------------------------------------------------------------------------------- */
 
+/*
+ * Others find the control socket, where they get tokens, beside the proxy's own. Without it they cannot come, which is said; nobody
+ * else's is replaced but a link.
+ */
+static objd_status point_to_control(const struct sp_link *link)
+{
+        char path[PATH_MAX];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s" TOKEN_POINTER, link->url + strlen("ipc://"));
+        if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+                (void)unlink(path); /* of a daemon that was killed */
+        if (symlink(link->server->control, path) < 0)
+                return fail_errno("cannot make %s, by which other users find the control socket", path);
+        return OBJD_OK;
+}
+
 /* The file is made with the mode that the umask leaves; nobody else's files are made at this time. */
 static objd_status listen_on(struct sp_link *link)
 {
-        mode_t before = umask(0177);
+        mode_t before = umask(link->link.needs_token ? 0111 : 0177);
         objd_status r = sp_bind(&link->sp, link->url);
 
         (void)umask(before);
         link->bound = r == OBJD_OK && strncmp(link->url, "ipc://", 6) == 0;
-        return r;
+        return r == OBJD_OK && link->link.needs_token ? point_to_control(link) : r;
 }
 
 static objd_status set_guard(struct sp_link *link, const struct keyring *keys)
@@ -481,6 +500,7 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, const str
         link->link =
                 (struct proxy_link){ .url = link->url, .max_frame = PROXY_MAX_FRAME, .send = send_frames };
         link->sp.socket = link->timer = -1;
+        link->link.needs_token = server->tokens && strncmp(url, "ipc://", 6) == 0;
         if (keys)
                 r = set_guard(link, keys);
         if (r == OBJD_OK)
@@ -499,6 +519,14 @@ objd_status sp_link_open(struct proxy_server *server, const char *url, const str
         return OBJD_OK;
 }
 
+static void remove_pointer(const struct sp_link *link)
+{
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof(path), "%s" TOKEN_POINTER, link->url + strlen("ipc://"));
+        (void)unlink(path);
+}
+
 void sp_link_close(struct sp_link *link)
 {
         sp_close(&link->sp);
@@ -506,6 +534,8 @@ void sp_link_close(struct sp_link *link)
                 (void)close(link->timer);
         if (link->bound)
                 (void)unlink(link->url + strlen("ipc://"));
+        if (link->bound && link->link.needs_token)
+                remove_pointer(link);
         forget_old(link, INT64_MAX);
         if (link->guard)
                 guard_deinit(link->guard);

@@ -137,6 +137,11 @@ bool session_find(struct arena *arena, const uint8_t id[SESSION_ID_SIZE], uint64
         return false;
 }
 
+uint32_t session_uid(const struct arena *arena, uint64_t id)
+{
+        return half_get(&arena_client(arena, id_number(id))->uid);
+}
+
 void session_set_records(struct arena *arena, uint64_t id, objd_ref records)
 {
         struct client_shm *client = arena_client(arena, id_number(id));

@@ -45,6 +45,9 @@ bool session_find(struct arena *arena, const uint8_t id[SESSION_ID_SIZE], uint64
 /* Whether this entry, which is a session's, lives; for client_is_alive(). */
 bool session_is_alive(struct arena *arena, struct client_shm *client);
 
+/* Of which user it is. */
+uint32_t session_uid(const struct arena *arena, uint64_t client);
+
 /* Where its last replies are; all zeros for nowhere yet. */
 void session_set_records(struct arena *arena, uint64_t client, objd_ref records);
 objd_ref session_records(const struct arena *arena, uint64_t client);

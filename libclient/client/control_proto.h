@@ -35,7 +35,8 @@ enum control_type {
         CONTROL_WELCOME = 2,
         CONTROL_REFUSED = 3,
         CONTROL_REQUEST = 4,
-        CONTROL_ANSWER = 5
+        CONTROL_ANSWER = 5,
+        CONTROL_TOKEN_ISSUED = 6
 };
 
 /*
@@ -47,6 +48,7 @@ enum control_access {
         CONTROL_READ_ONLY = 2,
         CONTROL_HELP = 3,
         CONTROL_RINGS = 4,
+        CONTROL_TOKEN = 5, /* no handle, but struct control_token for the proxy; then it hangs up */
         CONTROL_HAS_IT = 16
 };
 
@@ -96,6 +98,15 @@ struct control_reply {
         };
 };
 
+#define CONTROL_TOKEN_MAX 1072u
+
+struct control_token {
+        struct control_head head;
+        uint32_t n; /* bytes of the token */
+        uint32_t pad[3];
+        uint8_t token[CONTROL_TOKEN_MAX]; /* goes back as it is, in the hello to the proxy */
+};
+
 #define CONTROL_LINES_MAX 70u /* a large dict has 65 */
 
 struct control_request {
@@ -108,6 +119,7 @@ struct control_request {
 static_assert(sizeof(struct control_head) == 16, "it goes over a socket");
 static_assert(sizeof(struct control_hello) == 32, "it goes over a socket");
 static_assert(sizeof(struct control_reply) == 256, "it goes over a socket");
+static_assert(sizeof(struct control_token) == 1104, "it goes over a socket");
 static_assert(sizeof(struct control_request) == 584, "it goes over a socket");
 
 static inline struct control_head control_head_make(enum control_type type, uint32_t size)

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "client/attach.h"
 #include "client/proxy.h"
+#include "client/token_ask.h"
 #include "object/directory.h"
 
 #define TIMEOUT_DEFAULT_NS 5000000000LL
@@ -61,7 +62,7 @@ objd_status proxy_connect(const char *url, objd_conn **ret_conn)
         conn->control = -1;
         conn->timeout_ns = TIMEOUT_DEFAULT_NS;
         conn->fork_generation = fork_generation();
-        r = rpc_open(url, TIMEOUT_DEFAULT_NS, &conn->rpc);
+        r = rpc_open(url, token_ask, TIMEOUT_DEFAULT_NS, &conn->rpc);
         if (r) {
                 free(conn->name);
                 free(conn);

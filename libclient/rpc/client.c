@@ -62,31 +62,6 @@ static void say(struct rpc_client *client, enum frame_type type)
                 client->said_ns = now_ns();
 }
 
-/* If nobody takes it, it is as if it had not been said. */
-static void say_hello(struct rpc_client *client)
-{
-        static const uint8_t nobody[WIRE_SESSION_SIZE];
-        struct wire_hello hello = {
-                .version_from = WIRE_VERSION_MIN,
-                .version_to = WIRE_VERSION_MAX,
-                .name = program_invocation_short_name,
-                .pid = (uint64_t)getpid(),
-                .has_session = client->had_session,
-                .bulk_from = WIRE_BULK_FROM,
-        };
-        struct frame_cutter cutter;
-        struct wire_out out;
-
-        memcpy(hello.session, client->welcome.session, sizeof(hello.session));
-        wire_out_init(&out, 0);
-        if (wire_pack_hello(&out, &hello) == OBJD_OK) {
-                frame_cut(&cutter, FRAME_HELLO, nobody, &out, client->carrier->max_frame);
-                if (send_frame(client, &cutter) == OBJD_OK)
-                        client->hello_ns = client->said_ns;
-        }
-        wire_out_deinit(&out);
-}
-
 /* False: nobody takes the rest now. */
 static bool send_rest(struct rpc_client *client, struct pending *p)
 {
@@ -164,6 +139,49 @@ static void end_all(struct rpc_client *client, objd_status status, const char *s
                 if (!p->done)
                         end_pending(client, p, status, sentence);
         }
+}
+
+/* What the hello needs to be believed. False: there is none for us, and there will be none. */
+static bool take_token(struct rpc_client *client, uint8_t token[TOKEN_SIZE_MAX], struct wire_hello *hello)
+{
+        objd_status r = client->token_fn(client->url, token, &hello->token_size);
+
+        if (r == OBJD_E_ACCESS && !client->had_session) {
+                end_all(client, r, objd_last_error());
+                return false;
+        }
+        hello->token = token;
+        if (r)
+                hello->token_size = 0; /* the daemon says what it lacks */
+        return true;
+}
+
+/* If nobody takes it, it is as if it had not been said. */
+static void say_hello(struct rpc_client *client)
+{
+        static const uint8_t nobody[WIRE_SESSION_SIZE];
+        struct wire_hello hello = {
+                .version_from = WIRE_VERSION_MIN,
+                .version_to = WIRE_VERSION_MAX,
+                .name = program_invocation_short_name,
+                .pid = (uint64_t)getpid(),
+                .has_session = client->had_session,
+                .bulk_from = WIRE_BULK_FROM,
+        };
+        uint8_t token[TOKEN_SIZE_MAX];
+        struct frame_cutter cutter;
+        struct wire_out out;
+
+        if (!take_token(client, token, &hello))
+                return;
+        memcpy(hello.session, client->welcome.session, sizeof(hello.session));
+        wire_out_init(&out, 0);
+        if (wire_pack_hello(&out, &hello) == OBJD_OK) {
+                frame_cut(&cutter, FRAME_HELLO, nobody, &out, client->carrier->max_frame);
+                if (send_frame(client, &cutter) == OBJD_OK)
+                        client->hello_ns = client->said_ns;
+        }
+        wire_out_deinit(&out);
 }
 
 /* Only its number is read here; the one who waits for it reads the rest. */
@@ -583,7 +601,8 @@ static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
         return r;
 }
 
-objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **ret_client)
+objd_status rpc_open(const char *url, rpc_token_fn token_fn, int64_t patience_ns,
+                     struct rpc_client **ret_client)
 {
         struct rpc_client *client = sys.alloc(sizeof(*client));
         objd_status r;
@@ -591,6 +610,7 @@ objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **r
         if (!client)
                 return fail(OBJD_E_NOMEM, "no memory for a connection");
         client->event = client->epoll = -1;
+        client->token_fn = token_fn;
         client->url = strdup(url);
         if (!client->url) {
                 free_client(client);

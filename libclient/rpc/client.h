@@ -14,6 +14,7 @@
 
 #include "rpc/call.h"
 #include "rpc/space.h"
+#include "rpc/token.h"
 
 struct rpc_client;
 
@@ -24,11 +25,15 @@ struct rpc_reply {
         void *bytes;
 };
 
+/* What a hello is to show of the right to say it, if anything: *ret_size 0. Asked before each. */
+typedef objd_status (*rpc_token_fn)(const char *url, uint8_t ret_token[TOKEN_SIZE_MAX], size_t *ret_size);
+
 /*
  * A session at this address ("ipc:///PATH"), begun within patience_ns.
  * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_INVAL (no such address), OBJD_E_PROTO, OBJD_E_LIMIT, OBJD_E_ACCESS, OBJD_E_NOMEM
  */
-objd_status rpc_open(const char *url, int64_t patience_ns, struct rpc_client **ret_client);
+objd_status rpc_open(const char *url, rpc_token_fn token_fn, int64_t patience_ns,
+                     struct rpc_client **ret_client);
 
 /* Ends the session; waits a moment for the daemon to say that it knows. In a child of the process only what is its own goes. */
 void rpc_close(struct rpc_client *client);

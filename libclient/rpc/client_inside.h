@@ -37,6 +37,7 @@ struct pending {
 
 struct rpc_client {
         char *url;
+        rpc_token_fn token_fn;
         uint64_t fork_generation;  /* atomic */
         struct forklock anew_lock; /* held by the first of a child's threads while it makes the rest anew */
         pthread_mutex_t mutex;

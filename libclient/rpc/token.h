@@ -18,6 +18,9 @@
 #define TOKEN_SIZE_MAX (48 + RIGHTS_NAMES_MAX)
 #define TOKEN_KEY_SIZE 32
 
+/* Behind the path of a socket that takes tokens: a link to the control socket that gives them. */
+#define TOKEN_POINTER ".control"
+
 /* Random, made when the daemon starts. */
 struct token_key {
         uint8_t bytes[TOKEN_KEY_SIZE];

@@ -11,10 +11,12 @@ dir=$(mktemp -d /dev/shm/objd-test-XXXXXX)
 daemon_pid=
 export OBJD_URL=shm:$dir/test
 
-# start_daemon [ipc]: returns when it answers, or has ended. With ipc, OBJD_URL leads through it.
+# start_daemon [WAY [OPTION...]]: returns when it answers, or has ended. With ipc, OBJD_URL leads through it.
 start_daemon() {
+        local way=${1:-shm}
+        [ $# = 0 ] || shift
         OBJD_URL=shm:$dir/test
-        "$bin_daemon" --dir "$dir" --name test --rpc "ipc://$dir/rpc" 2>>"$dir/log" &
+        "$bin_daemon" --dir "$dir" --name test --rpc "ipc://$dir/rpc" "$@" 2>>"$dir/log" &
         daemon_pid=$!
         for _ in $(seq 1000); do
                 [ -S "$dir/test.sock" ] && "$bin_objctl" stats --json 2>/dev/null | grep -q '"daemon":true' && break
@@ -22,7 +24,7 @@ start_daemon() {
                 sleep 0.01
         done
         if kill -0 "$daemon_pid" 2>/dev/null; then
-                [ "${1:-}" != ipc ] || OBJD_URL=ipc://$dir/rpc
+                [ "$way" != ipc ] || OBJD_URL=ipc://$dir/rpc
                 return 0
         fi
         echo "the daemon does not start:" >&2
