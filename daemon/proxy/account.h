@@ -43,8 +43,8 @@ struct account {
         bool lets_go; /* what is given back goes with the whole arena */
         bool refused; /* something was not given for want of room; whoever asks resets it */
         bool hand_is_taken;
-        size_t working; /* what a call has taken: account_begin() */
-        uint64_t hand[ACCOUNT_HAND / 8];
+        size_t working;                               /* what a call has taken: account_begin() */
+        _Alignas(16) uint64_t hand[ACCOUNT_HAND / 8]; /* as a space promises */
 };
 
 /* Before there are other threads. Without it there are no limits, and nothing is counted of what calls take. */
