@@ -111,6 +111,9 @@ static objd_status resume(struct proxy_sessions *sessions, const struct proxy_he
                 return OBJD_E_NOTFOUND;
         if (session_uid(sessions->conn->arena, session->client) != hello->name.uid)
                 return OBJD_E_NOTFOUND;
+        /* Daemons that die young must not each leave it the end that an earlier one has set. */
+        if (!session_renew(sessions->conn->arena, session->client, now_ns() + sessions->expiry_ns))
+                return OBJD_E_NOTFOUND;
         memcpy(session->id, hello->resume, sizeof(session->id));
         session->resumed = true;
         return find_records(sessions, session);

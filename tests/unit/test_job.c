@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arena/life.h"
+#include "base/sys.h"
 #include "proxy/job.h"
 #include "support/inside.h"
 #include "support/test.h"
@@ -132,6 +133,28 @@ static void what_nobody_can_tell_of_is_not_run(void **state)
         end(&b);
 }
 
+/* Each daemon that takes it up gives it all of its time, also if that daemon does not live to hear from it again. */
+static void a_session_that_goes_on_is_put_off(void **state)
+{
+        struct proxy_hello hello = { .name.pid = 1 };
+        struct proxy_session *again;
+        struct proxy_sessions next;
+        struct client_shm *client;
+        struct bench b;
+        bool resumed;
+
+        begin(&b, *state);
+        client = arena_client(b.conn->arena, id_number(b.session->client));
+        word_set(&client->expires_ns, (uint64_t)(now_ns() + b.sessions.expiry_ns / 2));
+        hello.resume = b.session->id;
+        next = (struct proxy_sessions){ .conn = b.conn, .expiry_ns = b.sessions.expiry_ns };
+        assert_ok(session_open(&next, &hello, &resumed, &again));
+        assert_true(resumed);
+        assert_true((int64_t)word_get(&client->expires_ns) - now_ns() > b.sessions.expiry_ns * 3 / 4);
+        session_forget(&next, again);
+        end(&b);
+}
+
 /* A batch and the reply to it have met on the way: what the client has been told is not to become wrong. */
 static void what_failed_is_not_run_again(void **state)
 {
@@ -187,6 +210,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(what_was_run_is_answered),
                 INSIDE_TEST(what_nobody_can_tell_of_is_not_run),
+                INSIDE_TEST(a_session_that_goes_on_is_put_off),
                 INSIDE_TEST(what_failed_is_not_run_again),
                 cmocka_unit_test(the_oldest_failures_are_forgotten),
         };
