@@ -139,9 +139,10 @@ objd_status url_parse(const char *text, struct url *ret_url)
         if (place || start)
                 return parse_place_and_access(text, place ? place : start, ret_url);
         if (!size)
-                return fail(OBJD_E_INVAL,
-                            "url \"%.80s\": begins with none of \"shm:\", \"start:\" and \"embedded:\"",
-                            text);
+                return fail(
+                        OBJD_E_INVAL,
+                        "url \"%.80s\": begins with none of \"shm:\", \"start:\", \"local:\", \"ipc://\", \"tcp://\" and \"embedded:\"",
+                        text);
 
         ret_url->embedded = true;
         ret_url->size = STORE_SIZE_DEFAULT;

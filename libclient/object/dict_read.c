@@ -517,7 +517,7 @@ struct step_request {
 static objd_status walk_step(const struct view *view, void *context)
 {
         struct step_request *step = context;
-        uint32_t depth, bits = view->line == &step->dict->shm->line ? 0 : 6;
+        uint32_t most, depth, bits = view->line == &step->dict->shm->line ? 0 : 6;
         uint64_t from = step->position->hash, word;
         objd_status r = check_owner(view, step->dict);
 
@@ -532,8 +532,9 @@ static objd_status walk_step(const struct view *view, void *context)
 
                 if (!segment)
                         return again_or(view, "a segment lies outside the arena");
+                most = depth;
                 depth = segment_numbers(segment).depth;
-                if (!still_valid(view) || depth > 40)
+                if (!still_valid(view) || depth > most)
                         return again_or(view, "a segment is too deep");
         }
         step->width = bits + depth ? 1ULL << (64 - bits - depth) : 0;

@@ -32,10 +32,12 @@ static void a_bad_url_is_refused_with_what_is_wrong_with_it(void **state)
         static const struct {
                 const char *url, *sentence;
         } cases[] = {
-                { "", "url \"\": begins with none of \"shm:\", \"start:\" and \"embedded:\"" },
-                { "default", "url \"default\": begins with none of \"shm:\", \"start:\" and \"embedded:\"" },
-                { "tcp://host:1",
-                  "url \"tcp://host:1\": begins with none of \"shm:\", \"start:\" and \"embedded:\"" },
+                { "",
+                  "url \"\": begins with none of \"shm:\", \"start:\", \"local:\", \"ipc://\", \"tcp://\" and \"embedded:\"" },
+                { "default",
+                  "url \"default\": begins with none of \"shm:\", \"start:\", \"local:\", \"ipc://\", \"tcp://\" and \"embedded:\"" },
+                { "udp://host:1",
+                  "url \"udp://host:1\": begins with none of \"shm:\", \"start:\", \"local:\", \"ipc://\", \"tcp://\" and \"embedded:\"" },
                 { "shm:", "url: the store's name is empty" },
                 { "shm:/tmp/", "url: the store's name is empty" },
                 { "shm:a b", "url: byte 2 of the store's name is none of A-Z a-z 0-9 . _ -" },

@@ -228,6 +228,30 @@ static void growth_and_shards_keep_the_order(void **state)
         objd_release(dict);
 }
 
+/* A walk goes by how many hashes a segment says that it covers: one that says too few would make it endless. */
+static void a_walk_ends_at_a_segment_deeper_than_its_directory(void **state)
+{
+        objd_conn *conn = *state;
+        objd_object *dict = inside_dict(conn, NULL);
+        objd_value key = objd_int(1), value;
+        struct segment_shm *segment;
+        objd_cursor *cursor;
+
+        assert_ok(objd_dict_set(dict, &key, &key));
+        segment = arena_at(conn->arena, table_off(word_get(&dict->shm->line.root[0])) + CHUNK_HEAD,
+                           sizeof(*segment));
+        segment->shape += 36ULL << 16;
+        assert_ok(objd_cursor_new(dict, &cursor));
+        assert_status(objd_cursor_next(cursor, &key, &value), OBJD_E_CORRUPT);
+        objd_cursor_free(cursor);
+        segment->shape -= 36ULL << 16;
+        assert_ok(objd_cursor_new(dict, &cursor));
+        assert_ok(objd_cursor_next(cursor, &key, &value));
+        assert_status(objd_cursor_next(cursor, &key, &value), OBJD_E_NOTFOUND);
+        objd_cursor_free(cursor);
+        objd_release(dict);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -239,6 +263,7 @@ int main(void)
                 INSIDE_TEST(large_entries_split_a_segment_by_their_bytes),
                 INSIDE_TEST(clear_empties_small_and_large_dicts),
                 INSIDE_TEST(growth_and_shards_keep_the_order),
+                INSIDE_TEST(a_walk_ends_at_a_segment_deeper_than_its_directory),
         };
 
         for (size_t i = 0; i < sizeof(big); i++)
