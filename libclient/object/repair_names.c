@@ -161,10 +161,13 @@ static bool own_name(const struct repair *repair, objd_ref ref, char ret_name[OB
                *ret_name;
 }
 
+/* A further line of an object has a serial as well, and is nothing that could have a name. */
 static bool is_there(const struct repair *repair, objd_ref ref)
 {
-        return check_slot_is_used(repair->arena, ref.place) &&
-               repair_object_at(repair->arena, ref.place)->line.serial == ref.serial && ref.serial;
+        const struct object_shm *object = repair_object_at(repair->arena, ref.place);
+
+        return check_slot_is_used(repair->arena, ref.place) && object->line.serial == ref.serial &&
+               ref.serial && !check_is_further_line(object);
 }
 
 /* An entry of the dict as it was found. The object that it names gets the name, unless it has one that is as good. */

@@ -329,6 +329,15 @@ static void names_ref(void)
         entry_value(entry, entry->head)[1] += 5;
 }
 
+/* A name for what has a serial and is no object: the line that a queue has for its tail. */
+static void names_line(void)
+{
+        struct entry_shm *entry = at(slot_off_of(*used_slot(segment_in(names_slot()->line.root[0]))));
+
+        entry_value(entry, entry->head)[0] = books_of("fifo")->tail;
+        entry_value(entry, entry->head)[1] = tail_of("fifo")->serial;
+}
+
 /* An entry that is sound, and no name: another dict's, of a time when one memory was given out twice. */
 static void names_mixed(void)
 {
@@ -628,6 +637,7 @@ const struct damage damages[] = {
         { "names text", names_text, "(names)", NULL, NOTHING },
         { "names mixed", names_mixed, "(names)", NULL, NOTHING },
         { "names ref", names_ref, "(names)", NULL, NOTHING },
+        { "names line", names_line, "(names)", NULL, NOTHING },
         { "names kind", names_kind, "(names)", NULL, NOTHING },
         { "dict root", dict_root, "small", NULL, NOTHING },
         { "dict count", dict_count_1, "small", NULL, NOTHING },
