@@ -17,7 +17,6 @@
 #define N_WORDS 16
 #define START_NS UINT64_C(10000000000)
 
-/* On the processor that the program's own measuring does not use. */
 static void become_objd(const struct daemon *daemon, const char *objd, const char *const *extra)
 {
         const char *words[N_WORDS] = { objd, "--dir", daemon->directory, "--name", "bench" };
@@ -25,7 +24,6 @@ static void become_objd(const struct daemon *daemon, const char *objd, const cha
 
         while (extra && *extra && n < N_WORDS - 1)
                 words[n++] = *extra++;
-        bench_pin(0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(STDERR_FILENO, STDOUT_FILENO); /* our own stdout is for results */
         execv(objd, (char *const *)words);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The rows of what goes through the daemon, which has a processor of its own. What each costs without objd is in
- * peer_carrier.c.
+ * The rows of what goes through the daemon. Neither end is bound to a processor: who may run on one only does not look out for the
+ * other. What each costs without objd is in peer_carrier.c.
  */
 
 #include "objbench.h"
@@ -244,7 +244,6 @@ void run_rpc(int argc, char **argv)
         (void)argc;
         bench_keys_init(&keys, N_KEYS, 1);
         start(&p, argv[0], argv[1]);
-        bench_pin(1);
         dict = make_dict(&p, &keys);
         measure_one("get", get_one, dict, &keys);
         measure_one("set", set_one, dict, &keys);

@@ -29,7 +29,8 @@
 /* How long it is to be before a daemon that was not there is looked for again. */
 #define RETRY_NS 10000000LL
 
-#define SPIN_MAX_NS 50000
+#define SPIN_MAX_NS 200000 /* as long as it takes a sleeping daemon to wake and answer */
+#define SHORT_SLEEP_NS (2 * SPIN_MAX_NS)
 #define SPIN_MIN_NS 500
 #define SPIN_LOOKS 16
 
@@ -368,8 +369,9 @@ static void sleep_on_rings(struct carrier_local *c, int64_t until_ns)
         if (!rung)
                 return;
         listen_to_bell(c);
-        if (now_ns() - start < SPIN_MAX_NS)
-                c->spin_ns = SPIN_MAX_NS;
+        if (now_ns() - start < SHORT_SLEEP_NS)
+                c->spin_ns =
+                        SPIN_MAX_NS; /* else both would sleep at each call: our wake takes longer than the daemon looks */
 }
 
 /* While it is_waiting, rings that are up stay where they are. Without rings, the daemon's answer is waited for, or time. */
