@@ -266,7 +266,7 @@ static objd_status add_info(void *context, const objd_value *key, const objd_val
         objd_status r;
 
         if (value->type != OBJD_REF || key->size < strlen(listing->prefix) ||
-            memcmp(key->data, listing->prefix, strlen(listing->prefix)) != 0)
+            (*listing->prefix && memcmp(key->data, listing->prefix, strlen(listing->prefix)) != 0))
                 return OBJD_OK;
         if (listing->len == listing->room) {
                 size_t room = listing->room ? 2 * listing->room : 16;

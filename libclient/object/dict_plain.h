@@ -357,10 +357,10 @@ PLAIN bool plain_insert(struct lane *lane, struct objd_object *dict, struct plai
 {
         uint64_t shape = segment->shape, fill = segment->fill, size = entry_size(head), *slot;
         uint64_t off = segment->extent + (uint32_t)fill;
-        struct entry_shm *entry = (struct entry_shm *)(void *)(lane->arena->base + off);
+        struct entry_shm *entry = arena_at(lane->arena, off, size);
 
         if ((uint16_t)(shape >> 32) >= segment_slots_max((uint16_t)shape) ||
-            (uint32_t)fill + size > fill >> 32 || !arena_at(lane->arena, off, size))
+            (uint32_t)fill + size > fill >> 32 || !entry)
                 return false;
         slot = plain_free_slot(slots, key->hash);
         word_set(&entry->head, head);
