@@ -47,11 +47,17 @@ static struct sweep_sums total;
 /* A place for a process that looks at one operation. */
 struct place {
         pid_t pid;
+        char name[160];
         struct sweep_sums *sums; /* shared with it */
 };
 
 static struct place places[JOBS_MAX];
 static int n_failed;
+
+/* Said once more at the end, where they are found in a long log. */
+#define FAILED_MAX 8
+static char failed[FAILED_MAX][160];
+static int n_failed_in_all;
 
 static void make_places(void)
 {
@@ -86,6 +92,14 @@ static void add_up(struct sweep_sums *sums)
         total.longest_ns = longest_ns;
 }
 
+static void remember_failed(const char *name)
+{
+        if (n_failed_in_all < FAILED_MAX)
+                memcpy(failed[n_failed_in_all], name, sizeof(failed[0]));
+        n_failed++;
+        n_failed_in_all++;
+}
+
 /* Sweeps take as long as they take: what hangs ends itself. */
 static void wait_for_one(void)
 {
@@ -95,7 +109,8 @@ static void wait_for_one(void)
         for (unsigned long i = 0; i < options.jobs; i++) {
                 if (places[i].pid != pid)
                         continue;
-                n_failed += !WIFEXITED(status) || WEXITSTATUS(status);
+                if (!WIFEXITED(status) || WEXITSTATUS(status))
+                        remember_failed(places[i].name);
                 add_up(places[i].sums);
                 places[i].pid = 0;
         }
@@ -126,10 +141,11 @@ static bool is_wanted(const char *name)
         return !options.list && wanted;
 }
 
-static void start_job(struct sweep_job *job, int (*fn)(void *job))
+static void start_job(const char *name, struct sweep_job *job, int (*fn)(void *job))
 {
         struct place *place = free_place();
 
+        snprintf(place->name, sizeof(place->name), "%s", name);
         memset(place->sums, 0, sizeof(*place->sums));
         job->sums = place->sums;
         place->pid = child_start(fn, job);
@@ -149,7 +165,7 @@ static void an_operation_is_whole_or_nothing_wherever_its_process_dies(void **st
                         struct sweep_job job = { .test = &tables[table]->tests[i] };
 
                         if (is_wanted(job.test->name))
-                                start_job(&job, sweep_operation);
+                                start_job(job.test->name, &job, sweep_operation);
                 }
         wait_for_all();
         assert_int_equal(n_failed, 0);
@@ -184,7 +200,7 @@ static void two_operations_are_each_whole_or_nothing_wherever_both_processes_die
 
                 snprintf(name, sizeof(name), "two: %s | %s", job.pair->operation, job.pair->other);
                 if (is_in_sample(i) && is_wanted(name))
-                        start_job(&job, sweep_pair);
+                        start_job(name, &job, sweep_pair);
         }
         wait_for_all();
         assert_int_equal(n_failed, 0);
@@ -197,7 +213,7 @@ static void a_store_is_whole_wherever_a_daemon_dies_that_takes_it_up(void **stat
         (void)state;
         n_failed = 0;
         if (is_wanted(ADOPTION_NAME))
-                start_job(&job, sweep_adoption);
+                start_job(ADOPTION_NAME, &job, sweep_adoption);
         wait_for_all();
         assert_int_equal(n_failed, 0);
 }
@@ -222,6 +238,12 @@ static void print_pairs(void)
                (unsigned long long)total.pairs, (unsigned long long)total.pair_looked,
                (unsigned long long)total.pair_first, (unsigned long long)total.pair_places,
                (unsigned long long)total.pair_states, (unsigned long long)total.pair_waits);
+}
+
+static void print_failed(void)
+{
+        for (int i = 0; i < n_failed_in_all && i < FAILED_MAX; i++)
+                printf("failed: %s\n", failed[i]);
 }
 
 static unsigned long number(const char *text, unsigned long min, unsigned long max)
@@ -304,5 +326,6 @@ int main(int argc, char **argv)
         status = cmocka_run_group_tests(tests, NULL, NULL);
         print_pairs();
         print_total();
+        print_failed();
         return status;
 }

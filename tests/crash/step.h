@@ -88,7 +88,8 @@ int run_to_end(const struct step_plan *plan);
 
 /*
  * Kills a victim that runs at full speed at a random moment of the operation, of which `entropy` decides.
- * What a victim takes for it on its way to the end is learnt in *duration_ns, which begins as 0. -1: it was not hit inside.
+ * The least that a victim took for it on its way to the end is learnt in *duration_ns, which begins as 0. -1: it was not hit
+ * inside.
  */
 int run_and_kill(const struct step_plan *plan, uint64_t entropy, int64_t *duration_ns);
 
