@@ -98,7 +98,7 @@ typedef enum objd_status {
         OBJD_E_POISONED = 13,   /* the queue has been poisoned with objd_queue_poison() */
         OBJD_E_RANGE = 14,      /* an index outside the list; an integer sum outside 64 bits */
         OBJD_E_TOOBIG = 15,     /* a name, key or value over the limits above */
-        OBJD_E_LIMIT = 16,      /* a fixed table is full: lanes, clients, pins; or what a proxied client may cost */
+        OBJD_E_LIMIT = 16,      /* a fixed table is full, or what a client may cost used up */
         OBJD_E_NOTOWNER = 17,   /* the caller does not hold this lock or lease */
         OBJD_E_OWNER_DIED = 18, /* the lock is now the caller's; its last owner died holding it */
         OBJD_E_MISMATCH = 19,   /* compare-and-set found another value */
@@ -277,7 +277,8 @@ typedef struct objd_pin objd_pin;
  *  - It has threads of its own. For "ipc:" and "tcp:" it needs the library nanomsg, and loads it.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),
- *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_PROTO, OBJD_E_SYS
+ *         OBJD_E_ACCESS, OBJD_E_FORMAT, OBJD_E_NOMEM, OBJD_E_LIMIT (too many clients), OBJD_E_BUSY (a living process keeps newcomers
+ *         out), OBJD_E_PROTO, OBJD_E_SYS
  */
 OBJD_PUBLIC objd_status objd_connect(const char *url, objd_conn **ret_conn);
 

@@ -25,7 +25,6 @@
 
 /* How long it is to be before a hello is said again; and between attempts to send where nobody takes it. */
 #define HELLO_NS 300000000LL
-#define HELLO_BUSY_NS 10000000LL
 #define RETRY_NS 2000000LL
 
 #define CLOSE_PATIENCE_NS 300000000LL
@@ -224,6 +223,7 @@ static void on_welcome(struct rpc_client *client, const struct wire_in *in)
                         client->welcome.max_frame = client->carrier->max_frame;
                 client->read_only = welcome.read_only;
                 client->had_session = client->up = true;
+                client->holder[0] = '\0';
                 for (struct pending *p = client->pending; p; p = p->next) {
                         p->sending = false;
                         p->sent_ns = 0;
@@ -257,7 +257,8 @@ static void on_refused(struct rpc_client *client, const struct frame_head *head,
                         client->up = false; /* another daemon, perhaps, that finds it in the store */
                         client->hello_ns = 0;
                 } else if (!client->up && refused.status == OBJD_E_BUSY) {
-                        client->hello_ns -= HELLO_NS - HELLO_BUSY_NS; /* somebody living was in its way */
+                        /* Somebody living is in the hello's way: it will be said again. */
+                        snprintf(client->holder, sizeof(client->holder), "%s", refused.sentence);
                 } else if (!client->up && memcmp(head->session, nobody, WIRE_SESSION_SIZE) == 0) {
                         end_all(client, refused.status, refused.sentence);
                 }
@@ -270,7 +271,8 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
         struct wire_in in;
         bool whole;
 
-        client->heard_ns = now_ns();
+        if (head->type != FRAME_REFUSED)
+                client->heard_ns = now_ns();
         switch (head->type) {
         case FRAME_PING:
                 say(client, FRAME_PONG);
@@ -595,6 +597,8 @@ static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
         client->pending = NULL;
         if (p.status)
                 r = fail(p.status, "cannot connect to \"%s\": %s", client->url, p.sentence ? p.sentence : "");
+        else if (!client->up && client->holder[0])
+                r = fail(OBJD_E_BUSY, "cannot connect to \"%s\": %s", client->url, client->holder);
         else if (!client->up)
                 r = fail(OBJD_E_NODAEMON, "no daemon answers at \"%s\"", client->url);
         free(p.sentence);

@@ -49,6 +49,7 @@ struct rpc_client {
         bool up;          /* the session has been welcomed */
         bool had_session; /* there is an id to go on with */
         bool read_only;
+        char holder[256]; /* while there is no welcome: who is in its way, as the daemon says; or empty */
         struct wire_welcome welcome;
         struct frame_joiner joiner;
         struct pending *pending; /* the oldest one first */

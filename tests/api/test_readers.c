@@ -273,7 +273,8 @@ static void a_reader_who_shuts_the_gate_stops_newcomers_only_and_is_named(void *
 {
         struct fixture *f = *state;
         struct both both;
-        objd_conn *conn;
+        objd_conn *conn, *far;
+        char url[128];
         pid_t reader;
 
         start_for_readers(f);
@@ -284,6 +285,9 @@ static void a_reader_who_shuts_the_gate_stops_newcomers_only_and_is_named(void *
         gate_wait(&both.ready);
         assert_ok(set_it(conn));
         child_expect_success(child_start(come_to_a_shut_gate, conn));
+        snprintf(url, sizeof(url), "local:%s/test", f->directory);
+        assert_status(objd_connect(url, &far), OBJD_E_BUSY);
+        assert_contains(objd_last_error(), "may only read the arena, and keeps its gate shut");
         gate_open(&both.go, 1);
         child_expect_success(reader);
         child_expect_success(child_start(come_to_an_open_gate, conn));
