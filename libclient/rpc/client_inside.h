@@ -2,13 +2,14 @@
 #pragma once
 
 /*
- * client_inside.h -- the client's side of a session, for its two parts: client.c has the session and the batches that a thread waits
- * for, ticket.c those that are submitted
+ * client_inside.h -- the client's side of a session, for its parts: client.c has its life, client_frames.c what is said and heard,
+ * client_batch.c a batch under way, and the thread that waits for it, ticket.c those that are submitted
  *
  * All of it is guarded by the client's mutex.
  */
 
 #include <pthread.h>
+#include <time.h>
 
 #include "base/forklock.h"
 #include "rpc/carrier.h"
@@ -16,6 +17,9 @@
 #include "rpc/frame.h"
 #include "rpc/threads.h"
 #include "rpc/wire.h"
+
+/* Between attempts to send where nobody takes it. */
+#define RETRY_NS 2000000LL
 
 /* A batch under way: on the stack of the thread that waits for it, or part of a ticket. */
 struct pending {
@@ -56,7 +60,8 @@ struct rpc_client {
         struct pending
                 *sender; /* whose frames are going out: those of one message must not mix with another's */
         uint64_t next_seq;
-        int64_t hello_ns, heard_ns, asked_ns, said_ns;
+        int64_t hello_again_ns; /* not before then; 0: now */
+        int64_t heard_ns, asked_ns, said_ns;
         bool keeper_runs, ends;
         int64_t keeper_ns; /* until when the keeper sleeps */
         pthread_t keeper;
@@ -71,8 +76,40 @@ struct rpc_client {
         int epoll;                  /* while that is, or something has come; -1, both: nobody has asked */
 };
 
+static inline int64_t at_most(int64_t a, int64_t b)
+{
+        return a < b ? a : b;
+}
+
+static inline struct timespec as_timespec(int64_t ns)
+{
+        return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+}
+
 /* With the mutex held after OBJD_OK; in a child all is made anew first. */
 objd_status client_enter(struct rpc_client *client);
+
+/* ---- client_frames.c --------------------------------------------------------------------------------------- */
+
+/* Does what is to be done for there to be a session. @return 0 if there is one, else the moment at which to look again */
+int64_t client_come_up(struct rpc_client *client);
+
+/* A frame without a message. If nobody takes it, that is no matter: it will be said again. */
+void client_say(struct rpc_client *client, enum frame_type type);
+
+/* Sends what can be sent of a batch, and says so in sent_ns when all of it has been. */
+void client_send(struct rpc_client *client, struct pending *p);
+
+/* Tells the daemon that a batch which has been sent is to wait for nothing more. If nobody takes it, it is said again with the batch. */
+void client_say_cancelled(struct rpc_client *client, struct pending *p);
+
+/* Takes in what has come. */
+void client_receive(struct rpc_client *client);
+
+/* A batch is over: its reply is there, or status and sentence say why there will be none. */
+void client_end(struct rpc_client *client, struct pending *p, objd_status status, const char *sentence);
+
+/* ---- client_batch.c ---------------------------------------------------------------------------------------- */
 
 /* A number for a batch, and its place among those under way; 0: there are as many as the daemon remembers. */
 uint64_t client_queue_up(struct rpc_client *client, struct pending *p);
@@ -80,24 +117,16 @@ void client_leave_queue(struct rpc_client *client, struct pending *p);
 
 /* Packs it. @return OBJD_OK, OBJD_E_TOOBIG, OBJD_E_NOMEM */
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch);
-
-/* Does what is to be done for there to be a session. @return 0 if there is one, else the moment at which to look again */
-int64_t client_come_up(struct rpc_client *client);
+objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply);
 
 /* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
 int64_t client_push(struct rpc_client *client, struct pending *p);
 
-/* Nobody answers, and it is no use to wait any more: the batch has been ended. */
-bool client_gives_up(struct rpc_client *client, struct pending *p);
-
-/* Takes in what has come; waits, as the one who does that for all, or for that one. */
-void client_receive(struct rpc_client *client);
+/* Waits until something has come, as the one who takes it in for all, or for that one. */
 void client_wait(struct rpc_client *client, int64_t until_ns);
 
-/* Tells the daemon that a batch which has been sent is to wait for nothing more. */
-void client_say_cancelled(struct rpc_client *client, struct pending *p);
-
-objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply);
+/* Nobody answers, and it is no use to wait any more: the batch has been ended. */
+bool client_gives_up(struct rpc_client *client, struct pending *p);
 
 /* ---- ticket.c ---------------------------------------------------------------------------------------------- */
 

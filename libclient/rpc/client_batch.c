@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_batch.c -- a batch on its way: it gets its number, is packed, sent again for as long as it is not answered, and waited for
+ */
+
+#include "rpc/client_inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "base/sys.h"
+
+/* A batch is sent again when nothing has come for so long, then for twice as long, and so on. */
+#define RESEND_MIN_NS 300000000LL
+#define RESEND_MAX_NS 4000000000LL
+#define RESEND_NS_PER_BYTE 20 /* what the daemon may take to work on it */
+
+/* ---- Its number, and its bytes ---------------------------------------------------------------------------------------------- */
+
+/* Whether a batch under way has its place in the daemon's memory where the one with this number would have its own. */
+static bool is_taken(const struct rpc_client *client, uint64_t seq, uint64_t window)
+{
+        if (!client->pending || seq - client->pending->seq < window)
+                return false;
+        for (const struct pending *p = client->pending; p; p = p->next)
+                if (p->seq % window == seq % window)
+                        return true;
+        return false;
+}
+
+/* Numbers are left out whose places are taken by what waits for long. */
+uint64_t client_queue_up(struct rpc_client *client, struct pending *p)
+{
+        struct pending **end = &client->pending;
+        uint64_t window = client->welcome.window, seq = client->next_seq;
+
+        while (window && seq - client->next_seq < window && is_taken(client, seq, window))
+                seq++;
+        if (window && seq - client->next_seq >= window)
+                return 0;
+        client->next_seq = seq + 1;
+        p->seq = seq;
+        p->began_ns = now_ns();
+        while (*end)
+                end = &(*end)->next;
+        *end = p;
+        return seq;
+}
+
+void client_leave_queue(struct rpc_client *client, struct pending *p)
+{
+        struct pending **q = &client->pending;
+
+        while (*q && *q != p)
+                q = &(*q)->next;
+        if (*q)
+                *q = p->next;
+        if (client->sender == p)
+                client->sender = NULL;
+}
+
+objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch)
+{
+        objd_status r;
+
+        batch->seq = p->seq;
+        batch->acked = client->pending->seq - 1;
+        wire_out_init(p->out, WIRE_BULK_FROM);
+        r = wire_pack_batch(p->out, batch, client->welcome.max_message);
+        p->resend_ns = RESEND_MIN_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE;
+        return r;
+}
+
+objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply)
+{
+        objd_status r;
+
+        space_init(&ret_reply->space, NULL, 0);
+        ret_reply->bytes = p->bytes;
+        r = wire_unpack_reply(&p->in, &(struct wire_limits){ 0 }, &ret_reply->space, &ret_reply->reply);
+        if (r)
+                rpc_reply_free(ret_reply);
+        return r;
+}
+
+/* ---- Under way ---------------------------------------------------------------------------------------------- */
+
+void client_wait(struct rpc_client *client, int64_t until_ns)
+{
+        struct timespec time;
+
+        if (client->reading) {
+                time = as_timespec(until_ns);
+                (void)pthread_cond_clockwait(&client->changed, &client->mutex, CLOCK_MONOTONIC, &time);
+                return;
+        }
+        client->reading = true;
+        (void)pthread_mutex_unlock(&client->mutex);
+        carrier_wait(client->carrier, until_ns);
+        (void)pthread_mutex_lock(&client->mutex);
+        client_receive(client);
+        client->reading = false;
+        (void)pthread_cond_broadcast(&client->changed);
+}
+
+/*
+ * Before patience ends for want of a sign, the daemon is asked for one, however long it is until the batch is sent again. Gives when to
+ * look again.
+ */
+static int64_t ask(struct rpc_client *client, const struct pending *p, int64_t now)
+{
+        int64_t last = client->heard_ns > client->asked_ns ? client->heard_ns : client->asked_ns;
+
+        if (p->patience_ns == OBJD_FOREVER)
+                return INT64_MAX;
+        if (p->began_ns > last)
+                last = p->began_ns;
+        if (now - last >= p->patience_ns / 4) {
+                client_say(client, FRAME_PING);
+                client->asked_ns = last = now;
+        }
+        return last + p->patience_ns / 4;
+}
+
+int64_t client_push(struct rpc_client *client, struct pending *p)
+{
+        int64_t now = now_ns(), again_ns = client_come_up(client);
+
+        if (again_ns)
+                return again_ns;
+        if (p->sent_ns && now - p->sent_ns >= p->resend_ns) {
+                p->resend_ns =
+                        at_most(2 * p->resend_ns, RESEND_MAX_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE);
+                p->sent_ns = 0;
+                client_say(client, FRAME_PING);
+        }
+        if (!p->sent_ns)
+                client_send(client, p);
+        return p->sent_ns ? at_most(p->sent_ns + p->resend_ns, ask(client, p, now)) : now + RETRY_NS;
+}
+
+/* Whether it is time to give up: the daemon has not been heard of for so long, though it was asked. */
+static bool is_hopeless(const struct rpc_client *client, const struct pending *p)
+{
+        int64_t last = client->heard_ns > p->began_ns ? client->heard_ns : p->began_ns;
+
+        return p->patience_ns != OBJD_FOREVER && now_ns() - last >= p->patience_ns;
+}
+
+bool client_gives_up(struct rpc_client *client, struct pending *p)
+{
+        char sentence[256];
+
+        if (!is_hopeless(client, p))
+                return false;
+        snprintf(sentence, sizeof(sentence),
+                 "no daemon has answered at %s for %lld ms; whether the call was made is not known",
+                 client->url, (long long)(p->patience_ns / 1000000));
+        client_end(client, p, OBJD_E_NODAEMON, sentence);
+        return true;
+}
+
+static objd_status await(struct rpc_client *client, struct pending *p)
+{
+        while (!p->done) {
+                int64_t until = client_push(client, p);
+
+                if (p->done || client_gives_up(client, p))
+                        break;
+                client_wait(client, p->patience_ns == OBJD_FOREVER
+                                            ? until
+                                            : at_most(until, now_ns() + p->patience_ns));
+        }
+        return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
+}
+
+objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
+                     struct rpc_reply *ret_reply)
+{
+        struct wire_out out;
+        struct pending p = { .out = &out, .patience_ns = patience_ns };
+        objd_status r = client_enter(client);
+
+        if (r)
+                return r;
+        while (!client_queue_up(client, &p))
+                client_wait(client, now_ns() + RESEND_MIN_NS);
+        r = client_pack(client, &p, batch);
+        if (r == OBJD_OK)
+                r = await(client, &p);
+        client_leave_queue(client, &p);
+        (void)pthread_mutex_unlock(&client->mutex);
+        wire_out_deinit(&out);
+        free(p.sentence);
+        if (r == OBJD_OK)
+                return client_unpack(&p, ret_reply);
+        free(p.bytes);
+        return r;
+}
+
+void rpc_reply_free(struct rpc_reply *reply)
+{
+        space_deinit(&reply->space);
+        free(reply->bytes);
+}
