@@ -5,7 +5,7 @@
  * dict.h -- what the parts of the dict share: keys, hashes, table words, segments
  *
  * dict.c changes a dict (find, insert, remove), dict_grow.c makes room in it, dict_read.c reads it without locks,
- * dict_kind.c makes a kind of it.
+ * dict_whole.c all of it at one moment, dict_kind.c makes a kind of it.
  */
 
 #include <objd.h>

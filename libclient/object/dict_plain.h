@@ -6,7 +6,7 @@
  *
  * What is plain: nobody writes to the line that guards the key, the value is small and stands in its entry; a set finds
  * an entry whose value takes the same room, or room for a new entry in the segment; a delete leaves a segment that is
- * still worth its memory. See plain.h. The rules for what may be followed without a lock are those of dict_read.c.
+ * still worth its memory. See plain.h. The rules for what may be followed without a lock are those of dict_view.h.
  */
 
 #if defined(__SSE2__)

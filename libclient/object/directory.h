@@ -55,6 +55,9 @@ objd_status directory_restore_name(struct objd_object *object, const char *name)
 /* A handle without a connection's count, on the stack. @return OBJD_OK, OBJD_E_GONE, OBJD_E_CORRUPT */
 objd_status directory_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle);
 
+/* The same for whatever is there, also if it is poisoned or of no kind. */
+objd_status directory_find_handle(struct objd_conn *conn, objd_ref ref, struct objd_object *ret_handle);
+
 /* The dict of names itself. */
 objd_status directory_names(struct objd_conn *conn, struct objd_object *ret_handle);
 
