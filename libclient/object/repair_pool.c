@@ -170,6 +170,15 @@ static void clear_line(struct line_shm *line)
                 word_set(&line->config, 0);
 }
 
+/* Of a further line only the line is used. What it says that it has, as an object would, is damage, or came from one. */
+static void have_nothing(struct object_shm *part)
+{
+        if (part->chunks)
+                word_set(&part->chunks, 0);
+        if (part->memory)
+                word_set(&part->memory, 0);
+}
+
 /* A slot is in use if its line is somebody's; a group if its first one is. */
 static uint64_t keep_slots(struct repair *repair, uint64_t number, struct sums *sums)
 {
@@ -187,10 +196,12 @@ static uint64_t keep_slots(struct repair *repair, uint64_t number, struct sums *
                 }
                 used[slot / 64] |= 1ULL << slot % 64;
                 n++;
-                if (object_kind(slots[slot].line.config))
+                if (object_kind(slots[slot].line.config)) {
                         sums->n_objects++;
-                else
+                } else {
                         sums->n_parts++;
+                        have_nothing(&slots[slot]);
+                }
         }
         if (!n)
                 return 0;

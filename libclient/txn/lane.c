@@ -143,6 +143,23 @@ struct claimant {
         int64_t pid, tid;
 };
 
+/*
+ * A lane that nobody has owes nothing. Should it say otherwise, its bytes are damaged: it would have no place for a lock, or
+ * free what is somebody else's.
+ */
+static void owe_nothing(struct lane_shm *shm)
+{
+        half_set(&shm->n_locks, 0);
+        half_set(&shm->n_wakes, 0);
+        half_set(&shm->n_new_slots, 0);
+        half_set(&shm->n_dead_slots, 0);
+        half_set(&shm->anywhere, 0);
+        word_set(&shm->taken, 0);
+        word_set(&shm->doomed, 0);
+        word_set(&shm->log_chunk, 0);
+        word_set(&shm->epoch, shm->epoch & ~1ULL);
+}
+
 static objd_status take_lane_for(struct lane *lane, uint32_t number, const struct claimant *claimant)
 {
         struct arena *arena = lane->arena;
@@ -159,6 +176,7 @@ static objd_status take_lane_for(struct lane *lane, uint32_t number, const struc
         word_set(&shm->client, claimant->client);
         shm->pid = claimant->pid;
         shm->tid = claimant->tid;
+        owe_nothing(shm);
         /* recoverer stays: one who came too late may have won the lane just now, and will look again before it acts. */
         shm->log = (struct log_shm){ .off = arena_off(arena, shm->log_bytes), .capacity = LANE_LOG };
         shm->pool_log =

@@ -495,6 +495,15 @@ static void queue_tail_serial(void)
         tail_of("fifo")->serial += 77;
 }
 
+/* It was said to be a chunk's owner while an operation was undone. */
+static void queue_tail_memory(void)
+{
+        struct object_shm *part = at(books_of("fifo")->tail);
+
+        part->chunks = slot_of("small")->chunks;
+        part->memory = 256;
+}
+
 static void queue_tail_place(void)
 {
         books_of("chain")->tail += SLOT_SIZE;
@@ -664,6 +673,7 @@ const struct damage damages[] = {
         { "queue books", queue_ctl, "fifo", NULL, NOTHING },
         { "queue books of tail", queue_ctl_of_tail, "fifo", NULL, NOTHING },
         { "queue tail serial", queue_tail_serial, "fifo", "fifo", A_PART },
+        { "queue tail memory", queue_tail_memory, "(blocks)", NULL, NOTHING },
         { "queue tail place", queue_tail_place, "chain", NULL, NOTHING },
         { "queue bound", queue_bound, "lifo", NULL, NOTHING },
         { "queue record", queue_record, "chain", "chain", A_PART },

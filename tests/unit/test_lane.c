@@ -498,6 +498,44 @@ static void a_lane_that_has_been_recovered_is_clean(void **state)
         objd_release(c.dict);
 }
 
+/* Lanes that nobody has, but that say to hold, take and free all kinds of things. */
+static void damage_free_lanes(struct arena *arena)
+{
+        for (uint32_t i = 2; i < 8; i++) {
+                struct lane_shm *shm = arena_lane(arena, i);
+
+                assert_ok(arena_commit(arena, arena_off(arena, shm), LANE_SIZE));
+                half_set(&shm->n_locks, LANE_LOCKS);
+                half_set(&shm->n_wakes, LANE_WAKES);
+                half_set(&shm->n_new_slots, LANE_SLOTS);
+                half_set(&shm->n_dead_slots, LANE_SLOTS);
+                word_set(&shm->taken, 12345);
+                word_set(&shm->doomed, 12345);
+                word_set(&shm->epoch, 7);
+        }
+        word_set(&arena->header->lanes_high, 8);
+}
+
+static void debts_of_a_lane_that_nobody_has_are_not_taken_over(void **state)
+{
+        objd_conn *conn = *state;
+        objd_object *dict = inside_dict(conn, "dict");
+        pthread_t thread;
+        void *failed;
+
+        damage_free_lanes(conn->arena);
+        assert_int_equal(pthread_create(&thread, NULL, set_in_a_thread, dict), 0);
+        pthread_join(thread, &failed);
+
+        assert_null(failed);
+        assert_int_equal(get(dict, 1), 2);
+        assert_int_equal(half_get(&arena_lane(conn->arena, 2)->n_locks), 0);
+        assert_int_equal(word_get(&arena_lane(conn->arena, 2)->epoch) & 1, 0);
+        for (uint32_t i = 3; i < 8; i++) /* for the checker, who sees what nobody has claimed as well */
+                memset(arena_lane(conn->arena, i), 0, LANE_SIZE);
+        objd_release(dict);
+}
+
 static void a_living_recoverer_is_not_disturbed(void **state)
 {
         objd_conn *conn = *state;
@@ -622,6 +660,7 @@ int main(void)
                 INSIDE_TEST(when_all_lanes_are_taken_the_next_thread_is_told_so),
                 INSIDE_TEST(the_lanes_of_the_dead_are_given_to_the_living),
                 INSIDE_TEST(a_lane_that_has_been_recovered_is_clean),
+                INSIDE_TEST(debts_of_a_lane_that_nobody_has_are_not_taken_over),
                 INSIDE_TEST(a_living_recoverer_is_not_disturbed),
                 INSIDE_TEST(a_call_that_abandons_its_lane_ends_in_another_one),
                 INSIDE_TEST(a_lane_that_cannot_be_replaced_is_let_go_by_the_next_call),
