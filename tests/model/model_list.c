@@ -10,32 +10,24 @@
  * usage: test-model-list [SEED [STEPS]]
  */
 
-#include <math.h>
-#include <pthread.h>
+#include "model/model_list.h"
+
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <objd.h>
-
 #include "object/check.h"
-#include "support/random.h"
 
-#define N_OWN 2    /* processes with a list of their own */
-#define N_SHARED 3 /* threads on the shared lists: two in one process, the others in one each */
+#define N_OWN 2 /* processes with a list of their own */
 #define STEPS 12000
 #define SHARED_STEPS 15000
-#define FIXED_ITEMS 3000
 
-static uint64_t seed;
-static _Thread_local uint64_t step;
+uint64_t seed;
+_Thread_local uint64_t step;
 
-static void die(const char *file, int line, const char *format, ...)
-        __attribute__((noreturn, format(printf, 3, 4)));
-
-static void die(const char *file, int line, const char *format, ...)
+void die(const char *file, int line, const char *format, ...)
 {
         va_list args;
 
@@ -46,151 +38,6 @@ static void die(const char *file, int line, const char *format, ...)
         va_end(args);
         fputc('\n', stderr);
         _exit(1);
-}
-
-#define expect(condition)                                                  \
-        do {                                                               \
-                if (!(condition))                                          \
-                        die(__FILE__, __LINE__, "not so: %s", #condition); \
-        } while (0)
-
-#define expect_status(call, status)                                                           \
-        do {                                                                                  \
-                objd_status r_ = (call);                                                      \
-                if (r_ != (status))                                                           \
-                        die(__FILE__, __LINE__, "%s gives %s (%s)", #call, objd_strerror(r_), \
-                            objd_last_error());                                               \
-        } while (0)
-
-#define expect_ok(call) expect_status(call, OBJD_OK)
-
-/* ---- Values: each is made from a number, which is all that the model keeps ----------------------------- */
-
-#define BYTES_MAX 9000
-
-/* Bytes of values, the same for the same number: a window of random bytes, or of letters. */
-static char letters[4 * BYTES_MAX], noise[4 * BYTES_MAX];
-
-static void make_bytes(void)
-{
-        struct random random = { 1 };
-
-        random_fill(&random, noise, sizeof(noise));
-        for (size_t i = 0; i < sizeof(letters); i++)
-                letters[i] = (char)('a' + random_below(&random, 4));
-}
-
-static double float_from(uint64_t number)
-{
-        static const double some[] = { 0.0, -0.0, 1.0, -1.0, 2.5, 1e300, -1e300, INFINITY, -INFINITY, NAN };
-
-        return some[number % (sizeof(some) / sizeof(*some))];
-}
-
-/* Mostly short; sometimes around the size from which a value has a chunk of its own, sometimes well over it. */
-static size_t size_from(uint64_t number)
-{
-        uint64_t rest = number >> 8;
-
-        switch (number % 40) {
-        case 0:
-                return 2040 + rest % 17;
-        case 1:
-                return rest % BYTES_MAX;
-        case 2:
-                return 0;
-        default:
-                return rest % (number % 3 ? 20 : 120);
-        }
-}
-
-static objd_value value_from(uint64_t code)
-{
-        uint64_t kind = code % 16, number = code >> 4;
-        size_t size = size_from(number), at = number % (3 * BYTES_MAX);
-        uint64_t shape[2] = { size / 64, 8 };
-
-        switch (kind) {
-        case 0:
-                return objd_nil();
-        case 1:
-                return objd_bool(number & 1);
-        case 2:
-        case 3:
-        case 4:
-        case 5:
-                return objd_int((int64_t)(number % 50) - 25);
-        case 6:
-                return objd_float(float_from(number));
-        case 7:
-        case 8:
-        case 9:
-        case 10:
-                return objd_str(letters + at, size);
-        case 11:
-        case 12:
-                return objd_bytes(noise + at, size);
-        case 13:
-                return objd_array(OBJD_I64, 2, shape, noise + (at & ~7ULL));
-        case 14:
-                return objd_message(number & 1 ? "a.Message" : "another.Message", noise + at, size);
-        default:
-                return objd_refer((objd_ref){ number % 100, number % 7 });
-        }
-}
-
-/* The order of objd_list_sort(), written down a second time. */
-static int rank(objd_type type)
-{
-        static const int ranks[] = {
-                [OBJD_NIL] = 1,   [OBJD_BOOL] = 2,  [OBJD_INT] = 3,     [OBJD_FLOAT] = 3, [OBJD_STR] = 4,
-                [OBJD_BYTES] = 5, [OBJD_ARRAY] = 6, [OBJD_MESSAGE] = 7, [OBJD_REF] = 8
-        };
-
-        return ranks[type];
-}
-
-static int order_numbers(double a, double b)
-{
-        if (isnan(a) || isnan(b))
-                return (isnan(a) != 0) - (isnan(b) != 0);
-        return (a > b) - (a < b);
-}
-
-static int order_bytes(const void *a, size_t a_size, const void *b, size_t b_size)
-{
-        size_t size = a_size < b_size ? a_size : b_size;
-        int c = size ? memcmp(a, b, size) : 0;
-
-        return c ? c : (a_size > b_size) - (a_size < b_size);
-}
-
-static int order(uint64_t a_code, uint64_t b_code)
-{
-        objd_value a = value_from(a_code), b = value_from(b_code);
-        int c = rank(a.type) - rank(b.type);
-
-        if (c)
-                return c;
-        switch (a.type) {
-        case OBJD_BOOL:
-                return a.u.boolean - b.u.boolean;
-        case OBJD_INT:
-        case OBJD_FLOAT:
-                return order_numbers(a.type == OBJD_INT ? (double)a.u.integer : a.u.real,
-                                     b.type == OBJD_INT ? (double)b.u.integer : b.u.real);
-        case OBJD_ARRAY:
-                c = (a.shape[0] > b.shape[0]) - (a.shape[0] < b.shape[0]);
-                return c ? c : order_bytes(a.data, a.size, b.data, b.size);
-        case OBJD_MESSAGE:
-                c = order_bytes(a.name, a.name_size, b.name, b.name_size);
-                return c ? c : order_bytes(a.data, a.size, b.data, b.size);
-        case OBJD_REF:
-                c = (a.u.ref.serial > b.u.ref.serial) - (a.u.ref.serial < b.u.ref.serial);
-                return c ? c : (a.u.ref.place > b.u.ref.place) - (a.u.ref.place < b.u.ref.place);
-        default:
-                return order_bytes(a.data, a.size, b.data, b.size);
-        }
 }
 
 /* ---- The model ---------------------------------------------------------------------------------------- */
@@ -648,171 +495,6 @@ static void run_own(objd_object *list, uint64_t own_seed, uint64_t n_steps)
         expect_all(&m);
         free(m.code);
         objd_buf_free(&m.buf);
-}
-
-/* ---- Shared lists ------------------------------------------------------------------------------------- */
-
-/* What each process says it has done; in memory that all share, and written once, at its end. */
-struct tally {
-        uint64_t n_put, n_got, sum_put, sum_got;
-};
-
-/* An item of the list where nothing is lost: a number, and bytes that follow from it. */
-static objd_value token(uint64_t number, uint64_t bytes[64])
-{
-        size_t n = 1 + number % (number % 11 ? 8 : 64);
-
-        for (size_t i = 0; i < n; i++)
-                bytes[i] = number * (i + 1);
-        return objd_bytes(bytes, n * 8);
-}
-
-static uint64_t token_number(const objd_value *value)
-{
-        uint64_t bytes[64], number;
-        objd_value want;
-
-        expect(value->type == OBJD_BYTES && value->size >= 8);
-        memcpy(&number, value->data, 8);
-        want = token(number, bytes);
-        expect(objd_value_equal(&want, value));
-        return number;
-}
-
-static void put_token(objd_object *list, struct random *random, uint64_t number, struct tally *tally)
-{
-        uint64_t bytes[64];
-        objd_value value = token(number, bytes);
-
-        switch (random_below(random, 3)) {
-        case 0:
-                expect_ok(objd_list_append(list, &value));
-                break;
-        case 1:
-                expect_ok(objd_list_prepend(list, &value));
-                break;
-        default:
-                expect_ok(objd_list_insert(list, (int64_t)random_below(random, 2000), &value));
-        }
-        tally->n_put++;
-        tally->sum_put += number;
-}
-
-static void get_token(objd_object *list, struct random *random, objd_buf *buf, struct tally *tally)
-{
-        static const int64_t at[] = { 0, -1, 7, -50, 500 };
-        objd_value value;
-        objd_status r = objd_list_pop(list, at[random_below(random, 5)], &value, buf);
-
-        if (r == OBJD_E_RANGE)
-                return;
-        expect_ok(r);
-        tally->n_got++;
-        tally->sum_got += token_number(&value);
-}
-
-static void look_at_tokens(objd_object *list, struct random *random, objd_buf *buf)
-{
-        int64_t start = (int64_t)random_below(random, 3000);
-        objd_items *items;
-        objd_value value;
-        objd_status r = objd_list_get(list, start, &value, buf);
-
-        expect(r == OBJD_OK || r == OBJD_E_RANGE);
-        if (r == OBJD_OK)
-                (void)token_number(&value);
-        expect_ok(objd_list_slice(list, start, start + 40, &items));
-        for (size_t i = 0; i < items->len; i++)
-                (void)token_number(&items->item[i].value);
-        objd_items_free(items);
-}
-
-/* Every slice of the list that is only sorted and turned round has all numbers from 0 on. */
-static void look_at_fixed(objd_object *list)
-{
-        unsigned char seen[FIXED_ITEMS] = { 0 };
-        objd_items *items;
-
-        expect_ok(objd_list_slice(list, 0, OBJD_LIST_END, &items));
-        expect(items->len == FIXED_ITEMS);
-        for (size_t i = 0; i < items->len; i++) {
-                int64_t number = items->item[i].value.u.integer;
-
-                expect(number >= 0 && number < FIXED_ITEMS && !seen[number]);
-                seen[number] = 1;
-        }
-        objd_items_free(items);
-}
-
-static void reorder_fixed(objd_object *list, struct random *random)
-{
-        uint64_t choice = random_below(random, 3);
-
-        expect_ok(choice ? objd_list_sort(list, choice == 1) : objd_list_reverse(list));
-}
-
-struct shared_run {
-        objd_object *tokens, *fixed;
-        uint64_t who, seed, n_steps;
-        struct tally *tally;
-};
-
-static void *run_shared(void *context)
-{
-        const struct shared_run *run = context;
-        struct random random = { run->seed };
-        struct tally tally = { 0 };
-        objd_buf buf = OBJD_BUF_INIT;
-
-        for (step = 0; step < run->n_steps; step++) {
-                /* The list swings between nothing and a few thousand items. */
-                bool fill = step / 3000 % 2 == 0;
-                uint64_t choice = random_below(&random, 100);
-
-                if (choice < (fill ? 60u : 20u))
-                        put_token(run->tokens, &random, step * N_SHARED + run->who, &tally);
-                else if (choice < 80)
-                        get_token(run->tokens, &random, &buf, &tally);
-                else if (choice < 98)
-                        look_at_tokens(run->tokens, &random, &buf);
-                else if (choice < 99)
-                        look_at_fixed(run->fixed);
-                else
-                        reorder_fixed(run->fixed, &random);
-        }
-        objd_buf_free(&buf);
-        *run->tally = tally;
-        return NULL;
-}
-
-/* The first two in threads of one process, which the thread sanitizer can watch. */
-static void run_shared_pair(struct shared_run run[2])
-{
-        pthread_t other;
-
-        expect(pthread_create(&other, NULL, run_shared, &run[1]) == 0);
-        run_shared(&run[0]);
-        expect(pthread_join(other, NULL) == 0);
-}
-
-static void expect_conserved(objd_object *tokens, const struct tally *tally)
-{
-        uint64_t n_put = 0, n_got = 0, sum_put = 0, sum_got = 0;
-        objd_items *items;
-
-        for (int i = 0; i < N_SHARED; i++) {
-                n_put += tally[i].n_put;
-                n_got += tally[i].n_got;
-                sum_put += tally[i].sum_put;
-                sum_got += tally[i].sum_got;
-        }
-        expect_ok(objd_list_slice(tokens, 0, OBJD_LIST_END, &items));
-        for (size_t i = 0; i < items->len; i++)
-                sum_got += token_number(&items->item[i].value);
-        expect(n_put == n_got + items->len);
-        expect(sum_put == sum_got);
-        printf("%" PRIu64 " items put, %" PRIu64 " got, %zu left\n", n_put, n_got, items->len);
-        objd_items_free(items);
 }
 
 /* ---- The run ------------------------------------------------------------------------------------------ */
