@@ -52,6 +52,30 @@ static objd_status keep_bytes(struct job *job, struct wire_in *in)
         return OBJD_OK;
 }
 
+/* The few that need more than an answer get that, too. */
+static objd_status make_outcomes(struct job *job)
+{
+        size_t n = job->batch.n_calls;
+
+        job->answers = space_take_array(&job->space, n, sizeof(*job->answers));
+        job->outcomes = space_take_array(&job->space, n, sizeof(*job->outcomes));
+        if (!job->answers || !job->outcomes)
+                return fail(OBJD_E_NOMEM, "no memory for a batch");
+        for (size_t i = 0; i < n; i++) {
+                enum call_code code = job->batch.calls[i].code;
+                struct outcome_more *more = NULL;
+
+                if (outcome_has_more(code)) {
+                        more = space_take(&job->space, sizeof(*more));
+                        if (!more)
+                                return fail(OBJD_E_NOMEM, "no memory for a batch");
+                        memset(more, 0, sizeof(*more));
+                }
+                outcome_init(&job->outcomes[i], code, &job->answers[i], more);
+        }
+        return OBJD_OK;
+}
+
 static objd_status unpack(struct job *job, const struct wire_in *in, const struct wire_limits *limits)
 {
         struct wire_in kept = *in;
@@ -61,8 +85,7 @@ static objd_status unpack(struct job *job, const struct wire_in *in, const struc
                 r = wire_unpack_batch(&kept, limits, &job->space, &job->batch);
         if (r)
                 return r;
-        job->outcomes = space_take_array(&job->space, job->batch.n_calls, sizeof(*job->outcomes));
-        return job->outcomes || !job->batch.n_calls ? OBJD_OK : fail(OBJD_E_NOMEM, "no memory for a batch");
+        return make_outcomes(job);
 }
 
 objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
@@ -83,8 +106,6 @@ objd_status job_new(struct proxy_session *session, const struct wire_in *in, con
                 job_free(job);
                 return account_fail(session->account, r);
         }
-        for (size_t i = 0; i < job->batch.n_calls; i++)
-                outcome_init(&job->outcomes[i], job->batch.calls[i].code);
         *ret_job = job;
         return OBJD_OK;
 }
@@ -127,7 +148,7 @@ void job_free(struct job *job)
                 job->session->n_jobs--;
         }
         for (size_t i = 0; i < job->batch.n_calls; i++)
-                outcome_free(&job->outcomes[i]);
+                outcome_free(&job->outcomes[i], job->session->spares);
         give_memory(job);
         free(job);
 }
@@ -221,10 +242,10 @@ static objd_status look_back(struct job *job, struct recording *record, size_t p
                 return OBJD_OK;
         }
         for (size_t i = 0; i < n && i < reply.n_answers; i++) {
-                enum call_code code = outcomes[i].answer.code;
+                enum call_code code = outcomes[i].answer->code;
 
-                outcomes[i].answer = reply.answers[i];
-                outcomes[i].answer.code = code;
+                *outcomes[i].answer = reply.answers[i];
+                outcomes[i].answer->code = code;
         }
         *ret_was_run = true;
         return OBJD_OK;
@@ -255,14 +276,9 @@ static objd_status charge_outcome(struct job *job, struct outcome *outcome, objd
         struct account *account = job->session->account;
         size_t cost = owed(outcome);
 
-        if (cost > account_room(account) && !(call_properties(outcome->answer.code)->flags & CALL_MUTATES)) {
-                enum call_code code = outcome->answer.code;
-                size_t charged = outcome->charged;
-
+        if (cost > account_room(account) && !(call_properties(outcome->answer->code)->flags & CALL_MUTATES)) {
                 account->refused = true;
-                outcome_free(outcome);
-                outcome_init(outcome, code);
-                outcome->charged = charged;
+                outcome_reset(outcome);
                 return outcome_end(outcome, account_fail(account, OBJD_E_NOMEM));
         }
         charge_all(job, outcome);
@@ -342,6 +358,7 @@ static void step_call(const struct caller *caller, struct job *job)
         if (r) {
                 (void)outcome_end(outcome, r);
         } else {
+                outcome_lend(outcome, job->session->spares);
                 account_begin(job->session->account);
                 r = run_once(caller, job, outcome);
                 account_end(job->session->account);
@@ -360,7 +377,7 @@ static void step_call(const struct caller *caller, struct job *job)
 static void end_atomic(struct job *job, objd_status r, size_t failed)
 {
         for (size_t i = 0; i < job->batch.n_calls; i++)
-                job->outcomes[i].answer.status = OBJD_OK;
+                job->answers[i].status = OBJD_OK;
         if (r && failed < job->batch.n_calls)
                 (void)outcome_end(&job->outcomes[failed], r);
         else if (r && job->batch.n_calls)
@@ -370,12 +387,53 @@ static void end_atomic(struct job *job, objd_status r, size_t failed)
         job->waits = JOB_DONE;
 }
 
+/* Whether it changes the store. One that does not is run again if it comes again, as single reads are. */
+static bool mutates(const struct call_batch *batch)
+{
+        for (size_t i = 0; i < batch->n_calls; i++)
+                if (call_properties(batch->calls[i].code)->flags & CALL_MUTATES)
+                        return true;
+        return false;
+}
+
+/* Once, however often it is tried. */
+static objd_status prepare_atomic(struct job *job)
+{
+        size_t n = job->batch.n_calls;
+
+        if (job->memory.ops)
+                return OBJD_OK;
+        job->memory.objects = space_take_array(&job->space, n, sizeof(*job->memory.objects));
+        job->memory.ops = space_take_array(&job->space, n, sizeof(*job->memory.ops));
+        if (!job->memory.objects || !job->memory.ops)
+                return fail(OBJD_E_NOMEM, "no memory for %zu operations", n);
+        for (size_t i = 0; i < n; i++)
+                outcome_lend(&job->outcomes[i], job->session->spares);
+        return OBJD_OK;
+}
+
+static objd_status run_atomic_once(const struct caller *caller, struct job *job, size_t *failed)
+{
+        struct recording record;
+        bool was_run = false;
+        objd_status r = prepare_atomic(job);
+
+        if (r)
+                return r;
+        if (!mutates(&job->batch))
+                return run_atomic(caller, &job->batch, &job->memory, NULL, job->outcomes, failed);
+        record_init(&record, &job->session->records, job->batch.seq, 0);
+        r = look_back(job, &record, 0, job->outcomes, job->batch.n_calls, &was_run);
+        if (r == OBJD_OK && !was_run)
+                r = run_atomic(caller, &job->batch, &job->memory, &record, job->outcomes, failed);
+        record_deinit(&record);
+        return r;
+}
+
 static void step_atomic(const struct caller *caller, struct job *job)
 {
         size_t failed = job->batch.n_calls;
-        struct recording record;
         uint32_t past_failed;
-        bool was_run;
         objd_status r;
 
         if (has_failed_before(job, 0, &r, &past_failed)) {
@@ -384,13 +442,9 @@ static void step_atomic(const struct caller *caller, struct job *job)
         }
         if (!job->waits)
                 job->call_ns = now_ns();
-        record_init(&record, &job->session->records, job->batch.seq, 0);
         account_begin(job->session->account);
-        r = look_back(job, &record, 0, job->outcomes, job->batch.n_calls, &was_run);
-        if (r == OBJD_OK && !was_run)
-                r = run_atomic(caller, job->batch.calls, job->batch.n_calls, &record, job->outcomes, &failed);
+        r = run_atomic_once(caller, job, &failed);
         account_end(job->session->account);
-        record_deinit(&record);
         if (r == OBJD_E_NOMEM)
                 r = account_fail(job->session->account, r);
         job->session->account->refused = false;
@@ -410,9 +464,7 @@ static void charge_turn(const struct job *job, size_t at, uint32_t *left)
 
         for (size_t i = 0; i < call->n_values && i < TURN_VALUES; i++)
                 cost += call->values[i].size / TURN_BYTES;
-        cost += job->outcomes[at].answer.value.type == OBJD_ANY
-                        ? 0
-                        : job->outcomes[at].answer.value.size / TURN_BYTES;
+        cost += job->answers[at].value.type == OBJD_ANY ? 0 : job->answers[at].value.size / TURN_BYTES;
         *left = cost < *left ? *left - (uint32_t)cost : 0;
 }
 
@@ -464,15 +516,10 @@ objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)
         struct call_reply reply = { .seq = job->batch.seq,
                                     .status = job->status,
                                     .failed = job->failed,
+                                    .answers = job->answers,
                                     .n_answers = job->batch.n_calls };
-        struct answer *answers = space_take_array(&job->space, job->batch.n_calls, sizeof(*answers));
 
-        if (!answers && job->batch.n_calls)
-                return fail(OBJD_E_NOMEM, "no memory for a reply");
-        for (size_t i = 0; i < job->batch.n_calls; i++)
-                answers[i] = job->outcomes[i].answer;
-        reply.answers = answers;
         if (job->status)
-                reply.sentence = answers[job->failed ? job->failed - 1 : 0].sentence;
+                reply.sentence = job->answers[job->failed ? job->failed - 1 : 0].sentence;
         return wire_pack_reply(out, &reply, max_size);
 }

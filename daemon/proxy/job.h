@@ -36,7 +36,9 @@ struct job {
         size_t message_room; /* and how much memory that has */
         size_t charged;      /* for what the calls have read, and for the reply that is made of it */
         struct call_batch batch;
-        struct outcome *outcomes;
+        struct answer *answers;   /* side by side, */
+        struct outcome *outcomes; /* and what belongs to each */
+        struct run_memory memory; /* of an atomic batch */
         size_t n_done;
         objd_status status; /* of an atomic batch, */
         uint32_t failed;    /* and 1 + the place of the call that failed */

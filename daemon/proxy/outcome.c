@@ -12,46 +12,86 @@
 
 #include "object/kind.h"
 
-void outcome_init(struct outcome *outcome, enum call_code code)
+bool outcome_has_more(enum call_code code)
 {
-        answer_init(&outcome->answer);
-        outcome->answer.code = code;
-        outcome->buf = (objd_buf)OBJD_BUF_INIT;
-        outcome->items = NULL;
-        outcome->infos = NULL;
-        outcome->sentence = NULL;
-        outcome->charged = 0;
+        enum call_group group = call_properties(code)->group;
+
+        return group == GROUP_STORE || group == GROUP_OBJECT || code == CALL_DICT_CURSOR;
 }
 
-void outcome_free(struct outcome *outcome)
+void outcome_init(struct outcome *outcome, enum call_code code, struct answer *answer,
+                  struct outcome_more *more)
 {
-        objd_buf_free(&outcome->buf);
-        objd_items_free(outcome->items);
-        objd_infos_free(outcome->infos);
+        *outcome = (struct outcome){ .answer = answer, .more = more };
+        answer_init(answer);
+        answer->code = code;
+}
+
+void outcome_lend(struct outcome *outcome, struct outcome_spares *spares)
+{
+        bool reads = !(call_properties(outcome->answer->code)->flags & (CALL_VALUE | CALL_VALUES));
+
+        if (reads && !outcome->buf.data && spares->n)
+                outcome->buf = spares->bufs[--spares->n];
+}
+
+static void give_buf(objd_buf *buf, struct outcome_spares *spares)
+{
+        if (!buf->data)
+                return;
+        if (spares && buf->size <= OUTCOME_SPARE_BYTES && spares->n < OUTCOME_SPARES)
+                spares->bufs[spares->n++] = *buf;
+        else
+                objd_buf_free(buf);
+}
+
+void outcome_free(struct outcome *outcome, struct outcome_spares *spares)
+{
+        give_buf(&outcome->buf, spares);
+        if (outcome->items)
+                objd_items_free(outcome->items);
+        if (outcome->infos)
+                objd_infos_free(outcome->infos);
         free(outcome->sentence);
+}
+
+void outcome_reset(struct outcome *outcome)
+{
+        enum call_code code = outcome->answer->code;
+        size_t charged = outcome->charged;
+
+        outcome_free(outcome, NULL);
+        outcome_init(outcome, code, outcome->answer, outcome->more);
+        outcome->charged = charged;
+}
+
+void outcome_spares_free(struct outcome_spares *spares)
+{
+        while (spares->n)
+                objd_buf_free(&spares->bufs[--spares->n]);
 }
 
 size_t outcome_cost(const struct outcome *outcome)
 {
         return outcome->buf.size + items_memory(outcome->items) +
-               (outcome->infos ? outcome->answer.n_infos * sizeof(*outcome->infos) : 0) +
+               (outcome->infos ? outcome->answer->n_infos * sizeof(*outcome->infos) : 0) +
                (outcome->sentence ? strlen(outcome->sentence) : 0);
 }
 
 objd_status outcome_end(struct outcome *outcome, objd_status status)
 {
-        outcome->answer.status = status;
+        outcome->answer->status = status;
         if (status) {
                 free(outcome->sentence);
                 outcome->sentence = strdup(objd_last_error());
-                outcome->answer.sentence = outcome->sentence; /* without memory the status has to do */
+                outcome->answer->sentence = outcome->sentence; /* without memory the status has to do */
         }
         return status;
 }
 
 void outcome_from_ops(struct outcome *outcome, const struct op *ops)
 {
-        struct answer *answer = &outcome->answer;
+        struct answer *answer = outcome->answer;
 
         switch (answer->code) {
         case CALL_DICT_ADD_INT:
@@ -83,15 +123,15 @@ void outcome_from_ops(struct outcome *outcome, const struct op *ops)
 static void set_info(struct outcome *outcome, objd_ref ref, objd_kind kind, const objd_config *config,
                      const char *name)
 {
-        objd_info *info = &outcome->info;
+        objd_info *info = &outcome->more->info;
 
         memset(info, 0, sizeof(*info));
         info->ref = ref;
         info->kind = kind;
         info->config = *config;
         (void)snprintf(info->name, sizeof(info->name), "%s", name ? name : "");
-        outcome->answer.infos = info;
-        outcome->answer.n_infos = 1;
+        outcome->answer->infos = info;
+        outcome->answer->n_infos = 1;
 }
 
 void outcome_of_handle(struct outcome *outcome, const struct objd_object *handle, const char *name)
@@ -118,6 +158,6 @@ void outcome_of_new(struct outcome *outcome, objd_ref ref, const struct call *ca
 void outcome_items(struct outcome *outcome, objd_items *items)
 {
         outcome->items = items;
-        outcome->answer.items = items->item;
-        outcome->answer.n_items = items->len;
+        outcome->answer->items = items->item;
+        outcome->answer->n_items = items->len;
 }

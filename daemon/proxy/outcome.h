@@ -3,25 +3,55 @@
 
 /*
  * outcome.h -- an answer, with the memory of what it points to
+ *
+ * The answers of a batch stand side by side, as the reply and the record take them. What only a few calls have stands apart, so that a
+ * hundred plain ones stay in the first caches.
  */
 
 #include "object/op.h"
 #include "rpc/call.h"
 
-struct outcome {
-        struct answer answer;
-        objd_buf buf;
-        objd_items *items;
-        objd_info *infos;
+/* What calls on names, on the whole store, and cursors find out. */
+struct outcome_more {
         objd_info info;
         objd_stats stats;
         uint64_t position[3];
+};
+
+struct outcome {
+        struct answer *answer;
+        struct outcome_more *more; /* NULL: outcome_has_more() */
+        objd_buf buf;
+        objd_items *items;
+        objd_info *infos;
         char *sentence;
         size_t charged; /* to the session's account: job.c's */
 };
 
-void outcome_init(struct outcome *outcome, enum call_code code);
-void outcome_free(struct outcome *outcome);
+/* Buffers that small values are read into, from one batch to the next. */
+#define OUTCOME_SPARES 128u
+#define OUTCOME_SPARE_BYTES 1024u
+
+struct outcome_spares {
+        objd_buf bufs[OUTCOME_SPARES];
+        size_t n;
+};
+
+/* Whether calls with this code need an outcome_more. */
+bool outcome_has_more(enum call_code code);
+
+void outcome_init(struct outcome *outcome, enum call_code code, struct answer *answer,
+                  struct outcome_more *more);
+
+/* A buffer for a call that may read a value; what it takes of memory beyond that is its own. */
+void outcome_lend(struct outcome *outcome, struct outcome_spares *spares);
+
+/* Forgets what it has found out. */
+void outcome_reset(struct outcome *outcome);
+
+/* spares NULL: none are kept. */
+void outcome_free(struct outcome *outcome, struct outcome_spares *spares);
+void outcome_spares_free(struct outcome_spares *spares);
 
 /* Bytes of memory that it has of its own. */
 size_t outcome_cost(const struct outcome *outcome);

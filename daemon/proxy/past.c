@@ -50,7 +50,7 @@ static void forget_oldest(struct past *past)
 static uint8_t status_of(const struct job *job, size_t place)
 {
         const struct call_properties *properties = call_properties(job->batch.calls[place].code);
-        objd_status status = job->outcomes[place].answer.status;
+        objd_status status = job->answers[place].status;
 
         if (!(properties->flags & CALL_MUTATES) || properties->group == GROUP_SESSION ||
             status == OBJD_E_OWNER_DIED)

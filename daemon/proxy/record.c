@@ -28,20 +28,14 @@ static int64_t place_of(uint64_t seq, size_t place)
 static objd_status pack(struct rider *rider, objd_value *ret_bytes)
 {
         struct recording *record = (struct recording *)rider;
-        struct answer *answers;
-        struct call_reply reply = { .seq = record->seq, .n_answers = record->n_outcomes };
+        const struct call_reply reply = { .seq = record->seq,
+                                          .answers = record->outcomes->answer, /* and those behind it */
+                                          .n_answers = record->n_outcomes };
         struct record_head head = { .seq = record->seq };
         objd_status r;
 
         record->collect(record);
-        answers = sys.alloc(record->n_outcomes * sizeof(*answers));
-        if (!answers)
-                return fail(OBJD_E_NOMEM, "no memory for an answer");
-        for (size_t i = 0; i < record->n_outcomes; i++)
-                answers[i] = record->outcomes[i].answer;
-        reply.answers = answers;
         r = wire_pack_reply(&record->out, &reply, OBJD_VALUE_MAX - sizeof(head));
-        free(answers);
         if (r)
                 return r;
         free(record->bytes);

@@ -295,7 +295,7 @@ objd_status report_piece(struct report_makers *makers, struct report_maker **ses
                 return r;
         if (maker->size)
                 memcpy(outcome->buf.data, maker->piece, maker->size);
-        outcome->answer.value = objd_bytes(outcome->buf.data, maker->size);
-        outcome->answer.truth = maker->end;
+        outcome->answer->value = objd_bytes(outcome->buf.data, maker->size);
+        outcome->answer->truth = maker->end;
         return OBJD_OK;
 }

@@ -32,9 +32,19 @@ struct caller {
 objd_status run_call(const struct caller *caller, const struct call *call, struct recording *record,
                      struct outcome *outcome);
 
-/* Several as one step. *ret_failed is as from objd_batch_commit(). After a failure all outcomes are empty. */
-objd_status run_atomic(const struct caller *caller, const struct call *calls, size_t n,
-                       struct recording *record, struct outcome *outcomes, size_t *ret_failed);
+/* Room for what an atomic batch is made into: one of each for each call, not cleared. */
+struct run_memory {
+        struct objd_object *objects;
+        struct op *ops;
+};
+
+/*
+ * Several as one step; record is NULL if nothing is changed. *ret_failed is as from objd_batch_commit(). After a failure all outcomes are
+ * empty.
+ */
+objd_status run_atomic(const struct caller *caller, const struct call_batch *batch,
+                       const struct run_memory *memory, struct recording *record, struct outcome *outcomes,
+                       size_t *ret_failed);
 
 /* The parts, for run.c. */
 objd_status run_read(const struct caller *caller, const struct call *call, struct objd_object *object,

@@ -243,10 +243,12 @@ objd_status run_change(const struct caller *caller, const struct call *call, str
 
 struct together {
         const struct call *calls;
-        struct outcome *outcomes;
-        struct objd_object *objects;
-        struct op *ops;
         size_t n;
+        struct outcome *outcomes;
+        struct objd_object *objects; /* those that there are, */
+        size_t n_objects;
+        struct op *ops;
+        size_t n_ops;
 };
 
 static void collect_all(struct recording *record)
@@ -257,60 +259,77 @@ static void collect_all(struct recording *record)
                 outcome_from_ops(&together->outcomes[i], &together->ops[i]);
 }
 
-static objd_status prepare_all(const struct caller *caller, struct together *together, size_t *ret_failed)
+/* Calls on the same object, one after the other, have one handle, and it is looked for once. */
+static objd_status find_once(const struct caller *caller, struct together *together, const struct call *call,
+                             struct objd_object **ret_object)
 {
-        objd_status r = OBJD_OK;
+        struct objd_object *object = &together->objects[together->n_objects];
+        objd_status r;
 
-        for (size_t i = 0; i < together->n && r == OBJD_OK; i++) {
-                const struct call *call = &together->calls[i];
-                const struct call_properties *properties = call_properties(call->code);
+        if (together->n_ops) {
+                objd_ref last = call[-1].object;
 
-                *ret_failed = i;
-                if (!(properties->flags & CALL_IN_ATOMIC))
-                        r = fail(OBJD_E_INVAL, "%s cannot stand in an atomic batch",
-                                 properties->name ? properties->name : "what is no call");
-                if (r == OBJD_OK)
-                        r = permit_call(caller, call);
-                if (r == OBJD_OK)
-                        r = run_check(call);
-                if (r == OBJD_OK)
-                        r = run_find(caller, call->object, &together->objects[i]);
-                if (r == OBJD_OK)
-                        fill_op(call, &together->ops[i], &together->objects[i], &together->outcomes[i]);
+                if (last.place == call->object.place && last.serial == call->object.serial) {
+                        *ret_object = object - 1;
+                        return OBJD_OK;
+                }
         }
+        r = run_find(caller, call->object, object);
+        if (r)
+                return r;
+        together->n_objects++;
+        *ret_object = object;
+        return OBJD_OK;
+}
+
+static objd_status prepare_one(const struct caller *caller, struct together *together,
+                               const struct call *call, struct outcome *outcome)
+{
+        const struct call_properties *properties = call_properties(call->code);
+        struct objd_object *object;
+        objd_status r;
+
+        if (!(properties->flags & CALL_IN_ATOMIC))
+                return fail(OBJD_E_INVAL, "%s cannot stand in an atomic batch",
+                            properties->name ? properties->name : "what is no call");
+        r = permit_call(caller, call);
+        if (r == OBJD_OK)
+                r = run_check(call);
+        if (r == OBJD_OK)
+                r = find_once(caller, together, call, &object);
+        if (r == OBJD_OK)
+                fill_op(call, &together->ops[together->n_ops++], object, outcome);
         return r;
 }
 
-objd_status run_atomic(const struct caller *caller, const struct call *calls, size_t n,
-                       struct recording *record, struct outcome *outcomes, size_t *ret_failed)
+objd_status run_atomic(const struct caller *caller, const struct call_batch *batch,
+                       const struct run_memory *memory, struct recording *record, struct outcome *outcomes,
+                       size_t *ret_failed)
 {
-        struct together together = { .calls = calls, .outcomes = outcomes, .n = n };
+        struct together together = { .calls = batch->calls,
+                                     .n = batch->n_calls,
+                                     .outcomes = outcomes,
+                                     .objects = memory->objects,
+                                     .ops = memory->ops };
         struct lane *lane = NULL;
-        objd_status r;
+        objd_status r = OBJD_OK;
 
-        if (!n)
-                return OBJD_OK;
-        together.objects = sys.alloc(n * sizeof(*together.objects));
-        together.ops = sys.alloc(n * sizeof(*together.ops));
-        if (!together.objects || !together.ops)
-                r = fail(OBJD_E_NOMEM, "no memory for %zu operations", n);
-        else
-                r = prepare_all(caller, &together, ret_failed);
+        for (size_t i = 0; i < batch->n_calls && r == OBJD_OK; i++) {
+                *ret_failed = i;
+                r = prepare_one(caller, &together, &batch->calls[i], &outcomes[i]);
+        }
         if (r == OBJD_OK)
                 r = lane_act_as(caller->conn->arena, caller->client, 0, &lane);
         if (r == OBJD_OK) {
-                *ret_failed = n;
-                record_begin(record, lane, outcomes, n, collect_all, &together);
-                r = op_run(caller->conn, together.ops, n, ret_failed);
+                *ret_failed = batch->n_calls;
+                record_begin(record, lane, outcomes, together.n, collect_all, &together);
+                r = op_run(caller->conn, together.ops, together.n_ops, ret_failed);
                 record_end(record, lane);
                 lane_act_as_self(lane);
         }
-        for (size_t i = 0; i < n && r == OBJD_OK; i++)
+        for (size_t i = 0; i < together.n && r == OBJD_OK; i++)
                 outcome_from_ops(&outcomes[i], &together.ops[i]);
-        if (together.ops)
-                for (size_t i = 0; i < n; i++)
-                        free(together.ops[i].scratch);
-        free(together.ops);
-        free(together.objects);
+        for (size_t i = 0; i < together.n_ops; i++)
+                free(together.ops[i].scratch);
         return r;
 }

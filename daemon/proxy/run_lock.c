@@ -57,16 +57,16 @@ static objd_status run_inside(struct lane *lane, const struct call *call, struct
                 return r;
         switch (call->code) {
         case CALL_LOCK_TAKE:
-                return take(lane, lock, &outcome->answer.number);
+                return take(lane, lock, &outcome->answer->number);
         case CALL_LOCK_GIVE:
                 return lock_give(lane, lock);
         default: /* CALL_LOCK_OWNER */
                 r = lock_holder(lane, lock, &holder);
                 if (r)
                         return r;
-                outcome->answer.truth = holder.taken;
-                outcome->answer.integer = holder.pid;
-                outcome->answer.number = holder.token;
+                outcome->answer->truth = holder.taken;
+                outcome->answer->integer = holder.pid;
+                outcome->answer->number = holder.token;
                 return OBJD_OK;
         }
 }
@@ -84,7 +84,7 @@ static objd_status look_back(struct lane *lane, const struct call *call, struct 
         r = settle(lane, call, lock, record->intent, ret_done);
         if (r == OBJD_OK && *ret_done && call->code == CALL_LOCK_TAKE) {
                 r = lock_holder(lane, lock, &holder);
-                outcome->answer.number = holder.token;
+                outcome->answer->number = holder.token;
         }
         return r;
 }

@@ -86,7 +86,7 @@ static objd_status open_or_create(const struct caller *caller, const struct call
 
         do {
                 r = open_name(caller, call, outcome);
-                if (r == OBJD_OK && call->config && !is_config(call->config, &outcome->info.config))
+                if (r == OBJD_OK && call->config && !is_config(call->config, &outcome->more->info.config))
                         return fail(OBJD_E_TYPE, "\"%s\" was made with another configuration", call->name);
                 if (r == OBJD_E_NOTFOUND)
                         r = create(caller, call, record, outcome);
@@ -131,10 +131,10 @@ static objd_status info(const struct caller *caller, const struct call *call, st
         objd_status r = run_find(caller, call->object, &handle);
 
         if (r == OBJD_OK)
-                r = objd_info_get(&handle, &outcome->info);
+                r = objd_info_get(&handle, &outcome->more->info);
         if (r == OBJD_OK) {
-                outcome->answer.infos = &outcome->info;
-                outcome->answer.n_infos = 1;
+                outcome->answer->infos = &outcome->more->info;
+                outcome->answer->n_infos = 1;
         }
         return r;
 }
@@ -146,18 +146,18 @@ static objd_status list(const struct caller *caller, const struct call *call, st
 
         if (r == OBJD_OK) {
                 permit_infos(caller, outcome->infos, &n);
-                outcome->answer.infos = outcome->infos;
-                outcome->answer.n_infos = n;
+                outcome->answer->infos = outcome->infos;
+                outcome->answer->n_infos = n;
         }
         return r;
 }
 
 static objd_status stats(const struct caller *caller, struct outcome *outcome)
 {
-        objd_status r = objd_stats_get(caller->conn, &outcome->stats);
+        objd_status r = objd_stats_get(caller->conn, &outcome->more->stats);
 
         if (r == OBJD_OK)
-                outcome->answer.stats = &outcome->stats;
+                outcome->answer->stats = &outcome->more->stats;
         return r;
 }
 

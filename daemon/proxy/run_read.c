@@ -30,7 +30,7 @@ static objd_status run_cursor(const struct call *call, struct objd_object *dict,
         objd_items *items;
         objd_status r = OBJD_OK;
 
-        if (call->position_size == sizeof(outcome->position))
+        if (call->position_size == sizeof(outcome->more->position))
                 position = position_from(call->position);
         else if (call->position_size)
                 return fail(OBJD_E_INVAL, "dict cursor: %zu bytes are no position", call->position_size);
@@ -43,18 +43,18 @@ static objd_status run_cursor(const struct call *call, struct objd_object *dict,
         if (r)
                 return r;
         outcome_items(outcome, items);
-        outcome->position[0] = position.hash;
-        outcome->position[1] = position.before;
-        outcome->position[2] = position.keyed;
-        outcome->answer.truth = position.end;
-        outcome->answer.position = outcome->position;
-        outcome->answer.position_size = sizeof(outcome->position);
+        outcome->more->position[0] = position.hash;
+        outcome->more->position[1] = position.before;
+        outcome->more->position[2] = position.keyed;
+        outcome->answer->truth = position.end;
+        outcome->answer->position = outcome->more->position;
+        outcome->answer->position_size = sizeof(outcome->more->position);
         return OBJD_OK;
 }
 
 static objd_status run_read_dict(const struct call *call, struct objd_object *dict, struct outcome *outcome)
 {
-        struct answer *answer = &outcome->answer;
+        struct answer *answer = outcome->answer;
         objd_items *items;
         objd_status r;
 
@@ -83,7 +83,7 @@ static objd_status run_read_dict(const struct call *call, struct objd_object *di
 
 static objd_status run_read_list(const struct call *call, struct objd_object *list, struct outcome *outcome)
 {
-        struct answer *answer = &outcome->answer;
+        struct answer *answer = outcome->answer;
         objd_items *items;
         objd_status r;
 
@@ -111,9 +111,9 @@ objd_status run_read(const struct caller *caller, const struct call *call, struc
         (void)caller;
         switch (call->code) {
         case CALL_QUEUE_PEEK:
-                return objd_queue_peek(object, &outcome->answer.value, &outcome->buf);
+                return objd_queue_peek(object, &outcome->answer->value, &outcome->buf);
         case CALL_QUEUE_LEN:
-                return objd_queue_len(object, &outcome->answer.number);
+                return objd_queue_len(object, &outcome->answer->number);
         case CALL_QUEUE_JOIN:
                 return objd_queue_join(object, OBJD_NOWAIT);
         default:

@@ -40,6 +40,7 @@ struct proxy_session {
         bool skips;                 /* it was refused, and what still comes of it is nobody's concern */
         struct job *jobs;           /* batches that are not answered */
         struct report_maker *report;
+        struct outcome_spares *spares; /* of all sessions */
         uint32_t n_jobs;
         uint32_t n_parked;
 
@@ -56,6 +57,7 @@ struct proxy_sessions {
         struct objd_conn *conn;
         struct report_makers reports;
         struct accounts accounts;
+        struct outcome_spares spares;
         struct proxy_session *list;
         struct proxy_session *buckets[SESSION_BUCKETS]; /* by id */
         uint32_t n;

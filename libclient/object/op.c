@@ -5,7 +5,7 @@
 
 #include "object/op.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "base/status.h"
 #include "object/kind.h"
@@ -80,23 +80,40 @@ objd_status plan_add(struct plan *plan, struct line_shm *line)
         return OBJD_OK;
 }
 
-static int compare_lines(const void *a, const void *b)
+/* Where a line stands, or would stand, among those that are sorted. */
+static size_t place_of(struct line_shm *const *lines, size_t n, const struct line_shm *line)
 {
-        const struct line_shm *const *x = a, *const *y = b;
+        size_t from = 0;
 
-        return *x < *y ? -1 : *x > *y;
+        while (n) {
+                size_t half = n / 2;
+
+                if (lines[from + half] < line) {
+                        from += half + 1;
+                        n -= half + 1;
+                } else {
+                        n = half;
+                }
+        }
+        return from;
 }
 
+/* Each is put in its place: they are few, and most batches name the same ones again and again. */
 void plan_sort(struct plan *plan)
 {
+        struct line_shm **lines = plan->lines;
         size_t n = 0;
 
-        if (plan->n < 2)
-                return;
-        qsort(plan->lines, plan->n, sizeof(*plan->lines), compare_lines);
-        for (size_t i = 0; i < plan->n; i++)
-                if (!n || plan->lines[i] != plan->lines[n - 1])
-                        plan->lines[n++] = plan->lines[i];
+        for (size_t i = 0; i < plan->n; i++) {
+                struct line_shm *line = lines[i];
+                size_t place = place_of(lines, n, line);
+
+                if (place < n && lines[place] == line)
+                        continue;
+                memmove(&lines[place + 1], &lines[place], (n - place) * sizeof(*lines));
+                lines[place] = line;
+                n++;
+        }
         plan->n = n;
 }
 
