@@ -164,10 +164,12 @@ static bool own_name(const struct repair *repair, objd_ref ref, char ret_name[OB
 /* A further line of an object has a serial as well, and is nothing that could have a name. */
 static bool is_there(const struct repair *repair, objd_ref ref)
 {
-        const struct object_shm *object = repair_object_at(repair->arena, ref.place);
+        const struct object_shm *object;
 
-        return check_slot_is_used(repair->arena, ref.place) && object->line.serial == ref.serial &&
-               ref.serial && !check_is_further_line(object);
+        if (!ref.serial || !check_slot_is_used(repair->arena, ref.place))
+                return false;
+        object = repair_object_at(repair->arena, ref.place);
+        return object->line.serial == ref.serial && !check_is_further_line(object);
 }
 
 /* An entry of the dict as it was found. The object that it names gets the name, unless it has one that is as good. */
