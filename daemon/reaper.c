@@ -7,21 +7,32 @@
 #include "reaper.h"
 
 #include "arena/life.h"
+#include "base/sys.h"
 #include "log.h"
 #include "mem/pool.h"
 #include "txn/lane.h"
 #include "txn/recover.h"
 
-static objd_status recover_lanes(struct arena *arena, uint32_t *n)
+/*
+ * How often memory of free blocks goes back to the system: seldom enough that who takes and gives it all the time mostly finds it,
+ * and once at least while the daemon still looks after its last client has gone.
+ */
+#define TRIM_NS 500000000LL
+
+static objd_status recover_lanes(struct reaper *reaper, uint32_t *n)
 {
+        int64_t now = now_ns();
         struct lane *lane;
         objd_status r;
 
-        r = lane_enter(arena, OBJD_NOWAIT, &lane);
+        r = lane_enter(reaper->arena, OBJD_NOWAIT, &lane);
         if (r)
                 return r;
-        *n += recover_all(arena, lane);
-        pool_trim(lane);
+        *n += recover_all(reaper->arena, lane);
+        if (now - reaper->trimmed_ns >= TRIM_NS) {
+                reaper->trimmed_ns = now;
+                pool_trim(lane);
+        }
         lane_leave(lane);
         return OBJD_OK;
 }
@@ -29,7 +40,7 @@ static objd_status recover_lanes(struct arena *arena, uint32_t *n)
 static void run(struct reaper *reaper, uint32_t (*recover_clients_fn)(struct arena *arena))
 {
         uint32_t n = 0;
-        objd_status r = recover_lanes(reaper->arena, &n);
+        objd_status r = recover_lanes(reaper, &n);
 
         /* A client can be reaped once none of its lanes is left, so this comes second. */
         n += recover_clients_fn(reaper->arena);

@@ -12,7 +12,8 @@
 
 struct reaper {
         struct arena *arena;
-        objd_status last; /* so that a lasting failure is said once */
+        objd_status last;   /* so that a lasting failure is said once */
+        int64_t trimmed_ns; /* when memory of free blocks was given back last */
 };
 
 /* Cleans up after all who died before we came. */

@@ -340,6 +340,48 @@ bool blocks_grace(struct lane *lane)
         return true;
 }
 
+bool blocks_keep_too_many(struct lane *lane)
+{
+        const struct pool_shm *pool = pool_of(lane);
+        uint64_t most = pool->n_used_blocks;
+
+        if (most < KEEP_BLOCKS)
+                most = KEEP_BLOCKS;
+        if (most > KEEP_BLOCKS_MAX)
+                most = KEEP_BLOCKS_MAX;
+        return pool->n_kept > most;
+}
+
+/* Up to PUNCH_BLOCKS blocks in a row of the run that begins at this block that have memory. */
+static bool find_kept_in(struct lane *lane, uint64_t number, uint64_t *n_looks, uint32_t *ret_first,
+                         uint32_t *ret_n)
+{
+        uint64_t limit = arena_frontier(lane->arena), end = number + block_at(lane, (uint32_t)number)->run;
+        uint32_t first = (uint32_t)number, n = 0;
+
+        if (number >= limit || end > limit || block_at(lane, first)->state != BLOCK_FREE)
+                return false;
+        for (; first < end && *n_looks && block_at(lane, first)->memory == MEMORY_NONE; first++)
+                --*n_looks;
+        while (first + n < end && n < PUNCH_BLOCKS && block_at(lane, first + n)->memory != MEMORY_NONE)
+                n++;
+        *ret_first = first;
+        *ret_n = n;
+        return n;
+}
+
+bool blocks_find_kept(struct lane *lane, uint64_t n_looks, uint32_t *ret_first, uint32_t *ret_n)
+{
+        uint64_t n_left = arena_frontier(lane->arena); /* no list is longer, unless it goes round */
+
+        for (uint32_t bin = 0; bin < N_BINS; bin++)
+                for (uint32_t next = pool_of(lane)->bins[bin]; next && n_left && n_looks;
+                     next = block_at(lane, next - 1)->next, n_left--, n_looks--)
+                        if (find_kept_in(lane, next - 1, &n_looks, ret_first, ret_n))
+                                return true;
+        return false;
+}
+
 bool blocks_punch(struct lane *lane, uint32_t first, uint32_t n)
 {
         uint32_t kept = count_kept(lane, first, n);

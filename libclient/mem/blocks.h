@@ -100,8 +100,17 @@ objd_status run_commit(struct lane *lane, uint32_t number, uint32_t n);
  */
 bool blocks_grace(struct lane *lane);
 
-/* Blocks of free runs that may keep their memory, to be used again without asking the system. */
+/*
+ * Blocks of free runs that may keep their memory, to be used again without asking the system: as many as are in use, within these
+ * bounds. To take a block's memory and give it back costs eight times as much as to write it, and whoever sets a large value
+ * again and again would pay that each time. The daemon gives back what is kept, from time to time.
+ */
 #define KEEP_BLOCKS 8u
+#define KEEP_BLOCKS_MAX 512u
+bool blocks_keep_too_many(struct lane *lane);
+
+/* Some of them, up to PUNCH_BLOCKS in a row. False: there are none, or so many looks have found none. */
+bool blocks_find_kept(struct lane *lane, uint64_t n_looks, uint32_t *ret_first, uint32_t *ret_n);
 
 /* Gives the memory of free blocks to the system, after blocks_grace(). At most PUNCH_BLOCKS at a time. */
 #define PUNCH_BLOCKS 16u

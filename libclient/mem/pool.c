@@ -19,6 +19,10 @@ const uint32_t pool_class_size[N_CLASSES] = { 256,  384,  512,  768,   1024,  15
                                               4096, 6144, 8192, 10880, 13056, 16384, 21824, 32768 };
 
 #define RUN_MAX ((uint32_t)(ARENA_SIZE_MAX >> BLOCK_SHIFT))
+
+/* How many blocks one step of freeing looks at, at most, for memory that is kept elsewhere. */
+#define SHED_LOOKS 4096u
+
 #define INFO_LIST_SHIFT 40
 #define INFO_PINNABLE (1ULL << 47)
 #define INFO_FRESH \
@@ -472,10 +476,13 @@ static bool is_pinned(struct lane *lane, const struct chunk_shm *chunk)
  */
 static void shed(struct lane *lane, uint32_t number, uint32_t n)
 {
-        if (pool_of(lane)->n_kept > KEEP_BLOCKS && blocks_grace(lane)) {
-                pool_checkpoint(lane);
+        if (!blocks_keep_too_many(lane) || !blocks_grace(lane))
+                return;
+        pool_checkpoint(lane);
+        (void)blocks_punch(lane, number, n);
+        /* What was little enough to be kept may be too much now that less is in use. */
+        if (blocks_keep_too_many(lane) && blocks_find_kept(lane, SHED_LOOKS, &number, &n))
                 (void)blocks_punch(lane, number, n);
-        }
 }
 
 /* Cuts up to PUNCH_BLOCKS from the end of a large chunk: giving memory back is done in steps, each one short. */

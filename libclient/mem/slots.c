@@ -173,7 +173,7 @@ static objd_status reclaim(struct lane *lane, uint32_t number)
         r = block_unlink(lane, &pool->retired, number);
         if (r == OBJD_OK)
                 r = run_give(lane, number, 1);
-        if (r == OBJD_OK && pool->n_kept > KEEP_BLOCKS) {
+        if (r == OBJD_OK && blocks_keep_too_many(lane)) {
                 pool_checkpoint(lane);
                 (void)blocks_punch(lane, number, 1);
         }
@@ -243,35 +243,6 @@ static void reclaim_retired(struct lane *lane)
         (void)pool_end(lane, r); /* fails only where the table is damaged */
 }
 
-/* Up to PUNCH_BLOCKS blocks in a row of the run that begins at this block that have memory. */
-static bool find_kept_in(struct lane *lane, uint64_t number, uint32_t *ret_first, uint32_t *ret_n)
-{
-        uint64_t limit = arena_frontier(lane->arena), end = number + block_at(lane, (uint32_t)number)->run;
-        uint32_t first = (uint32_t)number, n = 0;
-
-        if (number >= limit || end > limit || block_at(lane, first)->state != BLOCK_FREE)
-                return false;
-        while (first < end && block_at(lane, first)->memory == MEMORY_NONE)
-                first++;
-        while (first + n < end && n < PUNCH_BLOCKS && block_at(lane, first + n)->memory != MEMORY_NONE)
-                n++;
-        *ret_first = first;
-        *ret_n = n;
-        return n;
-}
-
-static bool find_kept(struct lane *lane, uint32_t *ret_first, uint32_t *ret_n)
-{
-        uint64_t n_left = arena_frontier(lane->arena); /* no list is longer, unless it goes round */
-
-        for (uint32_t bin = 0; bin < N_BINS; bin++)
-                for (uint32_t next = pool_of(lane)->bins[bin]; next && n_left;
-                     next = block_at(lane, next - 1)->next, n_left--)
-                        if (find_kept_in(lane, next - 1, ret_first, ret_n))
-                                return true;
-        return false;
-}
-
 static bool punch_next(struct lane *lane)
 {
         uint32_t first, n;
@@ -279,7 +250,7 @@ static bool punch_next(struct lane *lane)
 
         if (pool_begin(lane))
                 return false;
-        if (find_kept(lane, &first, &n) && blocks_grace(lane))
+        if (blocks_find_kept(lane, UINT64_MAX, &first, &n) && blocks_grace(lane))
                 punched = blocks_punch(lane, first, n);
         (void)pool_end(lane, OBJD_OK);
         return punched;

@@ -521,6 +521,39 @@ static void a_full_file_system_is_no_memory_and_changes_nothing(void **state)
         bench_end(&b);
 }
 
+/* ---- What free blocks keep ------------------------------------------------------------------------------- */
+
+static uint32_t n_asked; /* how often the system has been asked to give memory or take it */
+
+static int fallocate_counted(int fd, int mode, int64_t off, int64_t size)
+{
+        n_asked++;
+        return real_fallocate(fd, mode, off, size);
+}
+
+/* The new value comes to lie where the one before the last was, whose memory is there. What is deleted goes back. */
+static void a_value_that_is_replaced_finds_memory_and_a_deleted_one_keeps_none(void **state)
+{
+        struct bench b = { .conn = *state };
+        objd_object *dict = inside_dict(b.conn, "dict");
+
+        real_fallocate = sys.fallocate;
+        sys.fallocate = fallocate_counted;
+        for (int i = 0; i < 3; i++)
+                set_big(dict);
+        n_asked = 0;
+        for (int i = 0; i < 100; i++)
+                set_big(dict);
+        assert_int_equal(n_asked, 0);
+        assert_true(n_resident_blocks(&b) <= 2 * pool(&b)->n_used_blocks);
+
+        del_big(dict);
+        assert_true(pool(&b)->n_used_blocks < 20);
+        assert_true(n_resident_blocks(&b) <= 2 * pool(&b)->n_used_blocks + KEEP_BLOCKS);
+        sys.fallocate = real_fallocate;
+        objd_release(dict);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -538,6 +571,7 @@ int main(void)
                 INSIDE_TEST(who_has_died_while_looking_delays_punching_no_longer),
                 INSIDE_TEST(a_block_of_lines_is_lines_for_as_long_as_somebody_is_looking),
                 INSIDE_TEST(a_full_file_system_is_no_memory_and_changes_nothing),
+                INSIDE_TEST(a_value_that_is_replaced_finds_memory_and_a_deleted_one_keeps_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
