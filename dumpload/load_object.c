@@ -17,14 +17,12 @@
 #include "dumpload/format.h"
 #include "dumpload/load_store.h"
 #include "dumpload/names.h"
-#include "object/bundle.h"
 #include "object/directory.h"
 #include "object/value.h"
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
-/* What the engine said, with the line in front of it. */
-static objd_status here(const struct load *load, objd_status r)
+objd_status load_here(const struct load *load, objd_status r)
 {
         char why[512];
 
@@ -79,7 +77,7 @@ static objd_status find_existing(const struct load *load, const char *name, bool
         if (r == OBJD_E_NOTFOUND || (r == OBJD_OK && load->existing == LOAD_REPLACE))
                 return OBJD_OK;
         if (r)
-                return here(load, r);
+                return load_here(load, r);
         if (load->existing == LOAD_REFUSE)
                 return lines_fail(load->lines, OBJD_E_EXISTS, "there is an object named \"%s\" already",
                                   name);
@@ -104,7 +102,7 @@ static objd_status make(struct load *load, const struct line *line, struct loade
         loaded->ref = (objd_ref){ 0, 0 };
         r = objd_create(load->conn, NULL, line->object_kind, &line->config, &object);
         if (r)
-                return here(load, r);
+                return load_here(load, r);
         loaded->ref = objd_ref_of(object);
         loaded->state = LOADED_DECLARED;
         objd_release(object);
@@ -189,7 +187,7 @@ static objd_status open_object(struct load *load, const struct line *line)
         objd_status r = OBJD_OK;
 
         if (loaded->state == LOADED_DECLARED)
-                r = here(load, objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &load->object));
+                r = load_here(load, objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &load->object));
         if (r == OBJD_OK)
                 r = check_declared(load, line);
         if (r == OBJD_OK)
@@ -204,7 +202,7 @@ static objd_status open_object(struct load *load, const struct line *line)
         if (!load->object)
                 return OBJD_OK;
         loaded->state = LOADED_OPEN;
-        return here(load, load_store_begin(load->object, load->kind, &load->state));
+        return load_here(load, load_store_begin(load->object, load->kind, &load->state));
 }
 
 objd_status load_begin(struct load *load, const struct line *line)
@@ -242,7 +240,7 @@ static objd_status finish_object(struct load *load)
                 r = objd_queue_close(load->object);
         if (r == OBJD_OK && load->state.poisoned)
                 r = objd_queue_poison(load->object);
-        return here(load, r);
+        return load_here(load, r);
 }
 
 /* It was damaged when the dump was made: what has come of it goes. */
@@ -261,7 +259,7 @@ static objd_status drop(struct load *load, struct loaded *loaded)
         }
         loaded->state = LOADED_GONE;
         loaded->ref = (objd_ref){ 0, 0 };
-        return here(load, r);
+        return load_here(load, r);
 }
 
 objd_status load_end(struct load *load, const struct line *line)
@@ -342,7 +340,7 @@ static objd_status put(struct load *load, const objd_value *key, int64_t priorit
                 return lines_fail(load->lines, r, "the dict has this key already");
         if (r == OBJD_E_FULL)
                 return lines_fail(load->lines, r, "the queue has more items than its bound");
-        return here(load, r);
+        return load_here(load, r);
 }
 
 /* {"ref":5}, {"ref":null}: false if it is none of them. */
@@ -588,121 +586,6 @@ objd_status load_entry(struct load *load, const struct line *line)
 }
 
 /* ---- The end ------------------------------------------------------------------------------------------ */
-
-static int compare_names(const void *a, const void *b)
-{
-        return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Two objects of the file with one name: the second would replace the first. */
-static objd_status check_names(const struct load *load)
-{
-        const char **names = calloc(load->len + 1, sizeof(*names));
-        objd_status r = OBJD_OK;
-        size_t n = 0;
-
-        if (!names)
-                return fail(OBJD_E_NOMEM, "no memory for the names of %zu objects", load->len);
-        for (size_t i = 0; i < load->len; i++)
-                if (load->objects[i].state == LOADED_WHOLE && load->objects[i].name)
-                        names[n++] = load->objects[i].name;
-        if (n)
-                qsort(names, n, sizeof(*names), compare_names);
-        for (size_t i = 1; i < n && r == OBJD_OK; i++)
-                if (strcmp(names[i], names[i - 1]) == 0)
-                        r = lines_fail(load->lines, OBJD_E_INVAL, "two objects have the name \"%s\"",
-                                       names[i]);
-        free(names);
-        return r;
-}
-
-/* Names that somebody else has given since the file was looked through for them. */
-static objd_status check_free(const struct load *load)
-{
-        for (size_t i = 0; i < load->len && load->existing != LOAD_REPLACE; i++) {
-                const struct loaded *loaded = &load->objects[i];
-                objd_ref ref;
-                objd_status r;
-
-                if (loaded->state != LOADED_WHOLE || !loaded->name)
-                        continue;
-                r = load_store_lookup(load->conn, loaded->name, &ref);
-                if (r == OBJD_OK)
-                        return fail(OBJD_E_EXISTS, "there is an object named \"%s\" by now", loaded->name);
-                if (r != OBJD_E_NOTFOUND)
-                        return r;
-        }
-        return OBJD_OK;
-}
-
-static objd_status list_all(const struct load *load, struct bundle *bundle)
-{
-        objd_status r = OBJD_OK;
-
-        for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
-                if (load->objects[i].state == LOADED_WHOLE)
-                        r = bundle_add(bundle, load->objects[i].ref, load->objects[i].name);
-        return r;
-}
-
-/* All of them or none, whoever dies from here on. */
-static objd_status publish_together(struct load *load)
-{
-        struct bundle_report report;
-        struct bundle bundle;
-        objd_status r = bundle_begin(load->conn, &bundle);
-
-        if (r)
-                return r;
-        r = list_all(load, &bundle);
-        if (r) {
-                bundle_drop(&bundle);
-                return r;
-        }
-        load->is_decided = true;
-        r = bundle_publish(&bundle, load->existing == LOAD_REPLACE, &report);
-        load->report->n_loaded = report.n_done;
-        return r || !report.status ? r : fail(report.status, "%s", report.why);
-}
-
-static objd_status publish(struct load *load, struct loaded *loaded)
-{
-        objd_object *object;
-        objd_status r = objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &object);
-
-        if (r)
-                return r;
-        r = load_store_publish(object, loaded->name, load->existing == LOAD_REPLACE);
-        objd_release(object);
-        if (r)
-                return r;
-        loaded->state = LOADED_EXISTING; /* nobody deletes it any more */
-        load->report->n_loaded++;
-        return OBJD_OK;
-}
-
-/* Those without names first: what a name leads to is whole, and so is all that can be reached from there. */
-static objd_status publish_one_by_one(struct load *load)
-{
-        objd_status r = OBJD_OK;
-
-        for (int names = 0; names < 2; names++)
-                for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
-                        if (load->objects[i].state == LOADED_WHOLE && !load->objects[i].name == !names)
-                                r = publish(load, &load->objects[i]);
-        return r;
-}
-
-objd_status load_publish(struct load *load)
-{
-        objd_status r = check_names(load);
-
-        if (r == OBJD_OK)
-                r = check_free(load);
-        if (r == OBJD_OK)
-                r = load->conn->rpc ? publish_one_by_one(load) : publish_together(load);
-        return here(load, r);
-}
 
 void load_deinit(struct load *load)
 {

@@ -65,5 +65,8 @@ objd_status load_gone(struct load *load, const struct line *line);
 /* The whole file has been read: the objects get their names, all of them, by this process or by whoever finds it dead. */
 objd_status load_publish(struct load *load);
 
+/* What the engine said, with the line of the file in front of it; r itself. */
+objd_status load_here(const struct load *load, objd_status r);
+
 /* Frees everything; if it has not come to that, what has been made is deleted. */
 void load_deinit(struct load *load);

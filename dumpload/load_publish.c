@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * load_publish.c -- the objects that a load has made get their names, when all of the file was right
+ */
+
+#include "dumpload/load_object.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "dumpload/load_store.h"
+#include "object/bundle.h"
+
+static int compare_names(const void *a, const void *b)
+{
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Two objects of the file with one name: the second would replace the first. */
+static objd_status check_names(const struct load *load)
+{
+        const char **names = calloc(load->len + 1, sizeof(*names));
+        objd_status r = OBJD_OK;
+        size_t n = 0;
+
+        if (!names)
+                return fail(OBJD_E_NOMEM, "no memory for the names of %zu objects", load->len);
+        for (size_t i = 0; i < load->len; i++)
+                if (load->objects[i].state == LOADED_WHOLE && load->objects[i].name)
+                        names[n++] = load->objects[i].name;
+        if (n)
+                qsort(names, n, sizeof(*names), compare_names);
+        for (size_t i = 1; i < n && r == OBJD_OK; i++)
+                if (strcmp(names[i], names[i - 1]) == 0)
+                        r = lines_fail(load->lines, OBJD_E_INVAL, "two objects have the name \"%s\"",
+                                       names[i]);
+        free(names);
+        return r;
+}
+
+/* Names that somebody else has given since the file was looked through for them. */
+static objd_status check_free(const struct load *load)
+{
+        for (size_t i = 0; i < load->len && load->existing != LOAD_REPLACE; i++) {
+                const struct loaded *loaded = &load->objects[i];
+                objd_ref ref;
+                objd_status r;
+
+                if (loaded->state != LOADED_WHOLE || !loaded->name)
+                        continue;
+                r = load_store_lookup(load->conn, loaded->name, &ref);
+                if (r == OBJD_OK)
+                        return fail(OBJD_E_EXISTS, "there is an object named \"%s\" by now", loaded->name);
+                if (r != OBJD_E_NOTFOUND)
+                        return r;
+        }
+        return OBJD_OK;
+}
+
+static objd_status list_all(const struct load *load, struct bundle *bundle)
+{
+        objd_status r = OBJD_OK;
+
+        for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
+                if (load->objects[i].state == LOADED_WHOLE)
+                        r = bundle_add(bundle, load->objects[i].ref, load->objects[i].name);
+        return r;
+}
+
+/* All of them or none, whoever dies from here on. */
+static objd_status publish_together(struct load *load)
+{
+        struct bundle_report report;
+        struct bundle bundle;
+        objd_status r = bundle_begin(load->conn, &bundle);
+
+        if (r)
+                return r;
+        r = list_all(load, &bundle);
+        if (r) {
+                bundle_drop(&bundle);
+                return r;
+        }
+        load->is_decided = true;
+        r = bundle_publish(&bundle, load->existing == LOAD_REPLACE, &report);
+        load->report->n_loaded = report.n_done;
+        return r || !report.status ? r : fail(report.status, "%s", report.why);
+}
+
+static objd_status publish(struct load *load, struct loaded *loaded)
+{
+        objd_object *object;
+        objd_status r = objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &object);
+
+        if (r)
+                return r;
+        r = load_store_publish(object, loaded->name, load->existing == LOAD_REPLACE);
+        objd_release(object);
+        if (r)
+                return r;
+        loaded->state = LOADED_EXISTING; /* nobody deletes it any more */
+        load->report->n_loaded++;
+        return OBJD_OK;
+}
+
+/* Those without names first: what a name leads to is whole, and so is all that can be reached from there. */
+static objd_status publish_one_by_one(struct load *load)
+{
+        objd_status r = OBJD_OK;
+
+        for (int names = 0; names < 2; names++)
+                for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
+                        if (load->objects[i].state == LOADED_WHOLE && !load->objects[i].name == !names)
+                                r = publish(load, &load->objects[i]);
+        return r;
+}
+
+objd_status load_publish(struct load *load)
+{
+        objd_status r = check_names(load);
+
+        if (r == OBJD_OK)
+                r = check_free(load);
+        if (r == OBJD_OK)
+                r = load->conn->rpc ? publish_one_by_one(load) : publish_together(load);
+        return load_here(load, r);
+}
