@@ -126,6 +126,7 @@ static objd_status deal_with(struct repair *repair, const struct repair_case *c)
                 return OBJD_OK;
         }
         r = salvage_object(repair->conn, c->place, &salvaged);
+        repair->result.n_no_room += r == OBJD_E_NOMEM;
         if (r == OBJD_E_NOMEM || r == OBJD_E_SYS)
                 return r;
         if (r || salvaged.is_lost)
@@ -158,6 +159,7 @@ static objd_status mend_structures(struct repair *repair)
         bool again = true;
 
         for (int round = 0; round < ROUNDS && again; round++) {
+                repair->result.n_no_room = 0;
                 repair_forget(repair);
                 r = repair_mark(repair);
                 if (r == OBJD_OK)
@@ -203,6 +205,18 @@ static objd_status repair_once(struct repair *repair)
         return r;
 }
 
+static void say_no_room(struct repair *repair)
+{
+        if (!repair->result.n_no_room)
+                return;
+        check_label(&repair->check, "(store)");
+        repair_say(
+                repair, REPAIR_LEFT,
+                "%llu objects are as they were, for want of memory for what can be read of them: delete something, "
+                "and repair again",
+                (unsigned long long)repair->result.n_no_room);
+}
+
 /*
  * A chunk whose head lies about its size can be taken for free, and given out, before it is known whose it is. What that has
  * spoilt is a damage like any other, for the next turn.
@@ -224,8 +238,10 @@ static objd_status repair_all(struct repair *repair)
                 r = check_arena(repair->conn, turn < TURNS ? say_nothing : say_left, repair, &n);
                 is_sound = r == OBJD_OK && !n;
                 repair->result.n_left = n;
-                if (turn == TURNS)
+                if (turn == TURNS) {
+                        say_no_room(repair);
                         return r;
+                }
         }
         return OBJD_OK;
 }

@@ -31,6 +31,7 @@ typedef void (*repair_report_fn)(void *context, enum repair_deed deed, const cha
 struct repair_result {
         uint64_t n_mended, n_lost; /* salvaged with a loss, or dropped */
         uint64_t n_left;           /* faults that the checker finds at the end */
+        uint64_t n_no_room;        /* objects that are left as they were for want of memory for a copy */
 };
 
 /*

@@ -363,9 +363,11 @@ static int repair_full_store(void *context)
         break_item_of("bulk");
         child_ok(repair_arena(store, note_deed, &deeds, &result));
         child_check(result.n_left && !result.n_lost && strstr(deeds.all, "\nbulk: "));
+        child_check(result.n_no_room == 1 && strstr(deeds.all, "for want of memory"));
         child_ok(objd_delete(store, "filler"));
         child_ok(repair_arena(store, note_deed, &later, &result));
         child_check(!result.n_left && result.n_lost == 1 && strstr(later.all, "\nbulk: "));
+        child_check(!result.n_no_room && !strstr(later.all, "for want of memory"));
         child_ok(check_arena(store, note_fault, &left, &n));
         child_check(!n);
         return compare_dumps(&damage, before);

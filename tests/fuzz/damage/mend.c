@@ -2,6 +2,9 @@
 /*
  * mend.c -- a damaged arena is repaired, and then the checker must find nothing
  *
+ * But for objects of which what can be read finds no room in an arena that is full, as the smallest ones here soon are: those are
+ * left as they were, and that is said.
+ *
  * The repair is a process's that comes after the damage, as "objctl check --repair" is: the lane and the client that this one
  * had until then are those of somebody dead.
  */
@@ -68,7 +71,7 @@ void mend(struct subject *subject, bool print)
         r = header_restore(subject->conn.arena->fd, say_header, &said);
         if (r == OBJD_OK)
                 r = repair_arena(&subject->conn, say_deed, &said, &result);
-        if (r == OBJD_OK && !said.n_left && !result.n_left)
+        if (r == OBJD_OK && ((!said.n_left && !result.n_left) || result.n_no_room))
                 return;
         fprintf(stderr, "the store \"%s\" is not sound after its repair: %s\n", subject->name,
                 r ? objd_last_error() : said.first);
