@@ -343,6 +343,48 @@ void *account_resize(void *context, void *old, size_t old_size, size_t new_size)
         return piece;
 }
 
+/* ---- The desk --------------------------------------------------------------------------------------------- */
+
+void *account_take_desk(struct account *account, size_t size)
+{
+        struct accounts *all = account->all;
+        uint32_t i = 0;
+
+        while (i < ACCOUNT_DESK && all->desk_taken >> i & 1)
+                i++;
+        if (size > ACCOUNT_DESK_PIECE || i == ACCOUNT_DESK || !account_charge(account, size))
+                return NULL;
+        if (!all->desk[i])
+                all->desk[i] = malloc(ACCOUNT_DESK_PIECE);
+        if (!all->desk[i]) {
+                account_give(account, size);
+                return NULL;
+        }
+        all->desk_taken |= 1u << i;
+        return all->desk[i];
+}
+
+bool account_give_desk(struct account *account, const void *piece, size_t size)
+{
+        for (uint32_t i = 0; i < ACCOUNT_DESK; i++)
+                if (piece == account->all->desk[i]) {
+                        account->all->desk_taken &= ~(1u << i);
+                        account_give(account, size);
+                        return true;
+                }
+        return false;
+}
+
+void accounts_free_desk(struct accounts *all)
+{
+        for (uint32_t i = 0; i < ACCOUNT_DESK; i++) {
+                free(all->desk[i]);
+                all->desk[i] = NULL;
+        }
+}
+
+/* ---- Resets ----------------------------------------------------------------------------------------------- */
+
 void account_begin_reset(struct account *account)
 {
         account->lets_go = can_reset(account);

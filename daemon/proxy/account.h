@@ -23,13 +23,22 @@
 #define ACCOUNT_HAND 4096u
 #define ACCOUNT_FREE (1u << 20)
 
+/*
+ * Pieces that are there for whatever batch is being worked on. Only batches take them, which are done in a moment, or fall back on their
+ * own arenas where others that wait have them all.
+ */
+#define ACCOUNT_DESK 8u
+#define ACCOUNT_DESK_PIECE 65536u
+
 /* Of all clients. A limit of 0 is none. */
 struct accounts {
         size_t limit;   /* of one */
         size_t reserve; /* of all together, beyond ACCOUNT_FREE each */
         size_t reserve_used;
         size_t used;
-        bool is_dirty; /* there is memory that can be given back to the system */
+        bool is_dirty;            /* there is memory that can be given back to the system */
+        void *desk[ACCOUNT_DESK]; /* what is made when it is first needed, and then stays */
+        uint32_t desk_taken;      /* a bit for each */
         uint64_t n_arenas, n_resets, n_refused;
 };
 
@@ -71,6 +80,11 @@ size_t account_room(const struct account *account);
 
 /* resize() of a struct memory, whose context is the account. */
 void *account_resize(void *context, void *old, size_t old_size, size_t new_size);
+
+/* A piece of the desk, if there is one and so much is not too much; gives back what is one. False, NULL: it is none, there is none. */
+void *account_take_desk(struct account *account, size_t size);
+bool account_give_desk(struct account *account, const void *piece, size_t size);
+void accounts_free_desk(struct accounts *all);
 
 /* How much of such a piece is in the arena: all or nothing. */
 size_t account_arena_part(const struct account *account, const void *piece, size_t size);

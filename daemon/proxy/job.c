@@ -22,14 +22,22 @@
 #define TURN_BYTES (16u << 10)
 #define TURN_VALUES 8u
 
-/* The account's memory, and how much of its arena it is. */
+/*
+ * The account's memory, and how much of its arena it is. What is on the session's hand comes first, then what is on everybody's desk. A
+ * space takes pieces and gives them back, and never asks for another size of one.
+ */
 static void *job_resize(void *context, void *old, size_t old_size, size_t new_size)
 {
         struct job *job = context;
         struct account *account = job->session->account;
         size_t before = account->in_arena;
-        void *piece = account_resize(account, old, old_size, new_size);
+        void *piece = NULL;
 
+        if (!old && new_size > ACCOUNT_HAND)
+                piece = account_take_desk(account, new_size);
+        if (piece || (old && !new_size && account_give_desk(account, old, old_size)))
+                return piece;
+        piece = account_resize(account, old, old_size, new_size);
         job->in_arena += account->in_arena - before;
         return piece;
 }

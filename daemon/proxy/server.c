@@ -681,6 +681,7 @@ void proxy_stop(struct proxy_server *server)
         parked_deinit(&server->parked);
         report_makers_deinit(&server->sessions.reports);
         outcome_spares_free(&server->sessions.spares);
+        accounts_free_desk(&server->sessions.accounts);
         waker_stop(&server->waker);
         if (server->stop >= 0)
                 (void)close(server->stop);

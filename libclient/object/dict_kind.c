@@ -10,6 +10,7 @@
 #include "mem/pool.h"
 #include "object/check.h"
 #include "object/dict.h"
+#include "object/dict_grow.h"
 #include "object/dict_hash.h"
 #include "object/value.h"
 
@@ -156,6 +157,45 @@ static objd_status plan(struct lane *lane, struct op *op, struct plan *plan)
         default:
                 return plan_key(lane, op, plan);
         }
+}
+
+/* ---- Fetching ------------------------------------------------------------------------------------------ */
+
+#define CACHE_LINE 64u
+
+/* The entry in the first slot with the tag; in a full group, the key may stand in another one. */
+static void fetch_entry(const struct arena *arena, const uint64_t *slots, uint64_t tag)
+{
+        for (uint32_t i = 0; i < DICT_GROUP; i++)
+                if (slots[i] >> 37 == tag && slots[i] > SLOT_GONE) {
+                        const uint8_t *entry = arena_at(arena, slot_off_of(slots[i]), 3 * CACHE_LINE);
+
+                        for (uint32_t at = 0; entry && at < 3 * CACHE_LINE; at += CACHE_LINE)
+                                __builtin_prefetch(entry + at, 1);
+                        return;
+                }
+}
+
+/* First the key's slots, with the numbers of their segment; then, by what stands in them, its entry. */
+static void fetch(struct lane *lane, const struct op *op, unsigned step)
+{
+        const struct arena *arena = lane->arena;
+        const struct segment_shm *segment;
+        const uint64_t *place, *slots;
+
+        if (!op->key || !op->line)
+                return;
+        place = dict_table_place(arena, op->line, op->made.hash);
+        segment = place && *place ? segment_at(arena, *place) : NULL;
+        if (!segment)
+                return;
+        slots = &segment->slots[(size_t)hash_group(op->made.hash, table_groups(*place)) * DICT_GROUP];
+        if (step) {
+                fetch_entry(arena, slots, hash_tag(op->made.hash));
+                return;
+        }
+        __builtin_prefetch(slots, 1);
+        __builtin_prefetch(segment, 1);
 }
 
 /* ---- Applying ----------------------------------------------------------------------------------------- */
@@ -493,6 +533,7 @@ const struct kind dict_kind = {
         .plan_destroy = plan_destroy,
         .destroy = destroy,
         .plan = plan,
+        .fetch = fetch,
         .apply = apply,
         .len = len,
         .get_config = get_config,

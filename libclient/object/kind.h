@@ -46,6 +46,8 @@ struct object_state {
         uint64_t token;      /* lock */
 };
 
+#define FETCH_STEPS 2u
+
 struct kind {
         objd_kind kind;
         const char *name;
@@ -64,6 +66,12 @@ struct kind {
 
         /* Adds the lines that the operation needs; called again with them locked, to see whether they are the same. */
         objd_status (*plan)(struct lane *lane, struct op *op, struct plan *plan);
+
+        /*
+         * Of several operations, a moment before they are applied, and FETCH_STEPS times: asks the processor for memory that this one
+         * will need, as far as what was asked for in the step before leads to it. May be NULL.
+         */
+        void (*fetch)(struct lane *lane, const struct op *op, unsigned step);
 
         /* Does it. All planned lines are locked and belong to the object. */
         objd_status (*apply)(struct lane *lane, struct op *op);

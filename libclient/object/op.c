@@ -182,11 +182,29 @@ static objd_status verify(struct lane *lane, struct op *ops, size_t n, size_t *f
         return plan_is_held(lane, &again) ? rider_verify(lane) : OP_PLAN_AGAIN;
 }
 
+/* Operations whose memory is on its way at once: in one after the other each would wait for its own. */
+#define FETCH_AHEAD 16u
+
+static void fetch(struct lane *lane, const struct op *ops, size_t n)
+{
+        if (n > FETCH_AHEAD)
+                n = FETCH_AHEAD;
+        for (unsigned step = 0; step < FETCH_STEPS && n > 1; step++)
+                for (size_t i = 0; i < n; i++) {
+                        const struct kind *kind = kind_of_op(&ops[i]);
+
+                        if (kind->fetch)
+                                kind->fetch(lane, &ops[i], step);
+                }
+}
+
 static objd_status apply(struct lane *lane, struct op *ops, size_t n, size_t *failed)
 {
         objd_status r = OBJD_OK;
 
         for (*failed = 0; *failed < n; ++*failed) {
+                if (*failed % FETCH_AHEAD == 0)
+                        fetch(lane, &ops[*failed], n - *failed);
                 half_set(&lane->shm->operation, ops[*failed].code);
                 r = kind_of_op(&ops[*failed])->apply(lane, &ops[*failed]);
                 if (r)
