@@ -22,6 +22,9 @@
 /* From here on pieces are the kernel's. */
 #define MAP_FROM (1u << 20)
 
+/* What of the kernel's is kept for the next piece: no more than this. */
+#define SPARE_MAX (32u << 20)
+
 /* A call's smaller allocations are not counted: there are never many of them that grow with what it reads. */
 #define COUNT_FROM (64u << 10)
 
@@ -31,10 +34,11 @@
 
 /*
  * Read by jemalloc when the daemon begins. Arenas of its own are few, so that there is room for one a session (4094 in all); what
- * was freed is kept for a second, not for ten, and accounts_rest() sees to it that somebody looks.
+ * was freed is kept for a second, not for ten, and accounts_rest() sees to it that somebody looks. That goes for pieces of 8 MiB and more, too, which
+ * jemalloc would else give back at once: to take new pages for a large value costs more than to copy it, several times.
  */
 __attribute__((visibility("default"))) const char *malloc_conf =
-        "narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0";
+        "narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,oversize_threshold:0";
 
 /* mallctl() of one arena. */
 static void control(const char *name, unsigned arena)
@@ -94,11 +98,8 @@ static void free_arena(struct account *account)
         account->all->n_arenas--;
 }
 
-void accounts_rest(struct accounts *all)
+static void give_back_free(const struct accounts *all)
 {
-        if (!all->is_dirty)
-                return;
-        all->is_dirty = false;
         control(all->used ? "arena.0.decay" : "arena.0.purge", MALLCTL_ARENAS_ALL);
 }
 
@@ -132,11 +133,10 @@ static void free_arena(struct account *account)
         (void)account;
 }
 
-void accounts_rest(struct accounts *all)
+static void give_back_free(const struct accounts *all)
 {
-        if (all->is_dirty)
-                (void)malloc_trim(0);
-        all->is_dirty = false;
+        (void)all;
+        (void)malloc_trim(0);
 }
 
 #endif
@@ -271,6 +271,75 @@ static void *map(size_t size)
         return piece == MAP_FAILED ? NULL : piece;
 }
 
+static void *remap(void *old, size_t old_size, size_t new_size)
+{
+        void *piece = mremap(old, old_size, new_size, MREMAP_MAYMOVE);
+
+        return piece == MAP_FAILED ? NULL : piece;
+}
+
+/* A piece that lies in the spare may have less than all of it, and grows there. */
+static void *change_large(struct accounts *all, void *old, size_t old_size, size_t new_size)
+{
+        struct account_spare *spare = &all->spare;
+        void *piece;
+
+        if (!old || old != spare->memory)
+                return remap(old, old_size, new_size);
+        if (new_size <= spare->size)
+                return old;
+        piece = remap(old, spare->size, new_size);
+        if (piece)
+                *spare = (struct account_spare){ piece, new_size, .is_taken = spare->is_taken };
+        return piece;
+}
+
+static void *take_large(struct accounts *all, size_t size)
+{
+        struct account_spare *spare = &all->spare;
+        void *piece;
+
+        if (!spare->memory || spare->is_taken)
+                return map(size);
+        piece = change_large(all, spare->memory, 0, size);
+        spare->is_taken = piece != NULL;
+        return piece;
+}
+
+/* The first that is given back becomes the spare, where there is none. */
+static void give_large(struct accounts *all, void *piece, size_t size)
+{
+        struct account_spare *spare = &all->spare;
+
+        if (piece == spare->memory) {
+                size = spare->size;
+                *spare = (struct account_spare){ 0 };
+        }
+        if (!spare->memory && size <= SPARE_MAX)
+                *spare = (struct account_spare){ piece, size, .was_taken = true };
+        else
+                (void)munmap(piece, size); /* as it was mapped */
+}
+
+static void give_back_spare(struct account_spare *spare)
+{
+        if (spare->memory && !spare->is_taken) {
+                (void)munmap(spare->memory, spare->size);
+                *spare = (struct account_spare){ 0 };
+        }
+}
+
+void accounts_rest(struct accounts *all)
+{
+        if (!all->spare.was_taken)
+                give_back_spare(&all->spare);
+        all->spare.was_taken = false;
+        if (!all->is_dirty)
+                return;
+        all->is_dirty = false;
+        give_back_free(all);
+}
+
 static void *take(struct account *account, size_t size)
 {
         void *piece;
@@ -280,7 +349,7 @@ static void *take(struct account *account, size_t size)
                 return account->hand;
         }
         if (size >= MAP_FROM)
-                return map(size);
+                return take_large(account->all, size);
         piece = take_small(account, NULL, size);
         account->in_arena += piece ? size : 0;
         return piece;
@@ -291,7 +360,7 @@ static void give(struct account *account, void *piece, size_t size)
         if (is_on_hand(account, piece)) {
                 account->hand_is_taken = false;
         } else if (size >= MAP_FROM) {
-                (void)munmap(piece, size); /* as it was mapped */
+                give_large(account->all, piece, size);
         } else {
                 give_small(account, piece);
                 account->in_arena -= size;
@@ -304,10 +373,8 @@ static void *change(struct account *account, void *old, size_t old_size, size_t 
         bool is_small = account_arena_part(account, old, old_size);
         void *piece;
 
-        if (old_size >= MAP_FROM && new_size >= MAP_FROM) {
-                piece = mremap(old, old_size, new_size, MREMAP_MAYMOVE);
-                return piece == MAP_FAILED ? NULL : piece;
-        }
+        if (old_size >= MAP_FROM && new_size >= MAP_FROM)
+                return change_large(account->all, old, old_size, new_size);
         if (is_small && new_size < MAP_FROM) {
                 piece = take_small(account, old, new_size);
                 if (piece)
@@ -373,14 +440,6 @@ bool account_give_desk(struct account *account, const void *piece, size_t size)
                         return true;
                 }
         return false;
-}
-
-void accounts_free_desk(struct accounts *all)
-{
-        for (uint32_t i = 0; i < ACCOUNT_DESK; i++) {
-                free(all->desk[i]);
-                all->desk[i] = NULL;
-        }
 }
 
 /* ---- Resets ----------------------------------------------------------------------------------------------- */
@@ -456,6 +515,15 @@ void accounts_init(struct accounts *all, size_t limit, size_t reserve)
 
         (void)pthread_once(&once, stand_between);
         *all = (struct accounts){ .limit = limit, .reserve = reserve };
+}
+
+void accounts_deinit(struct accounts *all)
+{
+        give_back_spare(&all->spare);
+        for (uint32_t i = 0; i < ACCOUNT_DESK; i++) {
+                free(all->desk[i]);
+                all->desk[i] = NULL;
+        }
 }
 
 struct account *account_new(struct accounts *all)

@@ -11,7 +11,7 @@
  *
  * Small requests are decoded into a piece that the account has on hand. What does not fit there comes from an arena of jemalloc's, the
  * client's own, which is made when it is first needed (it takes 88 KiB itself) and reset when a reply has gone and nothing else is
- * left in it. Pieces of a MiB or more are the kernel's, which grows them without a copy.
+ * left in it. Pieces of a MiB or more are the kernel's, which grows them without a copy; one of up to 32 MiB is kept for a second or two.
  */
 
 #include <objd.h>
@@ -30,6 +30,17 @@
 #define ACCOUNT_DESK 8u
 #define ACCOUNT_DESK_PIECE 65536u
 
+/*
+ * One large piece that has been given back is kept for the next one: new pages cost several times what it costs to write them. It
+ * goes when nobody has wanted it from one accounts_rest() to the next. Nobody pays for it but who has it.
+ */
+struct account_spare {
+        void *memory;
+        size_t size;    /* of what is mapped; a piece there may be smaller */
+        bool is_taken;  /* a piece is there */
+        bool was_taken; /* since the last rest */
+};
+
 /* Of all clients. A limit of 0 is none. */
 struct accounts {
         size_t limit;   /* of one */
@@ -39,6 +50,7 @@ struct accounts {
         bool is_dirty;            /* there is memory that can be given back to the system */
         void *desk[ACCOUNT_DESK]; /* what is made when it is first needed, and then stays */
         uint32_t desk_taken;      /* a bit for each */
+        struct account_spare spare;
         uint64_t n_arenas, n_resets, n_refused;
 };
 
@@ -58,6 +70,9 @@ struct account {
 
 /* Before there are other threads. Without it there are no limits, and nothing is counted of what calls take. */
 void accounts_init(struct accounts *all, size_t limit, size_t reserve);
+
+/* When none is left. */
+void accounts_deinit(struct accounts *all);
 
 /* With one reference. NULL without memory. */
 struct account *account_new(struct accounts *all);
@@ -84,7 +99,6 @@ void *account_resize(void *context, void *old, size_t old_size, size_t new_size)
 /* A piece of the desk, if there is one and so much is not too much; gives back what is one. False, NULL: it is none, there is none. */
 void *account_take_desk(struct account *account, size_t size);
 bool account_give_desk(struct account *account, const void *piece, size_t size);
-void accounts_free_desk(struct accounts *all);
 
 /* How much of such a piece is in the arena: all or nothing. */
 size_t account_arena_part(const struct account *account, const void *piece, size_t size);
@@ -106,5 +120,9 @@ void account_end(struct account *account);
  */
 objd_status account_fail(struct account *account, objd_status status);
 
-/* From time to time: memory that has not been used for a moment goes back to the system. */
+/* From time to time: memory that has not been used for a moment goes back to the system. Whether there may be any. */
 void accounts_rest(struct accounts *all);
+static inline bool accounts_want_rest(const struct accounts *all)
+{
+        return all->is_dirty || all->spare.memory;
+}

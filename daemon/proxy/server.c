@@ -531,7 +531,8 @@ static int wait_ms(struct proxy_server *server)
 
         if (turns_has_any(&server->turns))
                 return 0;
-        if (server->sessions.list && (wait_ns < 0 || wait_ns > sweep_ns(server)))
+        if ((server->sessions.list || accounts_want_rest(&server->sessions.accounts)) &&
+            (wait_ns < 0 || wait_ns > sweep_ns(server)))
                 wait_ns = sweep_ns(server);
         return wait_ns < 0 ? -1 : (int)((wait_ns + 999999) / 1000000);
 }
@@ -681,7 +682,7 @@ void proxy_stop(struct proxy_server *server)
         parked_deinit(&server->parked);
         report_makers_deinit(&server->sessions.reports);
         outcome_spares_free(&server->sessions.spares);
-        accounts_free_desk(&server->sessions.accounts);
+        accounts_deinit(&server->sessions.accounts);
         waker_stop(&server->waker);
         if (server->stop >= 0)
                 (void)close(server->stop);

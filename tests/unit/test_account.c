@@ -127,6 +127,72 @@ static void an_arena_is_reset_after_each_reply(void **state)
         end(s);
 }
 
+/* ---- The spare -------------------------------------------------------------------------------------------- */
+
+/* What was put together in the first piece is put together there again, also by another client, and it goes when nobody wants it. */
+static void a_large_piece_is_kept_for_the_next_one_for_a_while(void **state)
+{
+        struct shop *s = begin(*state, 16 * MIB, 0);
+        struct peer *other = peer_begin(&s->bench, 0);
+        objd_value key = objd_cstr("key"), value = objd_bytes(s->bytes, 3 * MIB);
+        const void *memory;
+
+        assert_ok(ask(s, s->peer, call_of(s, CALL_DICT_SET, &key, &value), 65536));
+        memory = s->all->spare.memory;
+        assert_non_null(memory);
+        assert_true(s->all->spare.size >= 3 * MIB && s->all->spare.size <= 4 * MIB);
+        assert_int_equal(s->account->used, 0);
+        assert_ok(ask(s, other, call_of(s, CALL_DICT_SET, &key, &value), 65536));
+        assert_ptr_equal(s->all->spare.memory, memory);
+        accounts_rest(s->all);
+        assert_ptr_equal(s->all->spare.memory, memory);
+        accounts_rest(s->all);
+        assert_null(s->all->spare.memory);
+        assert_false(accounts_want_rest(s->all));
+        end(s);
+}
+
+/* Two messages are coming in at once: one has the spare, which grows, and the other does without. */
+static void who_finds_the_spare_taken_does_without(void **state)
+{
+        struct shop *s = begin(*state, 0, 0);
+        struct account *one = account_new(s->all), *two = account_new(s->all);
+        uint8_t *first = account_resize(one, NULL, 0, MIB), *second;
+
+        assert_null(account_resize(one, first, MIB, 0));
+        assert_non_null(s->all->spare.memory);
+        first = account_resize(one, NULL, 0, MIB);
+        second = account_resize(two, NULL, 0, MIB);
+        assert_ptr_equal(first, s->all->spare.memory);
+        assert_ptr_not_equal(second, first);
+        memset(first, 1, MIB);
+        memset(second, 2, MIB);
+        first = account_resize(one, first, MIB, 5 * MIB);
+        second = account_resize(two, second, MIB, 5 * MIB);
+        assert_ptr_equal(first, s->all->spare.memory);
+        assert_int_equal(s->all->spare.size, 5 * MIB);
+        assert_int_equal(first[MIB - 1], 1);
+        assert_int_equal(second[MIB - 1], 2);
+        assert_null(account_resize(two, second, 5 * MIB, 0));
+        assert_null(account_resize(one, first, 5 * MIB, 0));
+        account_unref(one);
+        account_unref(two);
+        end(s);
+}
+
+/* The limit says how much is kept. */
+static void what_is_very_large_is_not_kept(void **state)
+{
+        struct shop *s = begin(*state, 0, 0);
+        struct account *account = account_new(s->all);
+        uint8_t *piece = account_resize(account, NULL, 0, 33 * MIB);
+
+        assert_null(account_resize(account, piece, 33 * MIB, 0));
+        assert_null(s->all->spare.memory);
+        account_unref(account);
+        end(s);
+}
+
 /* ---- Limits ----------------------------------------------------------------------------------------------- */
 
 static void too_large_a_message_is_refused_with_its_first_piece(void **state)
@@ -280,6 +346,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(small_requests_need_no_arena),
                 INSIDE_TEST(an_arena_is_reset_after_each_reply),
+                INSIDE_TEST(a_large_piece_is_kept_for_the_next_one_for_a_while),
+                INSIDE_TEST(who_finds_the_spare_taken_does_without),
+                INSIDE_TEST(what_is_very_large_is_not_kept),
                 INSIDE_TEST(too_large_a_message_is_refused_with_its_first_piece),
                 INSIDE_TEST(batches_that_wait_are_bounded),
                 INSIDE_TEST(what_calls_read_is_bounded),

@@ -35,7 +35,7 @@ static void end(struct bench *b)
         session_close(&b->sessions, b->session);
         sessions_recover(&b->sessions);
         outcome_spares_free(&b->sessions.spares);
-        accounts_free_desk(&b->sessions.accounts);
+        accounts_deinit(&b->sessions.accounts);
         objd_release(b->dict);
 }
 
