@@ -69,5 +69,8 @@ static objd_status run(const struct caller *caller, const struct call *call, str
 objd_status run_call(const struct caller *caller, const struct call *call, struct recording *record,
                      struct outcome *outcome)
 {
+        /* It may have been tried before, and found a reason to wait: the answer that is recorded must not say so. */
+        outcome->answer->status = OBJD_OK;
+        outcome->answer->sentence = NULL;
         return outcome_end(outcome, run(caller, call, record, outcome));
 }

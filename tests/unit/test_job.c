@@ -39,14 +39,12 @@ static void end(struct bench *b)
         objd_release(b->dict);
 }
 
-/* A batch of one call, as the client sends it. Gives the status, and the sum if there is one. */
-static objd_status run_batch(struct bench *b, const struct call_batch *batch, bool again, int64_t *ret_sum)
+/* A batch, as the client sends it. */
+static struct job *make_job(struct bench *b, const struct call_batch *batch, bool again)
 {
         uint64_t bytes[64];
-        uint32_t left = 1;
         struct wire_out out;
         struct job *job;
-        objd_status r;
 
         wire_out_init(&out, 0);
         assert_ok(wire_pack_batch(&out, batch, 0));
@@ -56,6 +54,16 @@ static objd_status run_batch(struct bench *b, const struct call_batch *batch, bo
                           &(struct wire_limits){ 0 }, &job));
         wire_out_deinit(&out);
         job->asks_records = again;
+        return job;
+}
+
+/* One of one call. Gives the status, and the sum if there is one. */
+static objd_status run_batch(struct bench *b, const struct call_batch *batch, bool again, int64_t *ret_sum)
+{
+        struct job *job = make_job(b, batch, again);
+        uint32_t left = 1;
+        objd_status r;
+
         job_step(&b->sessions, job, &left);
         assert_int_equal(job->waits, JOB_DONE);
         r = batch->atomic ? job->status : job->answers[0].status;
@@ -139,6 +147,41 @@ static void what_only_reads_is_run_again(void **state)
         assert_ok(add_one(&b, 3, false, &sum));
         assert_ok(run_batch(&b, &batch, true, &sum));
         assert_int_equal(sum, 2);
+        end(&b);
+}
+
+static void step_to_end(struct bench *b, struct job *job)
+{
+        uint32_t left = 1;
+
+        job_step(&b->sessions, job, &left);
+        assert_int_equal(job->waits, JOB_DONE);
+        assert_ok(job->answers[0].status);
+        assert_int_equal(job->answers[0].value.u.integer, 7);
+        job_free(job);
+}
+
+/* That a get had to wait first is no part of what is written down of it: the item is gone, and its client is to have it. */
+static void what_has_waited_is_answered(void **state)
+{
+        struct call call = { .code = CALL_QUEUE_GET, .timeout_ns = OBJD_FOREVER };
+        const struct call_batch batch = { .seq = 1, .calls = &call, .n_calls = 1 };
+        objd_value item = objd_int(7);
+        objd_object *queue;
+        uint32_t left = 1;
+        struct bench b;
+        struct job *job;
+
+        begin(&b, *state);
+        assert_ok(objd_open_or_create(*state, "queue", OBJD_QUEUE, NULL, &queue));
+        call.object = objd_ref_of(queue);
+        job = make_job(&b, &batch, false);
+        job_step(&b.sessions, job, &left);
+        assert_int_equal(job->waits, JOB_WAITS_ITEM);
+        assert_ok(objd_queue_put(queue, &item, OBJD_NOWAIT));
+        step_to_end(&b, job);
+        step_to_end(&b, make_job(&b, &batch, true));
+        objd_release(queue);
         end(&b);
 }
 
@@ -233,6 +276,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(what_was_run_is_answered),
                 INSIDE_TEST(what_only_reads_is_run_again),
+                INSIDE_TEST(what_has_waited_is_answered),
                 INSIDE_TEST(what_nobody_can_tell_of_is_not_run),
                 INSIDE_TEST(a_session_that_goes_on_is_put_off),
                 INSIDE_TEST(what_failed_is_not_run_again),
