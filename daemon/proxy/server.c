@@ -537,25 +537,30 @@ static int wait_ms(struct proxy_server *server)
         return wait_ns < 0 ? -1 : (int)((wait_ns + 999999) / 1000000);
 }
 
+bool proxy_round(struct proxy_server *server, bool busy)
+{
+        struct epoll_event events[PROXY_LINKS_MAX + 3];
+        int ms = wait_ms(server);
+        int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 3, busy ? 0 : ms);
+
+        for (int i = 0; i < n && !server->ends; i++) {
+                const struct proxy_source *source = events[i].data.ptr;
+
+                source->fn(source->context);
+        }
+        turns_run(&server->turns);
+        busy = server->look_fn && server->look_fn(server->look_context);
+        end_sessions(server);
+        return busy;
+}
+
 static void *run(void *context)
 {
         struct proxy_server *server = context;
-        struct epoll_event events[PROXY_LINKS_MAX + 3];
         bool busy = false;
 
-        while (!server->ends) {
-                int ms = wait_ms(server);
-                int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 3, busy ? 0 : ms);
-
-                for (int i = 0; i < n && !server->ends; i++) {
-                        const struct proxy_source *source = events[i].data.ptr;
-
-                        source->fn(source->context);
-                }
-                turns_run(&server->turns);
-                busy = server->look_fn && server->look_fn(server->look_context);
-                end_sessions(server);
-        }
+        while (!server->ends)
+                busy = proxy_round(server, busy);
         return NULL;
 }
 

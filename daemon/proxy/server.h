@@ -95,6 +95,12 @@ void proxy_set_look(struct proxy_server *server, bool (*fn)(void *context), void
 /* @return OBJD_OK, OBJD_E_SYS */
 objd_status proxy_start(struct proxy_server *server);
 
+/*
+ * What its thread does again and again, for who has none: waits for something to do, unless it is busy, and does it. Gives whether it is
+ * busy now.
+ */
+bool proxy_round(struct proxy_server *server, bool busy);
+
 /* Sessions stay in the arena, for the next daemon. */
 void proxy_stop(struct proxy_server *server);
 
