@@ -347,6 +347,14 @@ static bool has_failed_before(const struct job *job, size_t place, objd_status *
         return true;
 }
 
+/* What the call waits for now, if anything; its time runs from when it first had to. */
+static void note_wait(struct job *job, enum job_waits waits)
+{
+        if (waits && !job->waits)
+                job->call_ns = now_ns();
+        job->waits = waits;
+}
+
 static void step_call(const struct caller *caller, struct job *job)
 {
         const struct call *call = &job->batch.calls[job->n_done];
@@ -360,8 +368,6 @@ static void step_call(const struct caller *caller, struct job *job)
                 job->n_done++;
                 return;
         }
-        if (!job->waits)
-                job->call_ns = now_ns();
         r = may_begin(job, call);
         if (r) {
                 (void)outcome_end(outcome, r);
@@ -373,7 +379,7 @@ static void step_call(const struct caller *caller, struct job *job)
                 r = explain(job, outcome, r);
                 r = charge_outcome(job, outcome, r);
         }
-        job->waits = waits_for(job, call, r);
+        note_wait(job, waits_for(job, call, r));
         if (job->waits && now_ns() >= job_deadline(job)) {
                 (void)outcome_end(outcome, give_up(caller, job, call, r));
                 job->waits = JOB_RUNS;
@@ -448,8 +454,6 @@ static void step_atomic(const struct caller *caller, struct job *job)
                 end_atomic(job, r, past_failed ? past_failed - 1 : failed);
                 return;
         }
-        if (!job->waits)
-                job->call_ns = now_ns();
         account_begin(job->session->account);
         r = run_atomic_once(caller, job, &failed);
         account_end(job->session->account);
@@ -458,7 +462,8 @@ static void step_atomic(const struct caller *caller, struct job *job)
         job->session->account->refused = false;
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 charge_all(job, &job->outcomes[i]);
-        job->waits = r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS;
+        note_wait(job,
+                  r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS);
         if (job->waits && now_ns() < job_deadline(job))
                 return;
         end_atomic(job, r, failed);

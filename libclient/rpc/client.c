@@ -150,7 +150,7 @@ static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
 
         client->pending = &p;
         while (!client->up && !p.done) {
-                int64_t until = client_push(client, &p);
+                int64_t until = client_push(client, &p, now_ns());
 
                 if (p.done || (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns))
                         break;

@@ -22,7 +22,9 @@ struct rpc_client;
 struct rpc_reply {
         struct call_reply reply;
         struct space space;
-        void *bytes;
+        void *bytes;                       /* the message; NULL: it is in few[] */
+        _Alignas(16) uint8_t few[512];     /* a small one, */
+        _Alignas(16) uint8_t answers[512]; /* and what is made of it. So a reply must stay where it is */
 };
 
 /* What a hello is to show of the right to say it, if anything: *ret_size 0. Asked before each. */

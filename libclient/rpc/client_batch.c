@@ -77,6 +77,7 @@ objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply)
         objd_status r;
 
         space_init(&ret_reply->space, NULL, 0);
+        space_lend(&ret_reply->space, ret_reply->answers, sizeof(ret_reply->answers));
         ret_reply->bytes = p->bytes;
         r = wire_unpack_reply(&p->in, &(struct wire_limits){ 0 }, &ret_reply->space, &ret_reply->reply);
         if (r)
@@ -123,9 +124,9 @@ static int64_t ask(struct rpc_client *client, const struct pending *p, int64_t n
         return last + p->patience_ns / 4;
 }
 
-int64_t client_push(struct rpc_client *client, struct pending *p)
+int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now)
 {
-        int64_t now = now_ns(), again_ns = client_come_up(client);
+        int64_t again_ns = client_come_up(client);
 
         if (again_ns)
                 return again_ns;
@@ -141,18 +142,18 @@ int64_t client_push(struct rpc_client *client, struct pending *p)
 }
 
 /* Whether it is time to give up: the daemon has not been heard of for so long, though it was asked. */
-static bool is_hopeless(const struct rpc_client *client, const struct pending *p)
+static bool is_hopeless(const struct rpc_client *client, const struct pending *p, int64_t now)
 {
         int64_t last = client->heard_ns > p->began_ns ? client->heard_ns : p->began_ns;
 
-        return p->patience_ns != OBJD_FOREVER && now_ns() - last >= p->patience_ns;
+        return p->patience_ns != OBJD_FOREVER && now - last >= p->patience_ns;
 }
 
-bool client_gives_up(struct rpc_client *client, struct pending *p)
+bool client_gives_up(struct rpc_client *client, struct pending *p, int64_t now)
 {
         char sentence[256];
 
-        if (!is_hopeless(client, p))
+        if (!is_hopeless(client, p, now))
                 return false;
         snprintf(sentence, sizeof(sentence),
                  "no daemon has answered at %s for %lld ms; whether the call was made is not known",
@@ -163,14 +164,17 @@ bool client_gives_up(struct rpc_client *client, struct pending *p)
 
 static objd_status await(struct rpc_client *client, struct pending *p)
 {
-        while (!p->done) {
-                int64_t until = client_push(client, p);
+        int64_t now = p->began_ns; /* nearly: reading the clock takes as long as packing a call */
 
-                if (p->done || client_gives_up(client, p))
+        while (!p->done) {
+                int64_t until = client_push(client, p, now);
+
+                if (p->done || client_gives_up(client, p, now))
                         break;
-                client_wait(client, p->patience_ns == OBJD_FOREVER
-                                            ? until
-                                            : at_most(until, now_ns() + p->patience_ns));
+                client_wait(client,
+                            p->patience_ns == OBJD_FOREVER ? until : at_most(until, now + p->patience_ns));
+                if (!p->done)
+                        now = now_ns();
         }
         return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
 }
@@ -179,7 +183,10 @@ objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_
                      struct rpc_reply *ret_reply)
 {
         struct wire_out out;
-        struct pending p = { .out = &out, .patience_ns = patience_ns };
+        struct pending p = { .out = &out,
+                             .patience_ns = patience_ns,
+                             .few = ret_reply->few,
+                             .few_size = sizeof(ret_reply->few) };
         objd_status r = client_enter(client);
 
         if (r)

@@ -57,7 +57,7 @@ static bool send_rest(struct rpc_client *client, struct pending *p)
                         return false;
         client->sender = NULL;
         p->sending = false;
-        p->sent_ns = now_ns();
+        p->sent_ns = client->said_ns; /* a moment ago */
         if (p->cancelled)
                 client_say_cancelled(client, p);
         return true;
@@ -173,18 +173,20 @@ static void on_reply(struct rpc_client *client, const struct wire_in *in)
 {
         struct pending *p = NULL;
         uint64_t seq = wire_check_seq(in->data, in->body_size);
+        uint8_t *bytes;
 
         if (seq)
                 p = find_pending(client, seq);
         if (!p)
                 return; /* an answer to what has been answered, or given up */
-        p->bytes = sys.alloc(in->size ? in->size : 1);
-        if (!p->bytes) {
+        bytes = in->size <= p->few_size ? p->few : sys.resize(NULL, in->size);
+        if (!bytes) {
                 client_end(client, p, OBJD_E_NOMEM, "no memory for a reply");
                 return;
         }
-        memcpy(p->bytes, in->data, in->size);
-        p->in = (struct wire_in){ p->bytes, in->size, in->body_size };
+        memcpy(bytes, in->data, in->size);
+        p->bytes = bytes != p->few ? bytes : NULL;
+        p->in = (struct wire_in){ bytes, in->size, in->body_size };
         client_end(client, p, OBJD_OK, NULL);
 }
 
@@ -331,12 +333,14 @@ static bool is_linked(struct rpc_client *client, int64_t *ret_again_ns)
 
 int64_t client_come_up(struct rpc_client *client)
 {
-        int64_t now = now_ns(), again_ns = now + RETRY_NS;
+        int64_t now, again_ns = 0;
 
         if (!is_linked(client, &again_ns))
-                return again_ns;
+                return again_ns ? again_ns : now_ns() + RETRY_NS;
         if (client->up)
                 return 0;
+        now = now_ns();
+        again_ns = now + RETRY_NS;
         if (now >= client->hello_again_ns)
                 say_hello(client);
         return client->hello_again_ns > now ? client->hello_again_ns : again_ns;

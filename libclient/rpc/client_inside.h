@@ -35,7 +35,9 @@ struct pending {
         bool done;
         objd_status status; /* why there is no reply */
         char *sentence;
-        void *bytes;
+        uint8_t *few; /* room for a small reply, NULL: there is none */
+        size_t few_size;
+        void *bytes; /* where there was no room for it */
         struct wire_in in;
 };
 
@@ -119,14 +121,14 @@ void client_leave_queue(struct rpc_client *client, struct pending *p);
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch);
 objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply);
 
-/* Does for one batch what is to be done now, and gives the moment at which there may be something to do again. */
-int64_t client_push(struct rpc_client *client, struct pending *p);
+/* Does for one batch what is to be done now (at that moment, or a little later), and gives the moment at which there may be something to do again. */
+int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now);
 
 /* Waits until something has come, as the one who takes it in for all, or for that one. */
 void client_wait(struct rpc_client *client, int64_t until_ns);
 
 /* Nobody answers, and it is no use to wait any more: the batch has been ended. */
-bool client_gives_up(struct rpc_client *client, struct pending *p);
+bool client_gives_up(struct rpc_client *client, struct pending *p, int64_t now);
 
 /* ---- ticket.c ---------------------------------------------------------------------------------------------- */
 

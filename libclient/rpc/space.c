@@ -90,6 +90,13 @@ void space_deinit(struct space *space)
         give_list(space, space->chunks);
         space->large = space->chunks = NULL;
         space->at = space->end = NULL;
+        space->lent = space->lent_end = NULL;
+}
+
+void space_lend(struct space *space, void *memory, size_t size)
+{
+        space->at = space->lent = memory;
+        space->end = space->lent_end = space->lent + size;
 }
 
 static void begin_chunk(struct space *space, struct space_chunk *chunk)
@@ -106,8 +113,11 @@ void space_reset(struct space *space)
                 give_list(space, space->large);
                 space->large = NULL;
         }
-        if (!chunk)
+        if (!chunk) {
+                space->at = space->lent;
+                space->end = space->lent_end;
                 return;
+        }
         while (chunk->next) {
                 space->chunks = chunk->next;
                 give_chunk(space, chunk);

@@ -29,6 +29,7 @@ struct space {
         struct space_chunk *chunks; /* the newest one first; the last is kept by space_reset() */
         struct space_chunk *large;  /* of one piece each, the newest first */
         uint8_t *at, *end;          /* what is free of the chunk that small pieces come off */
+        uint8_t *lent, *lent_end;   /* memory of somebody else's that is used up first; NULL: none */
         size_t taken;               /* from memory */
         size_t limit;               /* of that */
 };
@@ -36,6 +37,9 @@ struct space {
 /* Takes no memory yet. `memory` NULL is memory_plain; limit 0 is none. The space must stay where it is. */
 void space_init(struct space *space, const struct memory *memory, size_t limit);
 void space_deinit(struct space *space);
+
+/* Before anything is taken: memory, aligned to 16, that lives as long as the space and is used up first. */
+void space_lend(struct space *space, void *memory, size_t size);
 
 /* Forgets all that came from it. */
 void space_reset(struct space *space);

@@ -104,7 +104,7 @@ static objd_status send_ticket(struct rpc_client *client, struct rpc_ticket *tic
         }
         ticket->p.ticket = ticket;
         client->n_tickets++;
-        look_by(client, client_push(client, &ticket->p));
+        look_by(client, client_push(client, &ticket->p, ticket->p.began_ns));
         return OBJD_OK;
 }
 
@@ -133,9 +133,11 @@ objd_status rpc_submit(struct rpc_client *client, struct call_batch *batch, int6
 int64_t tickets_push(struct rpc_client *client)
 {
         struct pending *next;
+        int64_t now;
 
         free_dropped(client);
-        if (!client_come_up(client) && now_ns() < client->push_ns)
+        now = now_ns();
+        if (!client_come_up(client) && now < client->push_ns)
                 return client->push_ns;
         client->push_ns = INT64_MAX;
         for (struct pending *p = client->pending; p; p = next) {
@@ -144,8 +146,8 @@ int64_t tickets_push(struct rpc_client *client)
                 next = p->next;
                 if (!p->ticket || p->done)
                         continue;
-                until = client_push(client, p);
-                if (!p->done && !client_gives_up(client, p) && until < client->push_ns)
+                until = client_push(client, p, now);
+                if (!p->done && !client_gives_up(client, p, now) && until < client->push_ns)
                         client->push_ns = until;
         }
         return client->push_ns;

@@ -54,6 +54,8 @@ struct wire_seek {
  * A message to be sent; used again and again. Parts are not copied: what the values point to must stay until the message is
  * sent, or until wire_out_settle().
  */
+#define WIRE_OUT_SMALL 1024u
+
 struct wire_out {
         uint8_t *body;
         size_t body_size, body_room;
@@ -65,6 +67,8 @@ struct wire_out {
         struct space space;
         struct wire_seek seek;
         uint8_t *settled; /* the whole message, if it has been copied together */
+        uint8_t small
+                [WIRE_OUT_SMALL]; /* for the body, as long as it fits. So a wire_out must stay where it is */
 };
 
 /* bulk_from: data of so many bytes or more go to the bulk, 0: none do. */

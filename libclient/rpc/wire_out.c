@@ -15,21 +15,25 @@
 #include "object/value.h"
 
 #define FIRST_PARTS 16u
-#define FIRST_BODY 256u
 
 void wire_out_init(struct wire_out *out, uint32_t bulk_from)
 {
-        *out = (struct wire_out){ .bulk_from = bulk_from };
+        memset(out, 0, offsetof(struct wire_out, small));
+        out->bulk_from = bulk_from;
+        out->body = out->small;
+        out->body_room = sizeof(out->small);
         space_init(&out->space, NULL, 0);
 }
 
 void wire_out_deinit(struct wire_out *out)
 {
         space_deinit(&out->space);
-        free(out->body);
+        if (out->body != out->small)
+                free(out->body);
         free(out->parts);
         free(out->settled);
-        *out = (struct wire_out){ 0 };
+        memset(out, 0, offsetof(struct wire_out, small));
+        out->body = out->small;
 }
 
 static objd_status no_memory(void)
@@ -259,7 +263,7 @@ objd_status wire_text_out(struct wire_out *out, const char *text, size_t size_ma
 
 objd_status wire_out_reserve(struct wire_out *out, size_t size)
 {
-        size_t room = out->body_room ? out->body_room : FIRST_BODY;
+        size_t room = out->body_room ? out->body_room : sizeof(out->small);
         uint8_t *body;
 
         if (size <= out->body_room)
@@ -270,7 +274,8 @@ objd_status wire_out_reserve(struct wire_out *out, size_t size)
         body = sys.resize(NULL, room);
         if (!body)
                 return no_memory();
-        free(out->body);
+        if (out->body != out->small)
+                free(out->body);
         out->body = body;
         out->body_room = room;
         return OBJD_OK;
