@@ -155,6 +155,28 @@ objd_status proxy_copy_values(const objd_value *from, size_t n, objd_value *cons
         return r;
 }
 
+/* Values of so many bytes are not copied if the message's memory can be the buffer's. */
+#define TAKE_FROM ((size_t)256 << 10)
+
+/*
+ * Where the value is most of what the reply's memory holds, that becomes the caller's buffer, and the reply gets the buffer's memory,
+ * for the next one to come into: who reads large values again and again takes no new memory.
+ */
+static bool take_value(struct rpc_reply *reply, const objd_value *from, objd_value *ret, objd_buf *buf)
+{
+        const uint8_t *data = from->data, *bytes = reply->bytes;
+        objd_buf old = *buf;
+
+        if (from->type == OBJD_MESSAGE || from->size < TAKE_FROM || from->size < reply->room / 2 ||
+            data < bytes || data >= bytes + reply->room)
+                return false;
+        *buf = (objd_buf){ reply->bytes, reply->room };
+        *ret = *from;
+        reply->bytes = old.data;
+        reply->room = old.data ? old.size : 0;
+        return true;
+}
+
 static objd_status add_item(struct items_builder *builder, const objd_item *item, objd_buf *buf)
 {
         bool has_key = item->key.type != OBJD_ANY;
@@ -210,7 +232,7 @@ objd_status proxy_get_value(objd_object *object, objd_kind kind, struct call *ca
         if (r == OBJD_OK && p.answer->value.type == OBJD_ANY)
                 r = fail(OBJD_E_PROTO, "the daemon's answer to a %s has no value",
                          call_properties(call->code)->name);
-        if (r == OBJD_OK)
+        if (r == OBJD_OK && !take_value(&p.reply, &p.answer->value, ret_value, buf))
                 r = proxy_copy_values(&p.answer->value, 1, &ret_value, buf);
         if (r == OBJD_OK && ret_number)
                 *ret_number = p.answer->number;

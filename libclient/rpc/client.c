@@ -40,7 +40,7 @@ static objd_status make_anew(struct rpc_client *client)
         (void)pthread_cond_init(&client->changed, &attributes);
         (void)pthread_cond_init(&client->ending, &attributes);
         (void)pthread_condattr_destroy(&attributes);
-        frame_joiner_init(&client->joiner, NULL, 0);
+        frame_joiner_init(&client->joiner, NULL, CLIENT_KEEP);
         memset(&client->welcome, 0, sizeof(client->welcome));
         client->welcome.max_frame = client->carrier->max_frame;
         client->reading = client->up = client->had_session = client->keeper_runs = client->ends = false;

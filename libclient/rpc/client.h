@@ -20,9 +20,11 @@ struct rpc_client;
 
 /* What has come back. It holds the memory of all that the answers point to. */
 struct rpc_reply {
+        struct rpc_client *client; /* which has use for the memory afterwards; or NULL */
         struct call_reply reply;
         struct space space;
-        void *bytes;                       /* the message; NULL: it is in few[] */
+        void *bytes; /* the message, malloc()'s: who takes it puts other such memory here, or NULL; NULL: it is in few[] */
+        size_t room;                       /* and its size here */
         _Alignas(16) uint8_t few[512];     /* a small one, */
         _Alignas(16) uint8_t answers[512]; /* and what is made of it. So a reply must stay where it is */
 };

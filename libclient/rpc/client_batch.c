@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
 
@@ -72,13 +73,15 @@ objd_status client_pack(struct rpc_client *client, struct pending *p, struct cal
         return r;
 }
 
-objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply)
+objd_status client_unpack(struct rpc_client *client, struct pending *p, struct rpc_reply *ret_reply)
 {
         objd_status r;
 
         space_init(&ret_reply->space, NULL, 0);
         space_lend(&ret_reply->space, ret_reply->answers, sizeof(ret_reply->answers));
+        ret_reply->client = client;
         ret_reply->bytes = p->bytes;
+        ret_reply->room = p->room;
         r = wire_unpack_reply(&p->in, &(struct wire_limits){ 0 }, &ret_reply->space, &ret_reply->reply);
         if (r)
                 rpc_reply_free(ret_reply);
@@ -201,13 +204,29 @@ objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_
         wire_out_deinit(&out);
         free(p.sentence);
         if (r == OBJD_OK)
-                return client_unpack(&p, ret_reply);
+                return client_unpack(client, &p, ret_reply);
         free(p.bytes);
         return r;
+}
+
+/* The next long reply is put together in this one's memory. Of a batch of its parent's a child only frees it. */
+static bool give_to_joiner(const struct rpc_reply *reply)
+{
+        struct rpc_client *client = reply->client;
+        bool given;
+
+        if (!client || reply->room < CLIENT_TAKE_FROM ||
+            __atomic_load_n(&client->fork_generation, __ATOMIC_ACQUIRE) != fork_generation())
+                return false;
+        (void)pthread_mutex_lock(&client->mutex);
+        given = frame_joiner_give(&client->joiner, reply->bytes, reply->room);
+        (void)pthread_mutex_unlock(&client->mutex);
+        return given;
 }
 
 void rpc_reply_free(struct rpc_reply *reply)
 {
         space_deinit(&reply->space);
-        free(reply->bytes);
+        if (!give_to_joiner(reply))
+                free(reply->bytes);
 }

@@ -168,26 +168,39 @@ static void say_hello(struct rpc_client *client)
         wire_out_deinit(&out);
 }
 
+/* Keeps what has come, in the waiter's own memory if it is small; a long reply stays where it has been put together. */
+static bool keep_bytes(struct rpc_client *client, struct pending *p, const struct wire_in *in)
+{
+        void *bytes = NULL;
+
+        p->room = in->size;
+        if (in->size >= CLIENT_TAKE_FROM)
+                bytes = frame_joiner_take(&client->joiner, in->data, &p->room);
+        if (!bytes) {
+                bytes = in->size <= p->few_size ? p->few : sys.resize(NULL, in->size);
+                if (!bytes)
+                        return false;
+                memcpy(bytes, in->data, in->size);
+        }
+        p->bytes = bytes != p->few ? bytes : NULL;
+        p->in = (struct wire_in){ bytes, in->size, in->body_size };
+        return true;
+}
+
 /* Only its number is read here; the one who waits for it reads the rest. */
 static void on_reply(struct rpc_client *client, const struct wire_in *in)
 {
         struct pending *p = NULL;
         uint64_t seq = wire_check_seq(in->data, in->body_size);
-        uint8_t *bytes;
 
         if (seq)
                 p = find_pending(client, seq);
         if (!p)
                 return; /* an answer to what has been answered, or given up */
-        bytes = in->size <= p->few_size ? p->few : sys.resize(NULL, in->size);
-        if (!bytes) {
+        if (keep_bytes(client, p, in))
+                client_end(client, p, OBJD_OK, NULL);
+        else
                 client_end(client, p, OBJD_E_NOMEM, "no memory for a reply");
-                return;
-        }
-        memcpy(bytes, in->data, in->size);
-        p->bytes = bytes != p->few ? bytes : NULL;
-        p->in = (struct wire_in){ bytes, in->size, in->body_size };
-        client_end(client, p, OBJD_OK, NULL);
 }
 
 /* A session that is another one knows nothing of what is under way: whether it was done, nobody can tell any more. */

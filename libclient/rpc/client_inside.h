@@ -21,6 +21,10 @@
 /* Between attempts to send where nobody takes it. */
 #define RETRY_NS 2000000LL
 
+/* A reply of so many bytes or more stays where it is put together; and up to so much of such memory is kept for the next one. */
+#define CLIENT_TAKE_FROM ((size_t)256 << 10)
+#define CLIENT_KEEP ((size_t)32 << 20)
+
 /* A batch under way: on the stack of the thread that waits for it, or part of a ticket. */
 struct pending {
         struct pending *next;
@@ -37,7 +41,8 @@ struct pending {
         char *sentence;
         uint8_t *few; /* room for a small reply, NULL: there is none */
         size_t few_size;
-        void *bytes; /* where there was no room for it */
+        void *bytes; /* where there was no room for it, */
+        size_t room; /* and how much memory that is */
         struct wire_in in;
 };
 
@@ -119,7 +124,8 @@ void client_leave_queue(struct rpc_client *client, struct pending *p);
 
 /* Packs it. @return OBJD_OK, OBJD_E_TOOBIG, OBJD_E_NOMEM */
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch);
-objd_status client_unpack(struct pending *p, struct rpc_reply *ret_reply);
+/* client NULL: what comes of the reply's memory is not its concern. */
+objd_status client_unpack(struct rpc_client *client, struct pending *p, struct rpc_reply *ret_reply);
 
 /* Does for one batch what is to be done now (at that moment, or a little later), and gives the moment at which there may be something to do again. */
 int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now);

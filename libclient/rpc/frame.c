@@ -253,6 +253,15 @@ uint8_t *frame_joiner_take(struct frame_joiner *joiner, const uint8_t *data, siz
         return bytes;
 }
 
+bool frame_joiner_give(struct frame_joiner *joiner, uint8_t *data, size_t room)
+{
+        if (joiner->data || room > joiner->keep)
+                return false;
+        joiner->data = data;
+        joiner->room = room;
+        return true;
+}
+
 /* Room for what has come and this piece. It doubles, so it is never more than twice of what has really arrived. */
 static objd_status reserve(struct frame_joiner *joiner, size_t size, size_t message)
 {

@@ -107,6 +107,9 @@ void frame_joiner_drop(struct frame_joiner *joiner);
 /* The memory of a message that is whole, if `data` lies there; it belongs to the caller then, and is to be given back with size *ret_room. */
 uint8_t *frame_joiner_take(struct frame_joiner *joiner, const uint8_t *data, size_t *ret_room);
 
+/* Memory like that for the messages to come, which is the joiner's then; false: it has some, or keeps no so much. */
+bool frame_joiner_give(struct frame_joiner *joiner, uint8_t *data, size_t room);
+
 /*
  * Takes a frame's piece. If the message is whole, *ret_whole is true and *ret_in is it: at `piece` itself if it came in one
  * frame and is aligned, else in the joiner, where it stays until the next call. After a failure the unfinished

@@ -239,7 +239,7 @@ objd_status rpc_ticket_reply(struct rpc_ticket *ticket, struct rpc_reply *ret_re
 
         if (p->status)
                 return fail(p->status, "%s", p->sentence ? p->sentence : "");
-        r = client_unpack(p, ret_reply);
+        r = client_unpack(NULL, p, ret_reply);
         p->bytes = NULL; /* the reply's, or gone */
         return r;
 }

@@ -122,6 +122,55 @@ static void big_values_have_chunks_and_give_them_back(void **state)
         objd_release(dict);
 }
 
+static void assert_got(objd_object *dict, int64_t n, objd_value expected, objd_buf *buf)
+{
+        objd_value key = objd_int(n), got;
+
+        assert_ok(objd_dict_get(dict, &key, &got, buf));
+        assert_true(objd_value_equal(&got, &expected));
+        assert_in_range((uintptr_t)got.data, (uintptr_t)buf->data,
+                        (uintptr_t)buf->data + buf->size - got.size);
+}
+
+/* By a proxy the memory of a large value goes to the buffer, and the buffer's is used for the next one: they must not meet. */
+static void large_values_are_read_into_one_buffer_and_another(void **state)
+{
+        objd_object *dict = way_dict(*state, "d");
+        size_t sizes[] = { 800000, 100, 801000, 300000, 270000, 5000, 2 << 20, 2 << 20 };
+        size_t n = sizeof(sizes) / sizeof(*sizes);
+        uint64_t shape[] = { 0 };
+        objd_value values[sizeof(sizes) / sizeof(*sizes)], got, key = objd_int(0);
+        objd_buf one = OBJD_BUF_INIT, two = OBJD_BUF_INIT;
+
+        for (size_t i = 0; i < n; i++) {
+                uint8_t *bytes = malloc(sizes[i]);
+                objd_value name = objd_int((int64_t)i);
+
+                assert_non_null(bytes);
+                for (size_t k = 0; k < sizes[i]; k++)
+                        bytes[k] = (uint8_t)(k % 251 + i);
+                shape[0] = sizes[i];
+                values[i] = i % 3 == 0   ? objd_bytes(bytes, sizes[i])
+                            : i % 3 == 1 ? objd_array(OBJD_U8, 1, shape, bytes)
+                                         : objd_message("a.large.Message", bytes, sizes[i]);
+                assert_ok(objd_dict_set(dict, &name, &values[i]));
+        }
+        for (size_t i = 0; i < n; i++)
+                for (size_t k = 1; k < 4; k++) {
+                        size_t next = (i + k) % n;
+
+                        assert_ok(objd_dict_get(dict, &key, &got, &two)); /* stays as it is */
+                        assert_got(dict, (int64_t)i, values[i], &one);
+                        assert_got(dict, (int64_t)next, values[next], &one);
+                        assert_true(objd_value_equal(&got, &values[0]));
+                }
+        for (size_t i = 0; i < n; i++)
+                free((void *)(uintptr_t)values[i].data);
+        objd_buf_free(&one);
+        objd_buf_free(&two);
+        objd_release(dict);
+}
+
 static void a_value_over_the_limit_is_refused(void **state)
 {
         objd_object *dict = way_dict(*state, "d");
@@ -393,6 +442,7 @@ int main(int argc, char **argv)
                 WAY_TEST(every_type_of_value_comes_back_as_it_was),
                 WAY_TEST(a_value_is_replaced_by_smaller_equal_and_larger_ones),
                 WAY_TEST(big_values_have_chunks_and_give_them_back),
+                WAY_TEST(large_values_are_read_into_one_buffer_and_another),
                 WAY_TEST(a_value_over_the_limit_is_refused),
                 WAY_TEST(keys_may_be_empty_or_long_but_not_too_long),
                 WAY_TEST(keys_with_the_same_bytes_and_another_type_are_others),

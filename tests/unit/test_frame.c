@@ -368,6 +368,28 @@ static void no_row_of_frames_makes_a_message_of_another_size(void **state)
         frame_joiner_deinit(&joiner);
 }
 
+/* What one message was put together in, the next one is. */
+static void a_joiner_takes_memory_back_if_it_has_none_and_may_keep_it(void **state)
+{
+        struct frame_joiner joiner;
+        size_t room = 0;
+        uint8_t *memory;
+
+        (void)state;
+        frame_joiner_init(&joiner, NULL, 1000);
+        memory = malloc(1001);
+        assert_non_null(memory);
+        assert_false(frame_joiner_give(&joiner, memory, 1001)); /* it would not keep so much */
+        assert_true(frame_joiner_give(&joiner, memory, 1000));
+        assert_false(frame_joiner_give(&joiner, memory, 1000)); /* it has some */
+        frame_joiner_drop(&joiner);
+        assert_ptr_equal(frame_joiner_take(&joiner, memory, &room), memory);
+        assert_int_equal(room, 1000);
+        assert_null(frame_joiner_take(&joiner, memory, &room));
+        free(memory);
+        frame_joiner_deinit(&joiner);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -379,6 +401,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(memory_grows_with_what_has_come),
                 cmocka_unit_test(each_piece_that_does_not_fit_has_its_sentence),
                 cmocka_unit_test(no_row_of_frames_makes_a_message_of_another_size),
+                cmocka_unit_test(a_joiner_takes_memory_back_if_it_has_none_and_may_keep_it),
         };
 
         (void)argc;
