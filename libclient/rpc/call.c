@@ -85,9 +85,3 @@ const struct call_properties call_table[CALL_CODES] = {
         [CALL_SESSION_END] = { "session end", GROUP_SESSION, CALL_MUTATES },
         [CALL_SESSION_THREAD_GONE] = { "session thread_gone", GROUP_SESSION, CALL_MUTATES },
 };
-
-const struct call_properties *call_properties(uint32_t code)
-{
-        /* CALL_NONE has no name: the answer for every number that is none. */
-        return &call_table[code < CALL_CODES ? code : CALL_NONE];
-}

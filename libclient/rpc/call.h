@@ -132,7 +132,11 @@ struct call_properties {
 extern const struct call_properties call_table[CALL_CODES];
 
 /* What is known about a code, also one from a stranger; for one that is none, name is NULL. */
-const struct call_properties *call_properties(uint32_t code);
+static inline const struct call_properties *call_properties(uint32_t code)
+{
+        /* CALL_NONE has no name: the answer for every number that is none. */
+        return &call_table[code < CALL_CODES ? code : CALL_NONE];
+}
 
 /* What an object has beyond its entries; 0 where that makes no sense for its kind. */
 struct call_state {

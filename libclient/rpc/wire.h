@@ -50,15 +50,17 @@ struct wire_seek {
         size_t part;
 };
 
+#define WIRE_OUT_SMALL 1024u
+
 /*
  * A message to be sent; used again and again. Parts are not copied: what the values point to must stay until the message is
  * sent, or until wire_out_settle().
  */
-#define WIRE_OUT_SMALL 1024u
-
 struct wire_out {
-        uint8_t *body;
-        size_t body_size, body_room;
+        uint8_t *body; /* somewhere in the room for it */
+        size_t body_size;
+        uint8_t *room;
+        size_t room_size;
         struct wire_part *parts; /* the bulk, without its padding */
         size_t n_parts, parts_room;
         uint64_t
@@ -68,7 +70,7 @@ struct wire_out {
         struct wire_seek seek;
         uint8_t *settled; /* the whole message, if it has been copied together */
         uint8_t small
-                [WIRE_OUT_SMALL]; /* for the body, as long as it fits. So a wire_out must stay where it is */
+                [WIRE_OUT_SMALL]; /* the room, while that is enough. So a wire_out must stay where it is */
 };
 
 /* bulk_from: data of so many bytes or more go to the bulk, 0: none do. */

@@ -252,13 +252,6 @@ static objd_status lock_out(struct wire_out *out, const struct answer *answer, O
         return OBJD_OK;
 }
 
-bool wire_has_result(const struct answer *answer)
-{
-        return answer->value.type != OBJD_ANY || answer->key.type != OBJD_ANY || answer->number ||
-               answer->integer || answer->truth || answer->n_infos || answer->stats || answer->n_items ||
-               answer->position_size || (answer->code == CALL_DICT_ADD_FLOAT && !answer->status);
-}
-
 static objd_status result_out(struct wire_out *out, const struct answer *answer, Objd__Rpc__Answer *message)
 {
         switch (call_properties(answer->code)->group) {

@@ -20,20 +20,21 @@ void wire_out_init(struct wire_out *out, uint32_t bulk_from)
 {
         memset(out, 0, offsetof(struct wire_out, small));
         out->bulk_from = bulk_from;
-        out->body = out->small;
-        out->body_room = sizeof(out->small);
+        out->body = out->room = out->small;
+        out->room_size = sizeof(out->small);
         space_init(&out->space, NULL, 0);
 }
 
 void wire_out_deinit(struct wire_out *out)
 {
         space_deinit(&out->space);
-        if (out->body != out->small)
-                free(out->body);
+        if (out->room != out->small)
+                free(out->room);
         free(out->parts);
         free(out->settled);
         memset(out, 0, offsetof(struct wire_out, small));
-        out->body = out->small;
+        out->body = out->room = out->small;
+        out->room_size = sizeof(out->small);
 }
 
 static objd_status no_memory(void)
@@ -263,21 +264,21 @@ objd_status wire_text_out(struct wire_out *out, const char *text, size_t size_ma
 
 objd_status wire_out_reserve(struct wire_out *out, size_t size)
 {
-        size_t room = out->body_room ? out->body_room : sizeof(out->small);
-        uint8_t *body;
+        size_t room_size = out->room_size;
+        uint8_t *room;
 
-        if (size <= out->body_room)
+        if (size <= room_size)
                 return OBJD_OK;
-        while (room < size)
-                room *= 2;
+        while (room_size < size)
+                room_size *= 2;
         /* What was in it is not needed any more. */
-        body = sys.resize(NULL, room);
-        if (!body)
+        room = sys.resize(NULL, room_size);
+        if (!room)
                 return no_memory();
-        if (out->body != out->small)
-                free(out->body);
-        out->body = body;
-        out->body_room = room;
+        if (out->room != out->small)
+                free(out->room);
+        out->body = out->room = room;
+        out->room_size = room_size;
         return OBJD_OK;
 }
 
@@ -296,6 +297,7 @@ objd_status wire_out_finish(struct wire_out *out, const ProtobufCMessage *messag
         r = wire_out_reserve(out, size);
         if (r)
                 return r;
+        out->body = out->room;
         out->body_size = protobuf_c_message_pack(message, out->body);
         out->size = whole;
         return OBJD_OK;

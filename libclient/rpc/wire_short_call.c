@@ -6,15 +6,29 @@
 #include "rpc/wire_reader.h"
 #include "rpc/wire_value.h"
 
-/* One value of its own; there is no second one, since tags rise. */
-static bool read_one(struct reader *reader, struct space *space, const objd_value **ret_value, size_t *ret_n)
-{
-        objd_value *value = space_take(space, sizeof(*value));
+/* Values for the calls that are left: taken from the space for all of them at once. */
+struct values {
+        struct space *space;
+        objd_value *next;
+        size_t n_left, n_more;
+};
 
-        if (!value || !read_value(reader, value))
+static __attribute__((noinline)) bool take_values(struct values *values)
+{
+        values->next = space_take_array(values->space, values->n_more, sizeof(*values->next));
+        values->n_left = values->next ? values->n_more : 0;
+        return values->next;
+}
+
+/* One value of its own; there is no second one, since tags rise. */
+static inline bool read_one(struct reader *reader, struct values *values, const objd_value **ret_value,
+                            size_t *ret_n)
+{
+        if ((!values->n_left && !take_values(values)) || !read_value(reader, values->next))
                 return false;
-        *ret_value = value;
+        *ret_value = values->next++;
         *ret_n = 1;
+        values->n_left--;
         return true;
 }
 
@@ -38,7 +52,7 @@ static bool read_begin(struct reader *reader, uint8_t tag, struct call *call)
         }
 }
 
-static bool read_dict(struct reader *reader, struct space *space, struct call *call)
+static bool read_dict(struct reader *reader, struct values *values, struct call *call)
 {
         uint8_t tag;
 
@@ -49,10 +63,10 @@ static bool read_dict(struct reader *reader, struct space *space, struct call *c
                         return false;
                 switch (tag) {
                 case TAG_BYTES(4):
-                        good = read_one(reader, space, &call->keys, &call->n_keys);
+                        good = read_one(reader, values, &call->keys, &call->n_keys);
                         break;
                 case TAG_BYTES(5):
-                        good = read_one(reader, space, &call->values, &call->n_values);
+                        good = read_one(reader, values, &call->values, &call->n_values);
                         break;
                 case TAG_NUMBER(7):
                         good = read_delta(reader, &call->integer, NULL);
@@ -72,7 +86,7 @@ static bool read_dict(struct reader *reader, struct space *space, struct call *c
         return true;
 }
 
-static bool read_list(struct reader *reader, struct space *space, struct call *call)
+static bool read_list(struct reader *reader, struct values *values, struct call *call)
 {
         uint8_t tag;
 
@@ -83,7 +97,7 @@ static bool read_list(struct reader *reader, struct space *space, struct call *c
                         return false;
                 switch (tag) {
                 case TAG_BYTES(4):
-                        good = read_one(reader, space, &call->values, &call->n_values);
+                        good = read_one(reader, values, &call->values, &call->n_values);
                         break;
                 case TAG_NUMBER(5):
                         good = read_signed(reader, &call->index);
@@ -103,7 +117,7 @@ static bool read_list(struct reader *reader, struct space *space, struct call *c
         return true;
 }
 
-static bool read_queue(struct reader *reader, struct space *space, struct call *call)
+static bool read_queue(struct reader *reader, struct values *values, struct call *call)
 {
         int64_t priority = 0, lease_ns = 0;
         uint8_t tag;
@@ -115,7 +129,7 @@ static bool read_queue(struct reader *reader, struct space *space, struct call *
                         return false;
                 switch (tag) {
                 case TAG_BYTES(4):
-                        good = read_one(reader, space, &call->values, &call->n_values);
+                        good = read_one(reader, values, &call->values, &call->n_values);
                         break;
                 case TAG_NUMBER(5):
                         good = read_signed(reader, &call->timeout_ns);
@@ -156,7 +170,7 @@ static bool read_lock(struct reader *reader, struct call *call)
         return true;
 }
 
-static bool read_group(struct reader *reader, uint8_t tag, struct space *space, struct call *call,
+static bool read_group(struct reader *reader, uint8_t tag, struct values *values, struct call *call,
                        enum call_group *ret_group)
 {
         struct reader inner;
@@ -166,13 +180,13 @@ static bool read_group(struct reader *reader, uint8_t tag, struct space *space, 
         switch (tag) {
         case TAG_ASK_DICT:
                 *ret_group = GROUP_DICT;
-                return read_dict(&inner, space, call);
+                return read_dict(&inner, values, call);
         case TAG_ASK_LIST:
                 *ret_group = GROUP_LIST;
-                return read_list(&inner, space, call);
+                return read_list(&inner, values, call);
         case TAG_ASK_QUEUE:
                 *ret_group = GROUP_QUEUE;
-                return read_queue(&inner, space, call);
+                return read_queue(&inner, values, call);
         case TAG_ASK_LOCK:
                 *ret_group = GROUP_LOCK;
                 return read_lock(&inner, call);
@@ -181,7 +195,7 @@ static bool read_group(struct reader *reader, uint8_t tag, struct space *space, 
         }
 }
 
-static bool read_call(struct reader *outer, struct space *space, bool atomic, struct call *call)
+static bool read_call(struct reader *outer, struct values *values, bool atomic, struct call *call)
 {
         enum call_group group;
         struct reader reader;
@@ -193,7 +207,7 @@ static bool read_call(struct reader *outer, struct space *space, bool atomic, st
         if (tag == TAG_THREAD &&
             (!read_u32(&reader, &call->thread) || reader.at == reader.end || !read_tag(&reader, &tag)))
                 return false;
-        return read_group(&reader, tag, space, call, &group) && !wire_check_call(call, group, atomic);
+        return read_group(&reader, tag, values, call, &group) && !wire_check_call(call, group, atomic);
 }
 
 static bool read_batch_head(struct reader *reader, struct call_batch *batch)
@@ -221,6 +235,7 @@ bool wire_short_unpack_batch(const struct wire_in *in, const struct wire_limits 
                              struct call_batch *ret_batch)
 {
         struct reader reader = { .at = in->data, .end = in->data + in->size };
+        struct values values = { .space = space };
         struct call_batch batch = { 0 };
         struct call *calls;
 
@@ -234,7 +249,8 @@ bool wire_short_unpack_batch(const struct wire_in *in, const struct wire_limits 
                 return false;
         for (size_t i = 0; i < batch.n_calls; i++) {
                 reader.at++; /* the tag, as has been counted */
-                if (!read_call(&reader, space, batch.atomic, &calls[i]))
+                values.n_more = batch.n_calls - i;
+                if (!read_call(&reader, &values, batch.atomic, &calls[i]))
                         return false;
         }
         batch.calls = calls;

@@ -3,7 +3,7 @@
  * wire_short_out.c -- plain calls and answers straight to bytes
  *
  * Two steps: how much room there must be at most, which is also when it turns out whether everything is plain; and the
- * writing, in which the length of each message is computed right before it.
+ * writing. That goes from the end to the beginning: the length of a message stands before it, and so is known when it is written.
  */
 
 #include "rpc/wire_short.h"
@@ -18,94 +18,46 @@
 #define CALL_ROOM 160u        /* a request or an answer without its values and its sentence */
 #define VALUE_ROOM 24u        /* a value without its data */
 
-/* A number as a field; it is left out if it is 0, as in proto3, unless it is a member of a oneof. */
-struct number {
-        uint8_t tag;
-        bool forced;
-        uint64_t number;
-};
-
-/* A group's message: numbers, values, numbers, in the order of its fields. */
-struct plain {
-        uint8_t tag; /* of the field that it is */
-        uint8_t keys_tag, values_tag, real_tag;
-        struct number head[3], tail[5];
-        const objd_value *keys, *values;
-        size_t n_keys, n_values;
-        double real;
-};
-
-/* ---- Sizes --------------------------------------------------------------------------------------------- */
+/* ---- Writing: each puts something before `at`, and gives where it begins --------------------------------- */
 
 static inline size_t varint_size(uint64_t number)
 {
         return (size_t)(70 - __builtin_clzll(number | 1)) / 7;
 }
 
-static inline size_t number_size(const struct number *number)
-{
-        return number->number || number->forced ? 1 + varint_size(number->number) : 0;
-}
-
-/* A field that is a message or bytes. */
-static inline size_t field_size(size_t size)
-{
-        return 1 + varint_size(size) + size;
-}
-
-/* A Value, without its tag and length. */
-static size_t value_size(const objd_value *value)
-{
-        switch (value->type) {
-        case OBJD_INT:
-                return 1 + varint_size(zigzag(value->u.integer));
-        case OBJD_FLOAT:
-                return 9;
-        case OBJD_STR:
-        case OBJD_BYTES:
-                return field_size(value->size);
-        default:
-                return 2; /* nil, bool */
-        }
-}
-
-static size_t plain_size(const struct plain *plain)
-{
-        size_t size = plain->real_tag ? 9 : 0;
-
-        for (size_t i = 0; i < 3; i++)
-                size += number_size(&plain->head[i]);
-        for (size_t i = 0; i < plain->n_keys; i++)
-                size += field_size(value_size(&plain->keys[i]));
-        for (size_t i = 0; i < plain->n_values; i++)
-                size += field_size(value_size(&plain->values[i]));
-        for (size_t i = 0; i < 5; i++)
-                size += number_size(&plain->tail[i]);
-        return size;
-}
-
-/* ---- Writing ------------------------------------------------------------------------------------------- */
-
 static inline uint8_t *put_varint(uint8_t *at, uint64_t number)
 {
-        for (; number >= 128; number >>= 7)
-                *at++ = (uint8_t)(number | 128);
-        *at++ = (uint8_t)number;
+        uint8_t *to;
+
+        if (number < 128) {
+                *--at = (uint8_t)number;
+                return at;
+        }
+        at -= varint_size(number);
+        for (to = at; number >= 128; number >>= 7)
+                *to++ = (uint8_t)(number | 128);
+        *to = (uint8_t)number;
         return at;
 }
 
-static inline uint8_t *put_number(uint8_t *at, const struct number *number)
+/* A number as a field, whatever it is: a member of a oneof. */
+static inline uint8_t *put_member(uint8_t *at, uint8_t tag, uint64_t number)
 {
-        if (!number->number && !number->forced)
-                return at;
-        *at++ = number->tag;
-        return put_varint(at, number->number);
+        at = put_varint(at, number);
+        *--at = tag;
+        return at;
 }
 
-static inline uint8_t *put_head(uint8_t *at, uint8_t tag, size_t size)
+/* A number as a field; it is left out if it is 0, as in proto3. */
+static inline uint8_t *put_number(uint8_t *at, uint8_t tag, uint64_t number)
 {
-        *at++ = tag;
-        return put_varint(at, size);
+        return number ? put_member(at, tag, number) : at;
+}
+
+/* The head of a message that ends at `end` and has been written down to `at`. */
+static inline uint8_t *put_head(uint8_t *at, uint8_t tag, const uint8_t *end)
+{
+        return put_member(at, tag, (uint64_t)(end - at));
 }
 
 static uint8_t *put_real(uint8_t *at, uint8_t tag, double real)
@@ -114,50 +66,59 @@ static uint8_t *put_real(uint8_t *at, uint8_t tag, double real)
 
         memcpy(&bits, &real, sizeof(bits));
         bits = htole64(bits);
-        *at++ = tag;
+        at -= sizeof(bits);
         memcpy(at, &bits, sizeof(bits));
-        return at + sizeof(bits);
+        *--at = tag;
+        return at;
 }
 
-static uint8_t *put_bytes(uint8_t *at, uint8_t tag, const void *data, size_t size)
+static inline uint8_t *put_bytes(uint8_t *at, uint8_t tag, const void *data, size_t size)
 {
-        at = put_head(at, tag, size);
+        at -= size;
         if (size)
                 memcpy(at, data, size);
-        return at + size;
+        return put_member(at, tag, size);
 }
 
 static uint8_t *put_value(uint8_t *at, uint8_t tag, const objd_value *value)
 {
-        at = put_head(at, tag, value_size(value));
+        const uint8_t *end = at;
+
         switch (value->type) {
         case OBJD_BOOL:
-                return put_number(at, &(struct number){ TAG_BOOLEAN, true, value->u.boolean });
+                at = put_member(at, TAG_BOOLEAN, value->u.boolean);
+                break;
         case OBJD_INT:
-                return put_number(at, &(struct number){ TAG_INTEGER, true, zigzag(value->u.integer) });
+                at = put_member(at, TAG_INTEGER, zigzag(value->u.integer));
+                break;
         case OBJD_FLOAT:
-                return put_real(at, TAG_REAL, value->u.real);
+                at = put_real(at, TAG_REAL, value->u.real);
+                break;
         case OBJD_STR:
-                return put_bytes(at, TAG_STR, value->data, value->size);
+                at = put_bytes(at, TAG_STR, value->data, value->size);
+                break;
         case OBJD_BYTES:
-                return put_bytes(at, TAG_DATA, value->data, value->size);
+                at = put_bytes(at, TAG_DATA, value->data, value->size);
+                break;
         default:
-                return put_number(at, &(struct number){ TAG_NIL, true, 1 });
+                at = put_member(at, TAG_NIL, 1);
         }
+        return put_head(at, tag, end);
 }
 
-static uint8_t *put_plain(uint8_t *at, const struct plain *plain, size_t size)
+static uint8_t *put_values(uint8_t *at, uint8_t tag, const objd_value *values, size_t n)
 {
-        at = put_head(at, plain->tag, size);
-        for (size_t i = 0; i < 3; i++)
-                at = put_number(at, &plain->head[i]);
-        for (size_t i = 0; i < plain->n_keys; i++)
-                at = put_value(at, plain->keys_tag, &plain->keys[i]);
-        for (size_t i = 0; i < plain->n_values; i++)
-                at = put_value(at, plain->values_tag, &plain->values[i]);
-        for (size_t i = 0; i < 5; i++)
-                at = put_number(at, &plain->tail[i]);
-        return plain->real_tag ? put_real(at, plain->real_tag, plain->real) : at;
+        while (n--)
+                at = put_value(at, tag, &values[n]);
+        return at;
+}
+
+/* The message in `out` begins at `at`, and ends where the room for it does. */
+static void finish(struct wire_out *out, uint8_t *at)
+{
+        out->body_size = (size_t)(out->room + out->room_size - at);
+        out->body = at;
+        out->size = out->body_size;
 }
 
 /* ---- Calls --------------------------------------------------------------------------------------------- */
@@ -193,87 +154,68 @@ static bool call_is_plain(const struct wire_out *out, const struct call *call, s
                add_room(out, call->values, call->n_values, room);
 }
 
-static void fill_dict(const struct call *call, struct plain *plain)
+static uint8_t *put_dict(uint8_t *at, const struct call *call)
 {
-        plain->tag = TAG_ASK_DICT;
-        plain->keys_tag = TAG_BYTES(4);
-        plain->keys = call->keys;
-        plain->n_keys = call->n_keys;
-        plain->values_tag = TAG_BYTES(5);
+        if (call->code == CALL_DICT_ADD_FLOAT)
+                at = put_real(at, TAG_FIXED64(8), call->real);
+        at = put_number(at, TAG_NUMBER(9), call->max);
         if (call->code == CALL_DICT_ADD_INT)
-                plain->tail[0] = (struct number){ TAG_NUMBER(7), true, zigzag(call->integer) };
-        plain->tail[1] = (struct number){ TAG_NUMBER(9), false, call->max };
-        if (call->code == CALL_DICT_ADD_FLOAT) {
-                plain->real_tag = TAG_FIXED64(8);
-                plain->real = call->real;
-        }
+                at = put_member(at, TAG_NUMBER(7), zigzag(call->integer));
+        at = put_values(at, TAG_BYTES(5), call->values, call->n_values);
+        return put_values(at, TAG_BYTES(4), call->keys, call->n_keys);
 }
 
-static void fill_list(const struct call *call, struct plain *plain)
+static uint8_t *put_list(uint8_t *at, const struct call *call)
 {
-        plain->tag = TAG_ASK_LIST;
-        plain->values_tag = TAG_BYTES(4);
-        plain->tail[0] = (struct number){ TAG_NUMBER(5), false, zigzag(call->index) };
-        plain->tail[1] = (struct number){ TAG_NUMBER(6), false, zigzag(call->stop) };
-        plain->tail[2] = (struct number){ TAG_NUMBER(7), false, call->descending };
+        at = put_number(at, TAG_NUMBER(7), call->descending);
+        at = put_number(at, TAG_NUMBER(6), zigzag(call->stop));
+        at = put_number(at, TAG_NUMBER(5), zigzag(call->index));
+        return put_values(at, TAG_BYTES(4), call->values, call->n_values);
 }
 
-static void fill_queue(const struct call *call, struct plain *plain)
+static uint8_t *put_queue(uint8_t *at, const struct call *call)
 {
         bool lease = call->code == CALL_QUEUE_GET_LEASE;
 
-        plain->tag = TAG_ASK_QUEUE;
-        plain->values_tag = TAG_BYTES(4);
-        plain->tail[0] = (struct number){ TAG_NUMBER(5), false, zigzag(call->timeout_ns) };
-        plain->tail[1] = (struct number){ TAG_NUMBER(6), false, lease ? 0 : zigzag(call->integer) };
-        plain->tail[2] = (struct number){ TAG_NUMBER(7), false, call->max };
-        plain->tail[3] = (struct number){ TAG_NUMBER(8), false, lease ? zigzag(call->integer) : 0 };
-        plain->tail[4] = (struct number){ TAG_NUMBER(9), false, call->lease };
+        at = put_number(at, TAG_NUMBER(9), call->lease);
+        at = put_number(at, TAG_NUMBER(8), lease ? zigzag(call->integer) : 0);
+        at = put_number(at, TAG_NUMBER(7), call->max);
+        at = put_number(at, TAG_NUMBER(6), lease ? 0 : zigzag(call->integer));
+        at = put_number(at, TAG_NUMBER(5), zigzag(call->timeout_ns));
+        return put_values(at, TAG_BYTES(4), call->values, call->n_values);
 }
 
-static void fill_call(const struct call *call, struct plain *plain)
+/* What is the group's own, and the tag of its message. */
+static uint8_t *put_group(uint8_t *at, const struct call *call, uint8_t *ret_tag)
 {
-        *plain = (struct plain){
-                .head = { { TAG_CODE, false, (uint64_t)call->code },
-                          { TAG_PLACE, false, call->object.place },
-                          { TAG_SERIAL, false, call->object.serial } },
-                .values = call->values,
-                .n_values = call->n_values,
-        };
         switch (call_properties(call->code)->group) {
         case GROUP_DICT:
-                fill_dict(call, plain);
-                break;
+                *ret_tag = TAG_ASK_DICT;
+                return put_dict(at, call);
         case GROUP_LIST:
-                fill_list(call, plain);
-                break;
+                *ret_tag = TAG_ASK_LIST;
+                return put_list(at, call);
         case GROUP_QUEUE:
-                fill_queue(call, plain);
-                break;
+                *ret_tag = TAG_ASK_QUEUE;
+                return put_queue(at, call);
         default:
-                plain->tag = TAG_ASK_LOCK;
-                plain->tail[0] = (struct number){ TAG_NUMBER(4), false, zigzag(call->timeout_ns) };
-                plain->n_values = 0;
+                *ret_tag = TAG_ASK_LOCK;
+                return put_number(at, TAG_NUMBER(4), zigzag(call->timeout_ns));
         }
 }
 
 static uint8_t *put_call(uint8_t *at, const struct call *call)
 {
-        const struct number thread = { TAG_THREAD, false, call->thread };
-        struct plain plain;
-        size_t size;
+        const uint8_t *end = at;
+        uint8_t tag;
 
-        fill_call(call, &plain);
-        size = plain_size(&plain);
-        at = put_head(at, TAG_REQUEST, number_size(&thread) + field_size(size));
-        at = put_number(at, &thread);
-        return put_plain(at, &plain, size);
-}
-
-static void finish(struct wire_out *out, const uint8_t *at)
-{
-        out->body_size = (size_t)(at - out->body);
-        out->size = out->body_size;
+        at = put_group(at, call, &tag);
+        at = put_number(at, TAG_SERIAL, call->object.serial);
+        at = put_number(at, TAG_PLACE, call->object.place);
+        at = put_number(at, TAG_CODE, (uint64_t)call->code);
+        at = put_head(at, tag, end);
+        at = put_number(at, TAG_THREAD, call->thread);
+        return put_head(at, TAG_REQUEST, end);
 }
 
 bool wire_short_pack_batch(struct wire_out *out, const struct call_batch *batch)
@@ -286,12 +228,13 @@ bool wire_short_pack_batch(struct wire_out *out, const struct call_batch *batch)
                         return false;
         if (wire_out_reserve(out, room))
                 return false;
-        at = put_number(out->body, &(struct number){ TAG_SEQ, false, batch->seq });
-        at = put_number(at, &(struct number){ TAG_ACKED, false, batch->acked });
-        at = put_number(at, &(struct number){ TAG_ATOMIC, false, batch->atomic });
-        at = put_number(at, &(struct number){ TAG_TIMEOUT, false, zigzag(batch->timeout_ns) });
-        for (size_t i = 0; i < batch->n_calls; i++)
+        at = out->room + out->room_size;
+        for (size_t i = batch->n_calls; i--;)
                 at = put_call(at, &batch->calls[i]);
+        at = put_number(at, TAG_TIMEOUT, zigzag(batch->timeout_ns));
+        at = put_number(at, TAG_ATOMIC, batch->atomic);
+        at = put_number(at, TAG_ACKED, batch->acked);
+        at = put_number(at, TAG_SEQ, batch->seq);
         finish(out, at);
         return true;
 }
@@ -314,73 +257,65 @@ static bool answer_is_plain(const struct wire_out *out, const struct answer *ans
                (answer->value.type == OBJD_ANY || add_room(out, &answer->value, 1, room));
 }
 
-static void fill_dict_answer(const struct answer *answer, struct plain *plain)
+static uint8_t *put_dict_answer(uint8_t *at, const struct answer *answer)
 {
-        plain->tag = TAG_SAY_DICT;
-        plain->tail[0] = (struct number){ TAG_NUMBER(3), false, answer->truth };
-        plain->tail[1] = (struct number){ TAG_NUMBER(4), false, answer->number };
+        if (answer->code == CALL_DICT_ADD_FLOAT)
+                at = put_real(at, TAG_FIXED64(6), answer->real);
         if (answer->code == CALL_DICT_ADD_INT)
-                plain->tail[2] = (struct number){ TAG_NUMBER(5), true, zigzag(answer->integer) };
-        if (answer->code == CALL_DICT_ADD_FLOAT) {
-                plain->real_tag = TAG_FIXED64(6);
-                plain->real = answer->real;
-        }
+                at = put_member(at, TAG_NUMBER(5), zigzag(answer->integer));
+        at = put_number(at, TAG_NUMBER(4), answer->number);
+        return put_number(at, TAG_NUMBER(3), answer->truth);
 }
 
-static void fill_lock_answer(const struct answer *answer, struct plain *plain)
+static uint8_t *put_lock_answer(uint8_t *at, const struct answer *answer)
 {
-        plain->tag = TAG_SAY_LOCK;
-        plain->tail[0] = (struct number){ TAG_NUMBER(1), false, answer->number };
-        plain->tail[1] = (struct number){ TAG_NUMBER(2), false, answer->truth };
-        plain->tail[2] = (struct number){ TAG_NUMBER(3), false, zigzag(answer->integer) };
-        plain->n_values = 0;
+        at = put_number(at, TAG_NUMBER(3), zigzag(answer->integer));
+        at = put_number(at, TAG_NUMBER(2), answer->truth);
+        return put_number(at, TAG_NUMBER(1), answer->number);
 }
 
-static void fill_answer(const struct answer *answer, struct plain *plain)
+/* What is the group's own, and the tag of its message. */
+static uint8_t *put_group_answer(uint8_t *at, const struct answer *answer, uint8_t *ret_tag)
 {
-        bool lease = answer->code == CALL_QUEUE_GET_LEASE;
-
-        *plain = (struct plain){
-                .values_tag = TAG_BYTES(1),
-                .values = &answer->value,
-                .n_values = answer->value.type != OBJD_ANY,
-        };
         switch (call_properties(answer->code)->group) {
         case GROUP_DICT:
-                fill_dict_answer(answer, plain);
-                break;
+                *ret_tag = TAG_SAY_DICT;
+                return put_dict_answer(at, answer);
         case GROUP_LIST:
-                plain->tag = TAG_SAY_LIST;
-                plain->tail[0] = (struct number){ TAG_NUMBER(2), false, answer->number };
-                break;
+                *ret_tag = TAG_SAY_LIST;
+                return put_number(at, TAG_NUMBER(2), answer->number);
         case GROUP_QUEUE:
-                plain->tag = TAG_SAY_QUEUE;
-                plain->tail[0] = (struct number){ TAG_NUMBER(2), false, lease ? 0 : answer->number };
-                plain->tail[1] = (struct number){ TAG_NUMBER(3), false, lease ? answer->number : 0 };
-                break;
+                *ret_tag = TAG_SAY_QUEUE;
+                return put_number(at, answer->code == CALL_QUEUE_GET_LEASE ? TAG_NUMBER(3) : TAG_NUMBER(2),
+                                  answer->number);
         default:
-                fill_lock_answer(answer, plain);
+                *ret_tag = TAG_SAY_LOCK;
+                return put_lock_answer(at, answer);
         }
+}
+
+static uint8_t *put_result(uint8_t *at, const struct answer *answer)
+{
+        const uint8_t *end = at;
+        uint8_t tag;
+
+        at = put_group_answer(at, answer, &tag);
+        if (answer->value.type != OBJD_ANY && tag != TAG_SAY_LOCK)
+                at = put_value(at, TAG_BYTES(1), &answer->value);
+        return put_head(at, tag, end);
 }
 
 static uint8_t *put_answer(uint8_t *at, const struct answer *answer)
 {
-        const struct number status = { TAG_STATUS, false, (uint64_t)answer->status };
-        size_t text = answer->status && answer->sentence ? strlen(answer->sentence) : 0, size = 0;
-        bool has_result = wire_has_result(answer);
-        struct plain plain;
+        size_t text = answer->status && answer->sentence ? strlen(answer->sentence) : 0;
+        const uint8_t *end = at;
 
-        if (has_result) {
-                fill_answer(answer, &plain);
-                size = plain_size(&plain);
-        }
-        at = put_head(at, TAG_ANSWER,
-                      number_size(&status) + (text ? field_size(text) : 0) +
-                              (has_result ? field_size(size) : 0));
-        at = put_number(at, &status);
+        if (wire_has_result(answer))
+                at = put_result(at, answer);
         if (text)
                 at = put_bytes(at, TAG_SENTENCE, answer->sentence, text);
-        return has_result ? put_plain(at, &plain, size) : at;
+        at = put_number(at, TAG_STATUS, (uint64_t)answer->status);
+        return put_head(at, TAG_ANSWER, end);
 }
 
 bool wire_short_pack_reply(struct wire_out *out, const struct call_reply *reply)
@@ -395,11 +330,12 @@ bool wire_short_pack_reply(struct wire_out *out, const struct call_reply *reply)
                         return false;
         if (wire_out_reserve(out, room))
                 return false;
-        at = put_number(out->body, &(struct number){ TAG_SEQ, false, reply->seq });
-        at = put_number(at, &(struct number){ TAG_REPLY_STATUS, false, (uint64_t)reply->status });
-        at = put_number(at, &(struct number){ TAG_FAILED, false, reply->failed });
-        for (size_t i = 0; i < reply->n_answers; i++)
+        at = out->room + out->room_size;
+        for (size_t i = reply->n_answers; i--;)
                 at = put_answer(at, &reply->answers[i]);
+        at = put_number(at, TAG_FAILED, reply->failed);
+        at = put_number(at, TAG_REPLY_STATUS, (uint64_t)reply->status);
+        at = put_number(at, TAG_SEQ, reply->seq);
         finish(out, at);
         return true;
 }

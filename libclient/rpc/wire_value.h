@@ -35,11 +35,16 @@ objd_status wire_value_out(struct wire_out *out, const objd_value *value, Objd__
  */
 objd_status wire_text_out(struct wire_out *out, const char *text, size_t size_max, char **ret_text);
 
-/* Room for so many bytes in out->body, whose content is lost. @return OBJD_OK, OBJD_E_NOMEM */
+/* Room for so many bytes in out->room, whose content is lost. @return OBJD_OK, OBJD_E_NOMEM */
 objd_status wire_out_reserve(struct wire_out *out, size_t size);
 
 /* Whether there is anything in an answer beside its status. */
-bool wire_has_result(const struct answer *answer);
+static inline bool wire_has_result(const struct answer *answer)
+{
+        return answer->value.type != OBJD_ANY || answer->key.type != OBJD_ANY || answer->number ||
+               answer->integer || answer->truth || answer->n_infos || answer->stats || answer->n_items ||
+               answer->position_size || (answer->code == CALL_DICT_ADD_FLOAT && !answer->status);
+}
 
 /* Writes the body and adds everything up. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
 objd_status wire_out_finish(struct wire_out *out, const ProtobufCMessage *message, uint64_t max_size);
