@@ -149,6 +149,8 @@ static void give_memory(struct job *job)
 
 void job_free(struct job *job)
 {
+        if (job->has_row)
+                ledger_rest(&job->session->ledger, job->row);
         if (job->link) {
                 *job->link = job->next;
                 if (job->next)
@@ -231,8 +233,8 @@ static objd_status give_up(const struct caller *caller, const struct job *job, c
  * Whether this call has been run before; then its outcome is what was answered. An intent is left in the record. Where that cannot be
  * found out the call is not run, lest it be run twice. @return OBJD_OK, OBJD_E_BUSY, OBJD_E_NOMEM, OBJD_E_CORRUPT, OBJD_E_GONE
  */
-static objd_status look_back(struct job *job, struct recording *record, size_t place,
-                             struct outcome *outcomes, size_t n, bool *ret_was_run)
+static objd_status look_back(struct job *job, struct recording *record, struct outcome *outcomes, size_t n,
+                             bool *ret_was_run)
 {
         struct call_reply reply;
         uint64_t intent;
@@ -241,7 +243,7 @@ static objd_status look_back(struct job *job, struct recording *record, size_t p
         *ret_was_run = false;
         if (!job->asks_records)
                 return OBJD_OK;
-        r = record_find(&job->session->records, job->batch.seq, place, &job->space, &reply, &intent);
+        r = record_find(&record->at, &job->space, &reply, &intent);
         if (r)
                 return r == OBJD_E_NOTFOUND ? OBJD_OK : r;
         if (!reply.n_answers) {
@@ -304,24 +306,98 @@ static objd_status may_begin(const struct job *job, const struct call *call)
         return account_fail(account, OBJD_E_NOMEM);
 }
 
+/* Where the answer is written, or has been. */
+static objd_status find_place(struct job *job, size_t place, struct record_place *ret_at)
+{
+        struct proxy_session *session = job->session;
+        objd_status r = OBJD_OK;
+
+        if (!job->has_row)
+                r = ledger_row(&session->ledger, job->batch.seq, job->asks_records, &job->row);
+        job->has_row = r == OBJD_OK;
+        *ret_at =
+                (struct record_place){ &session->records, &session->ledger, job->batch.seq, job->row, place };
+        return r;
+}
+
+/* What is run with a record: a call, or an atomic batch. */
+struct recorded {
+        const struct caller *caller;
+        struct job *job;
+        struct record_place at;
+        struct outcome *outcomes;
+        size_t n;
+        size_t failed;
+};
+
+static objd_status run_it(struct recorded *it, struct recording *record)
+{
+        struct job *job = it->job;
+
+        return job->batch.atomic
+                       ? run_atomic(it->caller, &job->batch, &job->memory, record, it->outcomes, &it->failed)
+                       : run_call(it->caller, &job->batch.calls[it->at.place], record, it->outcomes);
+}
+
+static objd_status run_unless_run(struct recorded *it, bool in_spare)
+{
+        struct recording record;
+        bool was_run = false;
+        objd_status r = OBJD_OK;
+
+        record_init(&record, &it->at);
+        if (in_spare)
+                r = record_use_spare(&record);
+        if (r == OBJD_OK)
+                r = look_back(it->job, &record, it->outcomes, it->n, &was_run);
+        if (r && !it->job->batch.atomic)
+                (void)outcome_end(it->outcomes, r);
+        if (r == OBJD_OK && !was_run)
+                r = run_it(it, &record);
+        if (record.size && !in_spare)
+                ledger_note(it->at.ledger, it->at.row, it->at.place, record.size);
+        record_deinit(&record);
+        return r;
+}
+
+/* It has been undone, and may be run again. */
+static void undo_outcomes(struct recorded *it)
+{
+        for (size_t i = 0; i < it->n; i++)
+                outcome_reset(&it->outcomes[i]);
+}
+
+/*
+ * Where the store has no memory, that may be for want of a record: then what is done with makes room, and the answer goes to the
+ * spare if that does not help.
+ */
+static objd_status run_recorded(struct recorded *it)
+{
+        struct account *account = it->job->session->account;
+        objd_status r = run_unless_run(it, false);
+
+        if (r == OBJD_E_NOMEM && !account->refused && ledger_drop(it->at.ledger, it->at.records)) {
+                undo_outcomes(it);
+                r = run_unless_run(it, false);
+        }
+        if (r == OBJD_E_NOMEM && !account->refused) {
+                undo_outcomes(it);
+                r = run_unless_run(it, true);
+        }
+        return r;
+}
+
 /* Runs the call that is next, unless it has been. */
 static objd_status run_once(const struct caller *caller, struct job *job, struct outcome *outcome)
 {
         const struct call *call = &job->batch.calls[job->n_done];
-        struct recording record;
-        bool was_run;
+        struct recorded it = { .caller = caller, .job = job, .outcomes = outcome, .n = 1 };
         objd_status r;
 
         if (!(call_properties(call->code)->flags & CALL_MUTATES))
                 return run_call(caller, call, NULL, outcome);
-        record_init(&record, &job->session->records, job->batch.seq, job->n_done);
-        r = look_back(job, &record, job->n_done, outcome, 1, &was_run);
-        if (r)
-                (void)outcome_end(outcome, r);
-        else if (!was_run)
-                r = run_call(caller, call, &record, outcome);
-        record_deinit(&record);
-        return r;
+        r = find_place(job, job->n_done, &it.at);
+        return r ? outcome_end(outcome, r) : run_recorded(&it);
 }
 
 /* "No memory" that is for want of room in the account is said as such. */
@@ -426,36 +502,31 @@ static objd_status prepare_atomic(struct job *job)
         return OBJD_OK;
 }
 
-static objd_status run_atomic_once(const struct caller *caller, struct job *job, size_t *failed)
+static objd_status run_atomic_once(struct recorded *it)
 {
-        struct recording record;
-        bool was_run = false;
-        objd_status r = prepare_atomic(job);
+        objd_status r = prepare_atomic(it->job);
 
         if (r)
                 return r;
-        if (!mutates(&job->batch))
-                return run_atomic(caller, &job->batch, &job->memory, NULL, job->outcomes, failed);
-        record_init(&record, &job->session->records, job->batch.seq, 0);
-        r = look_back(job, &record, 0, job->outcomes, job->batch.n_calls, &was_run);
-        if (r == OBJD_OK && !was_run)
-                r = run_atomic(caller, &job->batch, &job->memory, &record, job->outcomes, failed);
-        record_deinit(&record);
-        return r;
+        if (!mutates(&it->job->batch))
+                return run_it(it, NULL);
+        r = find_place(it->job, 0, &it->at);
+        return r ? r : run_recorded(it);
 }
 
 static void step_atomic(const struct caller *caller, struct job *job)
 {
-        size_t failed = job->batch.n_calls;
+        size_t n = job->batch.n_calls;
+        struct recorded it = { .caller = caller, .job = job, .outcomes = job->outcomes, .n = n, .failed = n };
         uint32_t past_failed;
         objd_status r;
 
         if (has_failed_before(job, 0, &r, &past_failed)) {
-                end_atomic(job, r, past_failed ? past_failed - 1 : failed);
+                end_atomic(job, r, past_failed ? past_failed - 1 : n);
                 return;
         }
         account_begin(job->session->account);
-        r = run_atomic_once(caller, job, &failed);
+        r = run_atomic_once(&it);
         account_end(job->session->account);
         if (r == OBJD_E_NOMEM)
                 r = account_fail(job->session->account, r);
@@ -466,7 +537,7 @@ static void step_atomic(const struct caller *caller, struct job *job)
                   r == OBJD_E_BUSY && job->batch.timeout_ns != OBJD_NOWAIT ? JOB_WAITS_HOLDER : JOB_RUNS);
         if (job->waits && now_ns() < job_deadline(job))
                 return;
-        end_atomic(job, r, failed);
+        end_atomic(job, r, it.failed);
 }
 
 /* What a call takes of its session's turn: 1 for itself, and for so many bytes or further values 1 more each. */

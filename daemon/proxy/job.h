@@ -43,7 +43,9 @@ struct job {
         objd_status status; /* of an atomic batch, */
         uint32_t failed;    /* and 1 + the place of the call that failed */
         bool asks_records;  /* it may have been run before */
-        bool cancelled;     /* nothing of it waits any more */
+        bool has_row;       /* its changes' records are in this row: */
+        uint32_t row;
+        bool cancelled; /* nothing of it waits any more */
         enum job_waits waits;
         struct job *ready_next; /* among those of its session that could go on */
         int64_t call_ns;        /* when the call that waits was first tried */

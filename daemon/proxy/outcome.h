@@ -53,6 +53,9 @@ void outcome_reset(struct outcome *outcome);
 void outcome_free(struct outcome *outcome, struct outcome_spares *spares);
 void outcome_spares_free(struct outcome_spares *spares);
 
+/* As before the call was run; what has been charged for it stays charged. */
+void outcome_reset(struct outcome *outcome);
+
 /* Bytes of memory that it has of its own. */
 size_t outcome_cost(const struct outcome *outcome);
 

@@ -19,19 +19,26 @@ struct record_head {
         uint64_t intent;
 };
 
-static int64_t place_of(uint64_t seq, size_t place)
+/* What is written: the record, or the spare with it. */
+static objd_status place_bytes(struct recording *record, objd_value *ret_bytes)
 {
-        return (int64_t)(seq % RECORD_WINDOW * WIRE_CALLS_MAX + place);
+        if (!record->spare) {
+                *ret_bytes = objd_bytes(record->bytes, record->size);
+                return OBJD_OK;
+        }
+        *ret_bytes = objd_bytes(record->spare, LEDGER_SPARE);
+        return ledger_spare_add(record->spare, record->spare_used, record->at.seq, record->at.place,
+                                record->bytes, record->size);
 }
 
 /* As the last step of the transaction: the answers, packed. */
 static objd_status pack(struct rider *rider, objd_value *ret_bytes)
 {
         struct recording *record = (struct recording *)rider;
-        const struct call_reply reply = { .seq = record->seq,
+        const struct call_reply reply = { .seq = record->at.seq,
                                           .answers = record->outcomes->answer, /* and those behind it */
                                           .n_answers = record->n_outcomes };
-        struct record_head head = { .seq = record->seq };
+        struct record_head head = { .seq = record->at.seq };
         objd_status r;
 
         record->collect(record);
@@ -46,24 +53,36 @@ static objd_status pack(struct rider *rider, objd_value *ret_bytes)
         head.body_size = record->out.body_size;
         memcpy(record->bytes, &head, sizeof(head));
         wire_out_copy(&record->out, 0, record->bytes + sizeof(head), record->out.size);
-        *ret_bytes = objd_bytes(record->bytes, record->size);
-        return OBJD_OK;
+        return place_bytes(record, ret_bytes);
 }
 
-void record_init(struct recording *record, struct objd_object *records, uint64_t seq, size_t place)
+void record_init(struct recording *record, const struct record_place *at)
 {
         memset(record, 0, sizeof(*record));
-        record->rider.records = records;
-        record->rider.slot = place_of(seq, place);
+        record->rider.records = at->records;
+        record->rider.slot = ledger_slot(at->row, at->place);
         record->rider.answer = pack;
-        record->seq = seq;
+        record->at = *at;
         wire_out_init(&record->out, WIRE_BULK_FROM);
+}
+
+objd_status record_use_spare(struct recording *record)
+{
+        const struct record_place *at = &record->at;
+
+        record->spare = sys.alloc(LEDGER_SPARE);
+        if (!record->spare)
+                return fail(OBJD_E_NOMEM, "no memory for an answer");
+        record->rider.slot = LEDGER_SPARE_SLOT;
+        return ledger_spare_read(at->ledger, at->records, at->seq, at->place, record->spare,
+                                 &record->spare_used);
 }
 
 void record_deinit(struct recording *record)
 {
         wire_out_deinit(&record->out);
         free(record->bytes);
+        free(record->spare);
 }
 
 void record_begin(struct recording *record, struct lane *lane, struct outcome *outcomes, size_t n,
@@ -84,12 +103,25 @@ void record_end(struct recording *record, struct lane *lane)
                 rider_end(lane);
 }
 
+static objd_status write_alone(struct recording *record)
+{
+        objd_value key = objd_int(record->rider.slot), value;
+        objd_status r = place_bytes(record, &value);
+
+        return r ? r : objd_dict_set(record->rider.records, &key, &value);
+}
+
 objd_status record_intent(struct recording *record, uint64_t word)
 {
-        struct record_head head = { .seq = record->seq, .intent = word };
-        objd_value key = objd_int(record->rider.slot), value = objd_bytes(&head, sizeof(head));
+        struct record_head head = { .seq = record->at.seq, .intent = word };
 
-        return objd_dict_set(record->rider.records, &key, &value);
+        free(record->bytes);
+        record->size = sizeof(head);
+        record->bytes = sys.alloc(sizeof(head));
+        if (!record->bytes)
+                return fail(OBJD_E_NOMEM, "no memory for an answer");
+        memcpy(record->bytes, &head, sizeof(head));
+        return write_alone(record);
 }
 
 static void collect_nothing(struct recording *record)
@@ -137,15 +169,23 @@ static objd_status unpack(const objd_value *value, uint64_t seq, struct space *s
         return wire_unpack_reply(&in, &(struct wire_limits){ 0 }, space, ret_reply);
 }
 
-objd_status record_find(struct objd_object *records, uint64_t seq, size_t place, struct space *space,
-                        struct call_reply *ret_reply, uint64_t *ret_intent)
+/* In the usual place; then, unless the answer is there, in the spare. */
+objd_status record_find(const struct record_place *at, struct space *space, struct call_reply *ret_reply,
+                        uint64_t *ret_intent)
 {
-        objd_value key = objd_int(place_of(seq, place)), value;
+        objd_value key = objd_int(ledger_slot(at->row, at->place)), value;
         objd_buf buf = OBJD_BUF_INIT;
-        objd_status r = objd_dict_get(records, &key, &value, &buf);
+        objd_status r = objd_dict_get(at->records, &key, &value, &buf), in_spare;
 
         if (r == OBJD_OK)
-                r = unpack(&value, seq, space, ret_reply, ret_intent);
+                r = unpack(&value, at->seq, space, ret_reply, ret_intent);
+        if (r == OBJD_E_NOTFOUND || (r == OBJD_OK && !ret_reply->n_answers)) {
+                in_spare = ledger_spare_find(at->records, at->seq, at->place, &buf, &value);
+                if (in_spare == OBJD_OK)
+                        r = unpack(&value, at->seq, space, ret_reply, ret_intent);
+                else if (in_spare != OBJD_E_NOTFOUND)
+                        r = in_spare;
+        }
         objd_buf_free(&buf);
         return r;
 }

@@ -5,23 +5,28 @@
  * record.h -- a session's last answers, in the store
  *
  * An answer to a change is written in the change's own transaction into the session's records, an anonymous dict of its own: from a
- * place (the batch's number modulo the window, and the call's place in the batch) to the batch's number and the answer as it
- * would be sent. So a call that is sent again, because its answer or the daemon was lost, is found to have been run. A
- * place is used again only when the client has the answer that stood there: it does not send a batch before
- * it has the reply to the one a window before.
+ * place (a row that the batch has, and the call's place in the batch: ledger.h) to the batch's number and the answer as it
+ * would be sent. So a call that is sent again, because its answer or the daemon was lost, is found to have been run.
  */
 
 #include "object/rider.h"
+#include "proxy/ledger.h"
 #include "proxy/outcome.h"
 #include "rpc/wire.h"
 
-/* How many batches of a session may be unanswered. */
-#define RECORD_WINDOW 256u
+/* Where a record is, or is to be. */
+struct record_place {
+        struct objd_object *records;
+        struct ledger *ledger;
+        uint64_t seq;
+        uint32_t row;
+        size_t place; /* the call's in its batch; for an atomic batch 0 */
+};
 
 /* An answer that is to be written with the change. */
 struct recording {
         struct rider rider; /* first */
-        uint64_t seq;
+        struct record_place at;
         struct outcome *outcomes; /* of the call, or of all calls of an atomic batch */
         size_t n_outcomes;
         void (*collect)(struct recording *record); /* fills them from what has been applied */
@@ -31,10 +36,14 @@ struct recording {
         struct wire_out out;
         uint8_t *bytes;
         size_t size;
+        uint8_t *spare;    /* NULL: it does not go there. Else what is to be in the spare, and */
+        size_t spare_used; /* how much of that is used without it */
 };
 
-/* place is the call's in its batch; for an atomic batch 0. */
-void record_init(struct recording *record, struct objd_object *records, uint64_t seq, size_t place);
+void record_init(struct recording *record, const struct record_place *at);
+
+/* The record goes to the spare: the store has no memory for it. @return OBJD_OK, OBJD_E_NOMEM, and what ledger_spare_read() says */
+objd_status record_use_spare(struct recording *record);
 void record_deinit(struct recording *record);
 
 /* Around the call that makes the change; NULL does nothing. The lane is the one that acts for the session. */
@@ -56,5 +65,5 @@ void record_answer(struct recording *record, struct outcome *outcome, objd_statu
  * whose word is *ret_intent.
  * @return OBJD_OK, OBJD_E_NOTFOUND, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_CORRUPT, OBJD_E_NOMEM
  */
-objd_status record_find(struct objd_object *records, uint64_t seq, size_t place, struct space *space,
-                        struct call_reply *ret_reply, uint64_t *ret_intent);
+objd_status record_find(const struct record_place *at, struct space *space, struct call_reply *ret_reply,
+                        uint64_t *ret_intent);

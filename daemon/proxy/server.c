@@ -141,13 +141,13 @@ static struct job *find_job(const struct proxy_session *session, uint64_t seq)
 static bool is_wanted(struct proxy_server *server, struct proxy_session *session, uint64_t seq,
                       bool *ret_again)
 {
-        uint64_t *seen = &session->seen[seq % RECORD_WINDOW];
+        uint64_t *seen = &session->ledger.seen[seq % RECORD_WINDOW];
 
         *ret_again = *seen == seq || (session->resumed && !*seen);
         if (*seen == seq)
                 server->stats.n_again++;
-        if (*seen > seq || find_job(session, seq))
-                return false;
+        if (ledger_is_answered(&session->ledger, seq) || find_job(session, seq))
+                return false; /* a copy that was long on its way: what it has done is no longer written anywhere */
         *seen = seq;
         return true;
 }
@@ -214,6 +214,9 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
                 job_free(job);
                 return;
         }
+        ledger_ack(&session->ledger, job->batch.seq, job->batch.acked);
+        if (ledger_is_full(&session->ledger))
+                (void)ledger_drop(&session->ledger, &session->records);
         if (!is_wanted(server, session, job->batch.seq, &again)) {
                 job_free(job);
                 return;

@@ -38,6 +38,8 @@ static objd_status make_records(struct proxy_sessions *sessions, struct proxy_se
         r = directory_create(sessions->conn, NULL, OBJD_DICT, &config, &session->records);
         lane_act_as_self(lane);
         if (r == OBJD_OK)
+                r = ledger_make_spare(&session->records);
+        if (r == OBJD_OK)
                 session_set_records(arena, session->client, objd_ref_of(&session->records));
         return r;
 }
@@ -46,9 +48,15 @@ static objd_status make_records(struct proxy_sessions *sessions, struct proxy_se
 static objd_status find_records(struct proxy_sessions *sessions, struct proxy_session *session)
 {
         objd_ref ref = session_records(sessions->conn->arena, session->client);
+        objd_status r;
 
-        return ref.place ? directory_handle(sessions->conn, ref, &session->records)
-                         : make_records(sessions, session);
+        if (!ref.place)
+                return make_records(sessions, session);
+        r = directory_handle(sessions->conn, ref, &session->records);
+        if (r == OBJD_OK)
+                r = ledger_read(&session->ledger, &session->records);
+        /* Where the records are damaged, each call that needs them says so. */
+        return r == OBJD_E_CORRUPT || r == OBJD_E_POISONED ? OBJD_OK : r;
 }
 
 /* ---- Whose it is ------------------------------------------------------------------------------------------ */
@@ -186,6 +194,7 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         }
         if (r) {
                 account_unref(session->account);
+                ledger_free(&session->ledger);
                 free(session);
                 return r;
         }
@@ -233,6 +242,7 @@ void session_forget(struct proxy_sessions *sessions, struct proxy_session *sessi
         report_drop(&session->report);
         account_unref(session->account);
         past_free(&session->past);
+        ledger_free(&session->ledger);
         free(session);
 }
 

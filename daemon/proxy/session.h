@@ -25,11 +25,11 @@ struct proxy_session {
         struct objd_object records;
         uint32_t uid; /* whose it is: nobody else goes on with it */
         bool read_only;
-        struct proxy_who who;         /* whose it is: nobody else goes on with it */
-        bool ends;                    /* nothing more is taken from it; it is closed soon */
-        bool resumed;                 /* an earlier daemon may have run batches that we know nothing of */
-        uint64_t seen[RECORD_WINDOW]; /* by place in the window: the last batch that this daemon was sent */
-        struct past past;             /* how their changes have failed */
+        struct proxy_who who; /* whose it is: nobody else goes on with it */
+        bool ends;            /* nothing more is taken from it; it is closed soon */
+        bool resumed;         /* an earlier daemon may have run batches that we know nothing of */
+        struct ledger ledger; /* which batches it was sent, and where their records are */
+        struct past past;     /* how their changes have failed */
         int64_t heard_ns;
         int64_t renewed_ns;
         struct proxy_link *link; /* where it was last heard, */

@@ -267,8 +267,8 @@ typedef struct objd_pin objd_pin;
  *    Otherwise a change is made exactly once, also if the daemon dies in between.
  *  - The client is known by its session: what it holds is released when it closes the connection, or when nothing
  *    has been heard of it for a while (objd --session-expiry). A thread that takes a lock has to end before the connection is closed.
- *  - A change takes some memory of the store for the record of its answer, also a deletion: where nothing at all is left, only
- *    who has a mapping can make room.
+ *  - The answer to a change is kept in the store until the client has it. In a store that is full, what takes away works all the
+ *    same, but for pops of values of more than some 1900 bytes (OBJD_E_NOMEM, and nothing has been changed): read and delete those.
  *  - Over TCP a key may allow less: to read only, or to use only some names (OBJD_E_ACCESS).
  *  - Nothing is read in place: pins are copies, which count against nobody's number and outlive everything. Other calls that
  *    differ in what they cost, or in how much they take at once, say so where they are declared ("without a mapping").

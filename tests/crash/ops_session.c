@@ -11,6 +11,11 @@
 #include "object/directory.h"
 #include "object/rider.h"
 
+/* Where a record goes; and where it goes if the store is full, as part of so many bytes that are there already. */
+#define SLOT 7
+#define SPARE_SLOT (-1)
+#define SPARE 2048
+
 static void build_records(struct objd_conn *conn, const struct op_test *test)
 {
         objd_object *it = open_it(conn, "it", test->kind, NULL),
@@ -26,6 +31,18 @@ static void build_records(struct objd_conn *conn, const struct op_test *test)
                 must(objd_dict_set(other, &key, &old), "building the records");
         }
         objd_release(it);
+        objd_release(other);
+}
+
+/* A daemon whose session has had an answer of so many bytes (test->at) where the next one goes. */
+static void build_answered(struct objd_conn *conn, const struct op_test *test)
+{
+        objd_value slot = objd_int(test->at == SPARE ? SPARE_SLOT : SLOT), old = value_of((size_t)test->at);
+        objd_object *other;
+
+        build_records(conn, test);
+        other = open_it(conn, "other", OBJD_DICT, NULL);
+        must(objd_dict_set(other, &slot, &old), "building the last answer");
         objd_release(other);
 }
 
@@ -48,7 +65,7 @@ static struct lane *begin(struct objd_conn *conn, struct victim *v, struct answe
         struct lane *lane;
 
         must(lane_act_as(conn->arena, 0, 0, &lane), "acting");
-        *a = (struct answering){ .rider = { .records = v->other, .slot = 7, .answer = answer }, .op = op };
+        *a = (struct answering){ .rider = { .records = v->other, .slot = SLOT, .answer = answer }, .op = op };
         rider_begin(lane, &a->rider);
         return lane;
 }
@@ -77,6 +94,30 @@ static objd_status run_pop(struct objd_conn *conn, struct victim *v)
         objd_value key = objd_int(3);
 
         return run_op(conn, v, &(struct op){ .code = OP_DICT_POP, .key = &key });
+}
+
+static objd_status answer_in_spare(struct rider *rider, objd_value *ret_bytes)
+{
+        static const char spare[SPARE] = "done, and answered where there is room";
+
+        (void)rider;
+        *ret_bytes = objd_bytes(spare, sizeof(spare));
+        return OBJD_OK;
+}
+
+static objd_status run_del_in_spare(struct objd_conn *conn, struct victim *v)
+{
+        objd_value key = objd_int(3);
+        struct op op = { .code = OP_DICT_DEL, .object = v->it, .key = &key };
+        struct rider rider = { .records = v->other, .slot = SPARE_SLOT, .answer = answer_in_spare };
+        struct lane *lane;
+        objd_status r;
+
+        must(lane_act_as(conn->arena, 0, 0, &lane), "acting");
+        rider_begin(lane, &rider);
+        r = op_run(conn, &op, 1, NULL);
+        rider_end(lane);
+        return r;
 }
 
 static objd_status run_get(struct objd_conn *conn, struct victim *v)
@@ -139,6 +180,12 @@ static struct op_test tests[] = {
         { "session: dict pop of a big value", .build = build_records, .fill = 12, .fill_value = 5000,
           .kind = OBJD_DICT, .run = run_pop },
         { "session: queue get", SESSION, .kind = OBJD_QUEUE, .run = run_get },
+        { "session: dict pop, over an answer as long", .build = build_answered, .fill = 12, .fill_value = 60,
+          .at = 60, .kind = OBJD_DICT, .run = run_pop },
+        { "session: queue get, over a large answer", .build = build_answered, .fill = 12, .fill_value = 60,
+          .at = 5000, .kind = OBJD_QUEUE, .run = run_get },
+        { "session: dict delete, answered in the spare", .build = build_answered, .fill = 12,
+          .fill_value = 60, .at = SPARE, .kind = OBJD_DICT, .run = run_del_in_spare },
         { "session: create", SESSION, .kind = OBJD_DICT, .run = run_create },
         { "session: rename", SESSION, .kind = OBJD_DICT, .run = run_rename, .write = write_other },
         { "session: delete", SESSION, .kind = OBJD_DICT, .run = run_delete, .write = write_other },

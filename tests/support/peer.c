@@ -32,6 +32,7 @@ static void on_reply(struct peer *peer, const struct wire_in *in, struct space *
                 status = reply.answers[0].status;
         if (status)
                 keep_sentence(peer, reply.n_answers ? reply.answers[0].sentence : reply.sentence);
+        peer->integer = reply.n_answers ? reply.answers[0].integer : 0;
         peer->order[peer->n_replies] = peer->bench->n_sent;
         peer->statuses[peer->n_replies++] = status;
 }
@@ -113,9 +114,11 @@ void peer_send_frames(struct peer *peer, enum frame_type type, struct wire_out *
 
 uint64_t peer_send(struct peer *peer, const struct call *calls, size_t n, uint32_t max_frame)
 {
-        const struct call_batch batch = {
-                .seq = ++peer->next_seq, .timeout_ns = 1000000000, .calls = calls, .n_calls = n
-        };
+        const struct call_batch batch = { .seq = ++peer->next_seq,
+                                          .acked = peer->acked,
+                                          .timeout_ns = 1000000000,
+                                          .calls = calls,
+                                          .n_calls = n };
         struct wire_out out;
 
         wire_out_init(&out, WIRE_BULK_FROM);
@@ -125,20 +128,42 @@ uint64_t peer_send(struct peer *peer, const struct call *calls, size_t n, uint32
         return batch.seq;
 }
 
-struct peer *peer_begin(struct bench *bench, uint32_t number)
+/* With the session that it has, if it has one. */
+static void say_hello(struct peer *peer)
 {
-        struct peer *peer = &bench->peers[number];
-        const struct wire_hello hello = { .version_from = WIRE_VERSION_MIN,
-                                          .version_to = WIRE_VERSION_MAX,
-                                          .name = "peer" };
+        struct wire_hello hello = { .version_from = WIRE_VERSION_MIN,
+                                    .version_to = WIRE_VERSION_MAX,
+                                    .name = "peer" };
+        static const uint8_t none[WIRE_SESSION_SIZE];
         struct wire_out out;
 
-        *peer = (struct peer){ .bench = bench, .number = number };
+        hello.has_session = memcmp(peer->session, none, sizeof(none)) != 0;
+        memcpy(hello.session, peer->session, sizeof(hello.session));
+        memset(peer->session, 0, sizeof(peer->session));
         wire_out_init(&out, 0);
         assert_ok(wire_pack_hello(&out, &hello));
         peer_send_frames(peer, FRAME_HELLO, &out, 0);
         wire_out_deinit(&out);
         assert_int_equal(peer->n_welcomes, 1);
+}
+
+struct peer *peer_begin(struct bench *bench, uint32_t number)
+{
+        struct peer *peer = &bench->peers[number];
+
+        *peer = (struct peer){ .bench = bench, .number = number };
+        say_hello(peer);
+        return peer;
+}
+
+struct peer *peer_go_on(struct bench *bench, const struct peer *before)
+{
+        struct peer *peer = &bench->peers[before->number];
+
+        *peer = *before;
+        peer->bench = bench;
+        peer->n_welcomes = 0;
+        say_hello(peer);
         return peer;
 }
 
@@ -157,6 +182,11 @@ void bench_begin(struct bench *bench, objd_conn *conn)
         assert_ok(proxy_init(&bench->server, conn->arena, "test", "test:", 3600000000000LL));
 }
 
+void bench_die(struct bench *bench)
+{
+        proxy_stop(&bench->server);
+}
+
 /* The sessions' entries are left to the arena's end, as after a daemon's death. */
 void bench_end(struct bench *bench)
 {
@@ -164,6 +194,6 @@ void bench_end(struct bench *bench)
 
         for (struct proxy_session *session = sessions->list; session; session = session->next)
                 session_end(sessions->conn->arena, session->client);
-        proxy_stop(&bench->server);
+        bench_die(bench);
         sessions_recover(sessions);
 }

@@ -18,9 +18,11 @@ struct peer {
         uint32_t number;
         uint8_t session[WIRE_SESSION_SIZE];
         uint64_t next_seq;
+        uint64_t acked; /* what it says with its next batch */
         uint32_t n_welcomes, n_replies, n_refused, n_bare;
         uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
         objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */
+        int64_t integer;                      /* of the last reply's first answer */
         objd_status refused;                  /* of the last refusal */
         char sentence[WIRE_SENTENCE_MAX + 1]; /* of the last that was refused, or did not go well */
         size_t largest;                       /* bytes of the largest message that it was sent */
@@ -36,8 +38,14 @@ struct bench {
 void bench_begin(struct bench *bench, objd_conn *conn);
 void bench_end(struct bench *bench);
 
+/* The daemon dies: what it had in its memory is gone, and the sessions are as they were. */
+void bench_die(struct bench *bench);
+
 /* Says hello and expects a welcome. */
 struct peer *peer_begin(struct bench *bench, uint32_t number);
+
+/* The same client with the next server on the store: it asks for its session. */
+struct peer *peer_go_on(struct bench *bench, const struct peer *before);
 
 /* Sends a batch, cut into frames of this size; 0: as large as the link takes. Gives its number. */
 uint64_t peer_send(struct peer *peer, const struct call *calls, size_t n, uint32_t max_frame);
