@@ -26,8 +26,9 @@
 /* How long rings are looked at before it is other sources' turn. */
 #define TURN_NS 10000
 
-/* Frames of one client before others have their turn. */
+/* Frames of one client, and their bytes, before others have their turn. */
 #define FRAMES_PER_TURN 32
+#define BYTES_PER_TURN RING_LINK_SIZE
 
 /* A client that does not take its replies is not read from while so much waits for it. */
 #define QUEUED_STOP (256u << 10)
@@ -291,8 +292,11 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
 static bool serve(struct ring_link *link, struct ring_peer *peer)
 {
         bool any = peer->first && flush(peer);
+        size_t n_bytes = 0;
 
-        for (int i = 0; i < FRAMES_PER_TURN && !peer->is_cut && peer->queued < QUEUED_STOP; i++) {
+        for (int i = 0;
+             i < FRAMES_PER_TURN && n_bytes < BYTES_PER_TURN && !peer->is_cut && peer->queued < QUEUED_STOP;
+             i++) {
                 struct frame_head head;
                 const void *piece;
                 objd_status r = ring_next(&peer->pair.up, RING_LINK_FRAME, link->copy, &head, &piece);
@@ -306,6 +310,7 @@ static bool serve(struct ring_link *link, struct ring_peer *peer)
                 proxy_receive_frame(link->server, &link->link, &peer->route, &head, piece);
                 if (ring_take(&peer->pair.up, &head))
                         ring_bell(peer);
+                n_bytes += head.piece;
                 any = true;
         }
         return any;

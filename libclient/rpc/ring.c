@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arena/word.h"
 #include "base/status.h"
 
 #define HEAD_BYTES 4096u
@@ -127,19 +128,38 @@ static uint64_t room(const struct ring *ring)
         return ring->size - (ring->own - ring->seen);
 }
 
+static uint32_t offset(const struct ring *ring)
+{
+        return (uint32_t)(ring->own & (ring->size - 1));
+}
+
+/* What the reader is to step over is published together with the frame behind it. */
+static void rewind_if_empty(struct ring *ring, size_t size)
+{
+        uint32_t skip = ring->size - offset(ring);
+
+        if (ring->seen == ring->own && skip + ring_padded(size) <= ring->size) {
+                word_set((uint64_t *)(void *)(ring->data + offset(ring)), RING_REWIND);
+                ring->own += skip;
+        }
+}
+
 objd_status ring_reserve(struct ring *ring, size_t size, uint8_t **ret_data)
 {
+        bool rewinds = offset(ring) >= RING_REWIND_FROM && size <= RING_REWIND_FROM;
         objd_status r = OBJD_OK;
 
         if (size > ring->size)
                 return fail(OBJD_E_PROTO, "a frame of %zu bytes does not fit a ring of %u", size, ring->size);
-        if (room(ring) < ring_padded(size))
+        if (rewinds || room(ring) < ring_padded(size))
                 r = look_at_reader(ring, __ATOMIC_ACQUIRE);
         if (r)
                 return r;
+        if (rewinds)
+                rewind_if_empty(ring, size);
         if (room(ring) < ring_padded(size))
                 return OBJD_E_BUSY;
-        *ret_data = ring->data + (ring->own & (ring->size - 1));
+        *ret_data = ring->data + offset(ring);
         return OBJD_OK;
 }
 
@@ -182,6 +202,19 @@ static void copy_head(uint64_t dst[FRAME_HEAD / 8], const uint8_t *src)
                 dst[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
 }
 
+/* The writer has gone on at the ring's beginning, and a frame of its stands there. */
+static objd_status follow_rewind(struct ring *ring)
+{
+        uint32_t skip = ring->size - offset(ring);
+
+        if (offset(ring) < RING_REWIND_FROM || ring->seen - ring->own < skip + FRAME_HEAD)
+                return fail(OBJD_E_PROTO,
+                            "the writer of a ring has gone to its beginning from %u, for no frame",
+                            offset(ring));
+        ring->own += skip;
+        return OBJD_OK;
+}
+
 static bool is_single(const struct frame_head *head)
 {
         return head->flags == (FRAME_FIRST | FRAME_LAST);
@@ -190,8 +223,8 @@ static bool is_single(const struct frame_head *head)
 objd_status ring_next(struct ring *ring, uint32_t max_frame, void *copy, struct frame_head *ret_head,
                       const void **ret_piece)
 {
-        const uint8_t *at = ring->data + (ring->own & (ring->size - 1));
         uint64_t head[FRAME_HEAD / 8];
+        const uint8_t *at;
         objd_status r = OBJD_OK;
 
         if (ring->seen == ring->own)
@@ -203,7 +236,14 @@ objd_status ring_next(struct ring *ring, uint32_t max_frame, void *copy, struct 
         if (ring->seen - ring->own < FRAME_HEAD)
                 return fail(OBJD_E_PROTO, "there are %llu bytes in a ring, which is no frame",
                             (unsigned long long)(ring->seen - ring->own));
-        copy_head(head, at);
+        copy_head(head, ring->data + offset(ring));
+        if (head[0] == RING_REWIND) {
+                r = follow_rewind(ring);
+                if (r)
+                        return r;
+                copy_head(head, ring->data + offset(ring));
+        }
+        at = ring->data + offset(ring);
         r = frame_decode(head, sizeof(head), max_frame - FRAME_HEAD, (uint32_t)WIRE_MESSAGE_MAX, ret_head);
         if (r)
                 return r;

@@ -9,6 +9,10 @@
  * beginning and never go back. Each process maps the bytes of a ring twice, one behind the other, so that what begins in it
  * lies in one piece.
  *
+ * A writer that finds all of its frames read and is past RING_REWIND_FROM goes to the ring's beginning with its next frame, if that is small: it
+ * leaves RING_REWIND in the eight bytes where it is. So the memory of a ring is only used up to there, and stays near, unless there is more
+ * under way at once.
+ *
  * Neither side trusts the other one with more than its frames: of what the other side has written, a position is read once and
  * checked against our own, which we keep to ourselves; a head is copied before it is looked at, and so is a message that lies in one
  * frame. Whoever scribbles on a ring spoils that ring.
@@ -28,6 +32,8 @@
 
 #define RING_SIZE_MIN (64u << 10)
 #define RING_SIZE_MAX (16u << 20)
+#define RING_REWIND_FROM (64u << 10)
+#define RING_REWIND 0x646e69776572UL /* in these bytes no frame begins */
 
 /* The bytes of a frame with what pads it. */
 static inline size_t ring_padded(size_t size)

@@ -22,6 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_FRAME (RING_SIZE_MIN / 4)
 #define JOINED_MAX (4u << 20)
+#define SIZE (2 * RING_SIZE_MIN)
+
+/* Where the positions begin: the end is near, and the writer may go to the beginning from there. */
+#define BEGINNING (SIZE - 1024)
 
 enum step { WRITE, PUT, SCRIBBLE, MOVE, N_STEPS };
 
@@ -39,14 +43,15 @@ static void begin(void)
         int fd;
 
         if (!client.map) {
-                must(ring_memory(RING_SIZE_MIN, &fd) == OBJD_OK);
-                must(ring_map(fd, RING_SIZE_MIN, &client) == OBJD_OK);
-                must(ring_map(fd, RING_SIZE_MIN, &server) == OBJD_OK);
+                must(ring_memory(SIZE, &fd) == OBJD_OK);
+                must(ring_map(fd, SIZE, &client) == OBJD_OK);
+                must(ring_map(fd, SIZE, &server) == OBJD_OK);
                 must(close(fd) == 0);
         }
-        memset(client.up.data, 0, RING_SIZE_MIN);
+        memset(client.up.data, 0, SIZE);
         memset(client.up.shm, 0, sizeof(*client.up.shm));
-        client.up.own = client.up.seen = server.up.own = server.up.seen = 0;
+        client.up.shm->put = client.up.shm->taken = BEGINNING;
+        client.up.own = client.up.seen = server.up.own = server.up.seen = BEGINNING;
 }
 
 static void look_at(const void *piece, size_t size)
@@ -115,7 +120,7 @@ static void take_step(enum step step, const uint8_t *bytes, size_t size, uint32_
                 break;
         default:
                 memcpy(&number, bytes, size < 8 ? size : 8);
-                client.up.shm->put = le64toh(number);
+                client.up.shm->put = BEGINNING + le64toh(number);
         }
 }
 

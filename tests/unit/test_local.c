@@ -196,7 +196,7 @@ static void who_does_not_take_its_answers_is_not_read_from(void **state)
         url_of(f, url);
         assert_ok(objd_connect(url, &conn));
         raw_open(&raw, f);
-        /* The ring down holds 128 KiB of refusals, and 256 KiB more may wait: then the ring up stays full. */
+        /* The ring down holds 1 MiB of refusals, and 256 KiB more may wait: then the ring up stays full. */
         while (n < 100000) {
                 objd_status r = ring_reserve(&raw.pair.up, FRAME_HEAD, &at);
 

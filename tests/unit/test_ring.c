@@ -18,6 +18,7 @@
 
 #define SIZE RING_SIZE_MIN
 #define MAX_FRAME (SIZE / 4)
+#define LARGE (4 * SIZE)
 
 /* Both sides of a pair, each with a mapping of its own, as two processes have. */
 struct sides {
@@ -25,17 +26,22 @@ struct sides {
         uint64_t copy[MAX_FRAME / 8];
 };
 
-static struct sides *sides_new(void)
+static struct sides *sides_of(uint32_t size)
 {
         struct sides *s = calloc(1, sizeof(*s));
         int fd;
 
         assert_non_null(s);
-        assert_ok(ring_memory(SIZE, &fd));
-        assert_ok(ring_map(fd, SIZE, &s->client));
-        assert_ok(ring_map(fd, SIZE, &s->daemon));
+        assert_ok(ring_memory(size, &fd));
+        assert_ok(ring_map(fd, size, &s->client));
+        assert_ok(ring_map(fd, size, &s->daemon));
         assert_int_equal(close(fd), 0);
         return s;
+}
+
+static struct sides *sides_new(void)
+{
+        return sides_of(SIZE);
 }
 
 static void sides_free(struct sides *s)
@@ -87,15 +93,13 @@ static void expect(struct sides *s, uint32_t piece, uint8_t fill)
 
 /* ---- Between friends -------------------------------------------------------------------------------------- */
 
-static void frames_come_out_as_they_went_in(void **state)
+static void move_frames(struct sides *s)
 {
-        struct sides *s = sides_new();
         struct frame_head head;
         const void *bytes;
         uint64_t n_put = 0, n_taken = 0;
         struct random random = { 7 };
 
-        (void)state;
         assert_status(next(s, &head, &bytes), OBJD_E_EMPTY);
         assert_false(ring_has_news(&s->daemon.up));
         /* Many times around, with all lengths, the ring now full, now empty. */
@@ -109,6 +113,40 @@ static void frames_come_out_as_they_went_in(void **state)
                 }
         }
         assert_status(next(s, &head, &bytes), OBJD_E_EMPTY);
+        sides_free(s);
+}
+
+static void frames_come_out_as_they_went_in(void **state)
+{
+        (void)state;
+        move_frames(sides_new());
+        move_frames(sides_of(LARGE)); /* whose writer goes to the beginning now and then */
+}
+
+/* The memory behind the first part of a large ring is not touched, for as long as little is under way. */
+static void small_frames_stay_near_the_beginning(void **state)
+{
+        struct sides *s = sides_of(LARGE);
+        uint64_t n_round = 0;
+
+        (void)state;
+        for (uint32_t i = 0; i < 20000; i++) {
+                assert_ok(put(&s->client.up, 3, 1 + i % 3000, (uint8_t)i));
+                expect(s, 1 + i % 3000, (uint8_t)i);
+                assert_true((s->client.up.own & (LARGE - 1)) <= RING_REWIND_FROM + FRAME_HEAD + 3000);
+                n_round = s->client.up.own / LARGE;
+        }
+        assert_true(n_round > 100);
+        /* What does not fit before the place that would be skipped goes on behind it. */
+        while ((s->client.up.own & (LARGE - 1)) < RING_REWIND_FROM) {
+                assert_ok(put(&s->client.up, 3, 1000, 1));
+                expect(s, 1000, 1);
+        }
+        assert_ok(put(&s->client.up, 3, MAX_FRAME - FRAME_HEAD, 2));
+        assert_ok(put(&s->client.up, 3, MAX_FRAME - FRAME_HEAD, 3));
+        assert_int_equal(s->client.up.own & (LARGE - 1), 2 * MAX_FRAME);
+        expect(s, MAX_FRAME - FRAME_HEAD, 2);
+        expect(s, MAX_FRAME - FRAME_HEAD, 3);
         sides_free(s);
 }
 
@@ -218,14 +256,12 @@ static void *read_all(void *context)
         return NULL;
 }
 
-static void no_bell_is_forgotten(void **state)
+static void race(struct sides *s)
 {
-        struct sides *s = sides_new();
         struct racer racer = { .s = s };
         pthread_t thread;
         void *failed;
 
-        (void)state;
         assert_int_equal(pthread_create(&thread, NULL, read_all, &racer), 0);
         for (int i = 0; i < N_TURNS;) {
                 uint8_t *at;
@@ -242,6 +278,13 @@ static void no_bell_is_forgotten(void **state)
         assert_int_equal(pthread_join(thread, &failed), 0);
         assert_null(failed);
         sides_free(s);
+}
+
+static void no_bell_is_forgotten(void **state)
+{
+        (void)state;
+        race(sides_new());
+        race(sides_of(LARGE));
 }
 
 /* ---- A hostile peer --------------------------------------------------------------------------------------- */
@@ -318,6 +361,45 @@ static void frames_that_are_none_are_refused(void **state)
         assert_int_not_equal(next(s, &head, &bytes), OBJD_OK);
         memset(at, 0, FRAME_HEAD);
         assert_status(next(s, &head, &bytes), OBJD_E_PROTO);
+        sides_free(s);
+}
+
+/* Says that the writer goes to the beginning, and puts so many bytes. */
+static objd_status say_rewind(struct sides *s, uint64_t n_bytes)
+{
+        struct frame_head head;
+        const void *bytes;
+        uint8_t *at;
+
+        at = s->client.up.data + (s->client.up.own & (LARGE - 1));
+        memcpy(at, &(uint64_t){ RING_REWIND }, 8);
+        (void)ring_put(&s->client.up, n_bytes);
+        return next(s, &head, &bytes);
+}
+
+static void who_goes_to_the_beginning_for_nothing_is_refused(void **state)
+{
+        uint32_t skip = LARGE - RING_REWIND_FROM;
+        struct sides *s;
+
+        (void)state;
+        s = sides_of(LARGE); /* where it is already, */
+        assert_status(say_rewind(s, LARGE), OBJD_E_PROTO);
+        sides_free(s);
+        for (int i = 0; i < 4; i++) {
+                static const uint32_t behind[] = { 8, 0, FRAME_HEAD - 8, FRAME_HEAD };
+
+                s = sides_of(LARGE);
+                s->client.up.own = s->daemon.up.own = s->daemon.up.seen = RING_REWIND_FROM;
+                memcpy(s->client.up.data, &(uint64_t){ RING_REWIND },
+                       8); /* no frame there, but the same again */
+                assert_status(say_rewind(s, i ? skip + behind[i] : behind[i]), OBJD_E_PROTO);
+                sides_free(s);
+        }
+        s = sides_of(LARGE); /* before the place from which it may */
+        s->client.up.own = s->daemon.up.own = s->daemon.up.seen = RING_REWIND_FROM - 8;
+        write_frame(s->client.up.data, 3, 8, 0);
+        assert_status(say_rewind(s, skip + 8 + FRAME_HEAD + 8), OBJD_E_PROTO);
         sides_free(s);
 }
 
@@ -415,6 +497,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(frames_come_out_as_they_went_in),
+                cmocka_unit_test(small_frames_stay_near_the_beginning),
+                cmocka_unit_test(who_goes_to_the_beginning_for_nothing_is_refused),
                 cmocka_unit_test(a_full_ring_takes_nothing_more),
                 cmocka_unit_test(the_two_directions_do_not_meet),
                 cmocka_unit_test(who_sleeps_is_woken_once),
