@@ -116,20 +116,21 @@ static objd_status taken(struct lane *lane, struct objd_object *object, uint64_t
                         return r;
                 }
         }
-        word_set(&lock->owner, lock_has_no_owner(object) ? 0 : lane->owner);
-        word_set(&lock->token, lock_whole_token(state, word_get(&lock->token)));
-        word_set(&lock->n_takes, 1);
-        *ret_token = word_get(&lock->token);
+        *ret_token = lock_whole_token(state, word_get(&lock->token));
+        lock_note_take(lock, lock_has_no_owner(object) ? 0 : lane->owner, *ret_token);
         return OBJD_OK;
 }
 
-static objd_status take_again(struct objd_object *object, uint64_t *ret_token)
+static objd_status take_again(const struct lane *lane, struct objd_object *object, uint64_t state,
+                              uint64_t *ret_token)
 {
         struct lock_shm *lock = lock_of(object);
 
         if (!(object_lock_flags(object->config) & OBJD_LOCK_RECURSIVE))
                 return fail(OBJD_E_INVAL, "this thread has taken lock %s already, and it is not recursive",
                             object_label(object));
+        if (word_get(&lock->owner) != lane->owner) /* the first take did not come to say so */
+                lock_note_take(lock, lane->owner, lock_whole_token(state, word_get(&lock->token)));
         word_set(&lock->n_takes, word_get(&lock->n_takes) + 1);
         *ret_token = word_get(&lock->token);
         return OBJD_OK;
@@ -160,7 +161,7 @@ objd_status lock_try(struct lane *lane, struct objd_object *object, bool slept, 
                         if (lock_has_no_owner(object))
                                 return OBJD_E_BUSY;
                         if (is_mine(lane, lock, state))
-                                return take_again(object, ret_token);
+                                return take_again(lane, object, state, ret_token);
                         if (owner_lives(lane->arena, lock, state))
                                 return OBJD_E_BUSY;
                         died = true;

@@ -57,6 +57,18 @@ static inline bool lock_has_no_owner(const struct objd_object *object)
 }
 
 /*
+ * What an owner writes when the swap has been made; token is of that take. Its name comes last: where that stands, so does how often it
+ * has the lock, which is whoever goes on in a dead daemon's place to tell.
+ */
+static inline void lock_note_take(struct lock_shm *lock, uint64_t owner, uint64_t token)
+{
+        word_set(&lock->n_takes, 1);
+        word_set(&lock->token, token);
+        order_for_death();
+        word_set(&lock->owner, owner);
+}
+
+/*
  * The short way, without a wait and without a sentence: a free lock is taken, one that is this thread's for the only time and
  * that nobody waits for is given. False: nothing has been done, take the long way.
  */
@@ -84,9 +96,7 @@ static inline bool lock_take_plain(struct lane *lane, struct objd_object *object
                 return false;
         }
         *ret_token = lock_whole_token(next, word_get(&lock->token));
-        word_set(&lock->owner, lane->owner);
-        word_set(&lock->token, *ret_token);
-        word_set(&lock->n_takes, 1);
+        lock_note_take(lock, lane->owner, *ret_token);
         return true;
 }
 
