@@ -57,10 +57,11 @@ struct session {
         struct session **link; /* what points to this one */
         struct ucred peer;
         enum policy_access allowed;
-        enum control_access access; /* what it has got; 0 before its hello */
-        objd_status refusal;        /* OBJD_OK: welcome */
-        bool is_paused;             /* has asked too much in this tick */
-        uint32_t n_requests;        /* in this tick */
+        const struct rights *rights; /* through the daemon */
+        enum control_access access;  /* what it has got; 0 before its hello */
+        objd_status refusal;         /* OBJD_OK: welcome */
+        bool is_paused;              /* has asked too much in this tick */
+        uint32_t n_requests;         /* in this tick */
         struct helped helped;
         uint64_t rings;      /* of a client with CONTROL_RINGS */
         int64_t deadline_ns; /* for its hello */
@@ -261,7 +262,7 @@ static void welcome(struct session *session, enum control_access access)
 /* Another user than the daemon's own is known by its uid, as others are by their keys: no other one goes on with its session. */
 static struct proxy_who make_who(const struct session *session)
 {
-        struct proxy_who who = { .rights.read_only = session->allowed == POLICY_READ_ONLY };
+        struct proxy_who who = { .rights = *session->rights };
 
         who.has_key = session->peer.uid != session->control->policy->own;
         if (who.has_key)
@@ -269,7 +270,7 @@ static struct proxy_who make_who(const struct session *session)
         return who;
 }
 
-/* Whoever may read only gets a session that only reads. */
+/* Whoever may read only gets a session that only reads, and who may use some names one that may use those. */
 static void welcome_to_rings(struct session *session)
 {
         struct control *control = session->control;
@@ -309,8 +310,7 @@ static_assert(CONTROL_TOKEN_MAX >= TOKEN_SIZE_MAX, "an answer has room for a tok
 static void send_token(struct session *session)
 {
         struct control_token answer = { .head = control_head_make(CONTROL_TOKEN_ISSUED, sizeof(answer)) };
-        struct rights rights = { .read_only = session->allowed == POLICY_READ_ONLY };
-        size_t size = token_issue(session->control->tokens, session->peer.uid, &rights,
+        size_t size = token_issue(session->control->tokens, session->peer.uid, session->rights,
                                   now_ns() + TOKEN_LIFE_NS, answer.token);
 
         answer.n = htole32((uint32_t)size);
@@ -494,7 +494,8 @@ static objd_status check_limits(const struct control *control, uid_t uid)
 /* Whether it will be let in; why not stands in the session. */
 static void judge(struct control *control, struct session *session)
 {
-        objd_status r = policy_check(control->policy, session->source.fd, &session->allowed);
+        objd_status r =
+                policy_check(control->policy, session->source.fd, &session->allowed, &session->rights);
 
         /* Who may work through the daemon is told why it gets no handle only if it asks for one. */
         if (r)

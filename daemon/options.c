@@ -79,6 +79,8 @@ static const char help[] =
         "  --allow-uid UID, --allow-gid GID          handles that read and write\n"
         "  --read-only-uid UID, --read-only-gid GID  handles that only read\n"
         "  --proxy-uid UID, --proxy-gid GID          no handles: only through the daemon, local:DIR/NAME and --rpc\n"
+        "  --proxy-uid UID:RIGHTS, --proxy-gid GID:RIGHTS   the same, but only so much there: \"ro\" or \"rw\", and\n"
+        "                     behind it which names if not all: \"1003:rw jobs team/*\"\n"
         "  --deny-uid UID, --deny-gid GID            nothing\n"
         "\n"
         "Log lines go to stderr. Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start or\n"
@@ -206,13 +208,34 @@ static const struct rule_option {
         { OPTION_DENY_GID, "--deny-gid", true, POLICY_NOTHING },
 };
 
+/* Behind a colon, for those who work through the daemon: what they may do there, as in a file of keys. */
+static objd_status parse_rights(const struct rule_option *option, const char *text, struct rights *ret_rights)
+{
+        objd_status r;
+
+        if (option->access != POLICY_PROXIED)
+                return fail(OBJD_E_INVAL,
+                            "%s: only --proxy-uid and --proxy-gid take rights: a handle sees all",
+                            option->name);
+        r = rights_parse(text, strlen(text), ret_rights);
+        return r ? fail(r, "%s: \"%s\": %s", option->name, text, objd_last_error()) : OBJD_OK;
+}
+
 /* (uid_t)-1 is nobody's. */
 static objd_status parse_rule(const struct rule_option *option, const char *text, struct policy *policy)
 {
+        const char *colon = strchr(text, ':');
+        struct rights rights = { .read_only = false };
+        char number[12] = ""; /* what is longer is none */
         uint32_t id = 0;
-        objd_status r = parse_number(option->name, text, 0, UINT32_MAX - 1, &id);
+        objd_status r;
 
-        return r ? r : policy_add(policy, option->name, option->is_group, id, option->access);
+        if (colon && (size_t)(colon - text) < sizeof(number))
+                memcpy(number, text, (size_t)(colon - text));
+        r = parse_number(option->name, *number ? number : text, 0, UINT32_MAX - 1, &id);
+        if (r == OBJD_OK && colon)
+                r = parse_rights(option, colon + 1, &rights);
+        return r ? r : policy_add(policy, option->name, option->is_group, id, option->access, &rights);
 }
 
 static const struct rule_option *find_rule_option(int code)

@@ -8,9 +8,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/status.h"
+
+static const struct rights everything, reading = { .read_only = true };
 
 static const struct policy_rule *find_rule(const struct policy *policy, bool is_group, uint32_t id)
 {
@@ -21,22 +24,24 @@ static const struct policy_rule *find_rule(const struct policy *policy, bool is_
 }
 
 objd_status policy_add(struct policy *policy, const char *what, bool is_group, uint32_t id,
-                       enum policy_access access)
+                       enum policy_access access, const struct rights *rights)
 {
         const struct policy_rule *rule = find_rule(policy, is_group, id);
+        struct policy_rule added = { .is_group = is_group, .id = id, .access = access };
 
+        if (rights)
+                added.rights = *rights;
         if (!is_group && id == policy->own)
                 return fail(OBJD_E_INVAL, "%s: %u is the daemon's own uid, which may always do everything",
                             what, id);
-        if (rule && rule->access != access)
+        if (rule && (rule->access != access || !rights_are_equal(&rule->rights, &added.rights)))
                 return fail(OBJD_E_INVAL, "%s: another option says something else about %s %u", what,
                             is_group ? "gid" : "uid", id);
         if (policy->n_rules == POLICY_RULES_MAX)
                 return fail(OBJD_E_LIMIT, "%s: there are %d rules already, which is all there can be", what,
                             POLICY_RULES_MAX);
         if (!rule)
-                policy->rules[policy->n_rules++] =
-                        (struct policy_rule){ .is_group = is_group, .id = id, .access = access };
+                policy->rules[policy->n_rules++] = added;
         return OBJD_OK;
 }
 
@@ -44,7 +49,14 @@ objd_status policy_add(struct policy *policy, const char *what, bool is_group, u
 struct sum {
         bool denied;
         enum policy_access access;
+        const struct policy_rule
+                *proxied; /* the one that counts of those that let it work through the daemon */
 };
+
+static bool is_everything(const struct rights *rights)
+{
+        return rights_allow_all_names(rights) && rights_allow_change(rights);
+}
 
 static void add_group(const struct policy *policy, gid_t gid, struct sum *sum)
 {
@@ -53,6 +65,10 @@ static void add_group(const struct policy *policy, gid_t gid, struct sum *sum)
         if (!rule)
                 return;
         sum->denied |= rule->access == POLICY_NOTHING;
+        if (rule->access == POLICY_PROXIED &&
+            (!sum->proxied || is_everything(&rule->rights) ||
+             (!is_everything(&sum->proxied->rights) && rule < sum->proxied)))
+                sum->proxied = rule;
         if (rule->access > sum->access)
                 sum->access = rule->access;
 }
@@ -77,25 +93,37 @@ static void add_other_groups(const struct policy *policy, int socket, struct sum
         free(gids);
 }
 
-enum policy_access policy_of(const struct policy *policy, int socket)
+static const struct rights *rights_of(enum policy_access access, const struct policy_rule *proxied)
+{
+        if (access == POLICY_PROXIED)
+                return &proxied->rights;
+        return access == POLICY_READ_WRITE ? &everything : &reading;
+}
+
+enum policy_access policy_of(const struct policy *policy, int socket, const struct rights **ret_rights)
 {
         struct sum sum = { .access = POLICY_NOTHING };
         const struct policy_rule *rule;
         struct ucred peer;
         socklen_t size = sizeof(peer);
 
+        *ret_rights = &reading;
         if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
                 return POLICY_NOTHING;
-        if (peer.uid == policy->own)
-                return POLICY_READ_WRITE;
         rule = find_rule(policy, false, peer.uid);
-        if (rule)
-                return rule->access;
-        if (policy->n_rules) {
+        if (peer.uid == policy->own) {
+                sum.access = POLICY_READ_WRITE;
+        } else if (rule) {
+                sum.access = rule->access;
+                sum.proxied = rule;
+        } else if (policy->n_rules) {
                 add_group(policy, peer.gid, &sum);
                 add_other_groups(policy, socket, &sum);
         }
-        return sum.denied ? POLICY_NOTHING : sum.access;
+        if (sum.denied)
+                sum.access = POLICY_NOTHING;
+        *ret_rights = rights_of(sum.access, sum.proxied);
+        return sum.access;
 }
 
 bool policy_is_open(const struct policy *policy)
@@ -106,13 +134,14 @@ bool policy_is_open(const struct policy *policy)
         return false;
 }
 
-objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access)
+objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access,
+                         const struct rights **ret_rights)
 {
         struct ucred peer = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
         socklen_t size = sizeof(peer);
 
         (void)getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size); /* for the sentence only */
-        *ret_access = policy_of(policy, socket);
+        *ret_access = policy_of(policy, socket, ret_rights);
         if (*ret_access >= POLICY_READ_ONLY)
                 return OBJD_OK;
         if (*ret_access == POLICY_PROXIED)

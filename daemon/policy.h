@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include <objd.h>
+#include "rpc/rights.h"
 
 #define POLICY_RULES_MAX 256
 
@@ -27,6 +27,7 @@ struct policy_rule {
         bool is_group;
         uint32_t id;
         enum policy_access access;
+        struct rights rights; /* through the daemon */
 };
 
 struct policy {
@@ -36,17 +37,18 @@ struct policy {
 };
 
 /*
- * A rule for a user or a group. what is the option that says so, for sentences.
+ * A rule for a user or a group. what is the option that says so, for sentences; rights are for POLICY_PROXIED, NULL is all.
  * @return OBJD_OK, OBJD_E_INVAL (another rule for the same id, or the daemon's own uid), OBJD_E_LIMIT
  */
 objd_status policy_add(struct policy *policy, const char *what, bool is_group, uint32_t id,
-                       enum policy_access access);
+                       enum policy_access access, const struct rights *rights);
 
 /*
  * What the peer of this connected socket may do: what the rule for its uid says; else nothing, if a rule denies one of its
- * groups; else the most that the rules for its groups allow.
+ * groups; else the most that the rules for its groups allow. Of several that let it work through the daemon, one that lets it do
+ * everything there counts, or else the first. *ret_rights is what it may do through the daemon, and lives as long as the policy.
  */
-enum policy_access policy_of(const struct policy *policy, int socket);
+enum policy_access policy_of(const struct policy *policy, int socket, const struct rights **ret_rights);
 
 /* Whether anybody but the daemon's own user may have anything. */
 bool policy_is_open(const struct policy *policy);
@@ -55,4 +57,5 @@ bool policy_is_open(const struct policy *policy);
  * Whether it may have a handle, and which kind: the refusal's sentence says who it is, and why not.
  * @return OBJD_OK, OBJD_E_ACCESS
  */
-objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access);
+objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access,
+                         const struct rights **ret_rights);

@@ -42,6 +42,12 @@ objd_status rights_add_name(struct rights *rights, const char *pattern, size_t s
         return OBJD_OK;
 }
 
+bool rights_are_equal(const struct rights *a, const struct rights *b)
+{
+        return a->read_only == b->read_only && a->names_size == b->names_size &&
+               memcmp(a->names, b->names, a->names_size) == 0;
+}
+
 static bool fits(const char *pattern, size_t size, const char *name)
 {
         if (size && pattern[size - 1] == '*')

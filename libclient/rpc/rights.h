@@ -35,6 +35,9 @@ objd_status rights_add_name(struct rights *rights, const char *pattern, size_t s
  */
 bool rights_allow_name(const struct rights *rights, const char *name);
 
+/* Whether both say the same, in the same order. */
+bool rights_are_equal(const struct rights *a, const struct rights *b);
+
 static inline bool rights_allow_all_names(const struct rights *rights)
 {
         return rights->names_size == 0;

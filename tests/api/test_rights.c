@@ -485,6 +485,15 @@ static void nobody_else_may_do_anything_by_default(void **state)
 static void rules_that_make_no_sense_are_told_so(void **state)
 {
         struct fixture *f = *state;
+        static const char *const wrong[][3] = {
+                { "--proxy-uid", "7777:all",
+                  "--proxy-uid: \"all\": the rights do not begin with \"rw\" or \"ro\"" },
+                { "--proxy-uid", "7777:", "the rights do not begin" },
+                { "--proxy-gid", "7777:rw *x", "a star can only be the last character" },
+                { "--proxy-uid", ":rw", "\":rw\" is no number" },
+                { "--proxy-uid", "00000000007777:rw", "is no number" },
+                { "--read-only-uid", "7777:ro team/*", "only --proxy-uid and --proxy-gid take rights" },
+        };
         struct fixture_output out;
         char own[16], said[120];
 
@@ -500,6 +509,14 @@ static void rules_that_make_no_sense_are_told_so(void **state)
         fixture_run(f, (const char *[]){ "--proxy-gid", "-1", NULL }, &out);
         assert_int_equal(out.status, 2);
         assert_contains(out.err, "--proxy-gid: \"-1\" is no number from 0 to 4294967294");
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+                fixture_run(f, (const char *[]){ wrong[i][0], wrong[i][1], NULL }, &out);
+                assert_int_equal(out.status, 2);
+                assert_contains(out.err, wrong[i][2]);
+        }
+        fixture_run(f, (const char *[]){ "--proxy-uid", "7777:rw", "--proxy-uid", "7777:ro", NULL }, &out);
+        assert_int_equal(out.status, 2);
+        assert_contains(out.err, "--proxy-uid: another option says something else about uid 7777");
 }
 
 int main(void)

@@ -52,7 +52,9 @@ expect() {
 
 ipc=ipc://$dir/rpc
 shm=shm:$dir/test
-others=(--proxy-uid 61001 --read-only-uid 61002 --proxy-gid 61003 --deny-uid 61004)
+local=local:$dir/test
+others=(--proxy-uid 61001 --read-only-uid 61002 --proxy-gid 61003 --deny-uid 61004
+        --proxy-uid "61006:rw team/* jobs" --proxy-uid "61007:ro team/*" --proxy-gid "61008:rw group/*")
 
 # Without rules the socket is the daemon's own user's.
 start_daemon shm || exit 1
@@ -82,6 +84,35 @@ for round in 1 2; do
         # Who may nothing.
         expect 3 "is not among those it is open to" 61004 "$ipc" ls
         expect 3 "is not among those it is open to" 61005 "$ipc" ls
+
+        # Who may use some names, or only read them: by both ways, in the same words.
+        for url in "$ipc" "$local"; do
+                [ $round = 1 ] || break
+                expect 0 "" 61006 "$url" create dict team/a
+                expect 0 "" 61006 "$url" set team/a key "$round"
+                expect 1 "no right to use an object of the name" 61006 "$url" create dict other
+                expect 1 "no right to use an object of the name" 61006 "$url" get d own
+                expect 1 "may only use some names" 61006 "$url" dump --json
+                said=$(as 61006 "$url" ls)
+                case $said in
+                *team/a*) ;;
+                *) fail "uid 61006 does not see its object by $url: $said" ;;
+                esac
+                case $said in
+                *"d "*) fail "uid 61006 sees what it may not use by $url: $said" ;;
+                esac
+                expect 0 "$round" 61007 "$url" get team/a key
+                expect 1 "only reads" 61007 "$url" set team/a key 3
+                expect 1 "no right to use an object of the name" 61007 "$url" get d own
+                expect 0 "" 61008 "$url" create dict group/a
+                expect 0 "" 61008 "$url" rm group/a
+                expect 1 "no right to use an object of the name" 61008 "$url" get team/a key
+                expect 0 "" 61006 "$url" rm team/a
+        done
+        expect 3 "only through the daemon" 61006 "$shm" ls
+        # Of two groups that let it in, the one counts that says nothing of names.
+        setpriv --reuid 61009 --regid 61008 --groups 61003 env HOME=/ "$programs/objctl" --url "$local" get d own >/dev/null ||
+                fail "a group with names outweighs one without"
 
         # The next daemon knows only its own tokens, and takes over what the last one has left.
         [ $round = 2 ] && break
