@@ -286,7 +286,7 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
         if (!peer || (link->guard && !peer->guarded.is_open))
                 return;
         if (out) {
-                frame_cut(&cutter, type, session, out, proxy->max_frame);
+                frame_cut(&cutter, type, session, out, link->guard ? proxy->max_frame : SP_FRAME);
                 link->n_dropped += !queue_message(link, peer, &cutter, out->size);
         } else {
                 (void)queue_frame(link, peer, NULL, NULL, type, session);

@@ -13,7 +13,13 @@
 #include "proxy/guard.h"
 #include "rpc/sp.h"
 
-#define SP_UNDER_WAY (64u << 10)
+#define SP_UNDER_WAY (192u << 10)
+
+/*
+ * Of a reply that is not sealed: two are under way. nanomsg takes nothing for a connection on which it has not sent all of the last message, and does not
+ * say so; what is under way must fit the kernel's buffer for the socket, which takes it at once (212992 bytes, which the kernel counts double).
+ */
+#define SP_FRAME ((96u << 10) - 64)
 #define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
 #define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u

@@ -127,13 +127,22 @@ static int64_t ask(struct rpc_client *client, const struct pending *p, int64_t n
         return last + p->patience_ns / 4;
 }
 
+/*
+ * From when on the daemon has been silent about a batch that was sent. While a long reply comes in, piece by piece, its own or
+ * another one before it, nothing is lost; who asked for it again would have it sent twice, the more so the slower it comes.
+ */
+static int64_t last_sign(const struct rpc_client *client, const struct pending *p)
+{
+        return client->piece_ns > p->sent_ns ? client->piece_ns : p->sent_ns;
+}
+
 int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now)
 {
         int64_t again_ns = client_come_up(client);
 
         if (again_ns)
                 return again_ns;
-        if (p->sent_ns && now - p->sent_ns >= p->resend_ns) {
+        if (p->sent_ns && now - last_sign(client, p) >= p->resend_ns) {
                 p->resend_ns =
                         at_most(2 * p->resend_ns, RESEND_MAX_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE);
                 p->sent_ns = 0;
@@ -141,7 +150,8 @@ int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now)
         }
         if (!p->sent_ns)
                 client_send(client, p);
-        return p->sent_ns ? at_most(p->sent_ns + p->resend_ns, ask(client, p, now)) : now + RETRY_NS;
+        return p->sent_ns ? at_most(last_sign(client, p) + p->resend_ns, ask(client, p, now))
+                          : now + RETRY_NS;
 }
 
 /* Whether it is time to give up: the daemon has not been heard of for so long, though it was asked. */

@@ -286,8 +286,12 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
         }
         if (head->flags & FRAME_FIRST)
                 frame_joiner_drop(&client->joiner); /* the daemon has given the last one up */
-        if (frame_join(&client->joiner, head, piece, &whole, &in) || !whole)
+        if (frame_join(&client->joiner, head, piece, &whole, &in))
                 return;
+        if (!whole) {
+                client->piece_ns = client->heard_ns;
+                return;
+        }
         if (head->type == FRAME_WELCOME)
                 on_welcome(client, &in);
         else if (head->type == FRAME_REPLY)

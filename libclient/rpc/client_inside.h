@@ -63,6 +63,7 @@ struct rpc_client {
         char holder[256]; /* while there is no welcome: who is in its way, as the daemon says; or empty */
         struct wire_welcome welcome;
         struct frame_joiner joiner;
+        int64_t piece_ns;        /* when the last piece came of what is not whole yet */
         struct pending *pending; /* the oldest one first */
         struct pending
                 *sender; /* whose frames are going out: those of one message must not mix with another's */
