@@ -575,6 +575,7 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
                                        .client = job->session->client,
                                        .read_only = job->session->read_only,
                                        .rights = &job->session->who.rights,
+                                       .handles = &sessions->handles,
                                        .reports = &sessions->reports,
                                        .report = &job->session->report };
 

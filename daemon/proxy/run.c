@@ -17,6 +17,21 @@ objd_status run_find(const struct caller *caller, objd_ref ref, struct objd_obje
         return directory_handle(caller->conn, ref, ret_object);
 }
 
+objd_status run_find_kept(const struct caller *caller, objd_ref ref, struct objd_object **ret_object)
+{
+        struct objd_object *kept = &caller->handles->at[ref.place / SLOT_SIZE % RUN_HANDLES], found;
+        objd_status r;
+
+        *ret_object = kept;
+        if (kept->conn && kept->serial == ref.serial &&
+            arena_off(caller->conn->arena, kept->shm) == ref.place)
+                return OBJD_OK;
+        r = directory_handle(caller->conn, ref, &found);
+        if (r == OBJD_OK)
+                *kept = found;
+        return r;
+}
+
 static objd_status check_values(const objd_value *values, size_t n)
 {
         objd_status r = OBJD_OK;
@@ -43,7 +58,7 @@ static objd_status run(const struct caller *caller, const struct call *call, str
                        struct outcome *outcome)
 {
         const struct call_properties *properties = call_properties(call->code);
-        struct objd_object object;
+        struct objd_object *object;
         objd_status r = permit_call(caller, call);
 
         if (r == OBJD_OK)
@@ -57,13 +72,13 @@ static objd_status run(const struct caller *caller, const struct call *call, str
         }
         if (properties->group == GROUP_STORE || properties->group == GROUP_OBJECT)
                 return run_on_names(caller, call, record, outcome);
-        r = run_find(caller, call->object, &object);
+        r = run_find_kept(caller, call->object, &object);
         if (r)
                 return r;
         if (properties->group == GROUP_LOCK)
-                return run_lock(caller, call, &object, record, outcome);
-        return properties->flags & CALL_MUTATES ? run_change(caller, call, &object, record, outcome)
-                                                : run_read(caller, call, &object, outcome);
+                return run_lock(caller, call, object, record, outcome);
+        return properties->flags & CALL_MUTATES ? run_change(caller, call, object, record, outcome)
+                                                : run_read(caller, call, object, outcome);
 }
 
 objd_status run_call(const struct caller *caller, const struct call *call, struct recording *record,

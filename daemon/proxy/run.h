@@ -14,6 +14,16 @@ struct recording;
 struct report_maker;
 struct report_makers;
 
+/*
+ * Handles of the objects that were called last, for all sessions: what a handle remembers of its object saves most of a call's way to it, and
+ * nothing of it is believed.
+ */
+#define RUN_HANDLES 64u
+
+struct run_handles {
+        struct objd_object at[RUN_HANDLES]; /* by place; conn NULL: none */
+};
+
 /* In whose name. */
 struct caller {
         struct objd_conn *
@@ -21,6 +31,7 @@ struct caller {
         uint64_t client; /* the session; 0 is the daemon itself */
         bool read_only;
         const struct rights *rights; /* NULL: all names */
+        struct run_handles *handles;
         struct report_makers *reports;
         struct report_maker **report; /* the session's */
 };
@@ -60,6 +71,12 @@ objd_status run_lock(const struct caller *caller, const struct call *call, struc
 
 /* The handle for a call's ref. @return OBJD_OK, OBJD_E_GONE, OBJD_E_BUSY, OBJD_E_CORRUPT */
 objd_status run_find(const struct caller *caller, objd_ref ref, struct objd_object *ret_object);
+
+/*
+ * The same for operations, which see for themselves whether the object is still there, as they do by handle; the handle stays as it is
+ * until another one is asked for.
+ */
+objd_status run_find_kept(const struct caller *caller, objd_ref ref, struct objd_object **ret_object);
 
 /* What of a call the engine does not look at itself. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG, OBJD_E_TYPE */
 objd_status run_check(const struct call *call);

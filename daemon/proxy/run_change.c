@@ -73,7 +73,7 @@ static void fill_op(const struct call *call, struct op *op, struct objd_object *
         op->index = call->index;
         op->stop = call->stop;
         op->buf = &outcome->buf;
-        op->result = objd_nil();
+        op->result.type = OBJD_NIL;
         switch (op->code) {
         case OP_DICT_ADD_FLOAT:
                 op->u.real = call->real;
@@ -263,7 +263,7 @@ static void collect_all(struct recording *record)
 static objd_status find_once(const struct caller *caller, struct together *together, const struct call *call,
                              struct objd_object **ret_object)
 {
-        struct objd_object *object = &together->objects[together->n_objects];
+        struct objd_object *object = &together->objects[together->n_objects], *kept;
         objd_status r;
 
         if (together->n_ops) {
@@ -274,9 +274,10 @@ static objd_status find_once(const struct caller *caller, struct together *toget
                         return OBJD_OK;
                 }
         }
-        r = run_find(caller, call->object, object);
+        r = run_find_kept(caller, call->object, &kept);
         if (r)
                 return r;
+        *object = *kept; /* a batch may have more objects than are kept */
         together->n_objects++;
         *ret_object = object;
         return OBJD_OK;

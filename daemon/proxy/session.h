@@ -14,6 +14,7 @@
 #include "proxy/past.h"
 #include "proxy/record.h"
 #include "proxy/report.h"
+#include "proxy/run.h"
 
 struct job;
 
@@ -55,6 +56,7 @@ struct proxy_session {
 
 struct proxy_sessions {
         struct objd_conn *conn;
+        struct run_handles handles;
         struct report_makers reports;
         struct accounts accounts;
         struct outcome_spares spares;

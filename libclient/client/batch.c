@@ -20,6 +20,7 @@
 
 #define FIRST_OPS 16
 #define BLOCK_BYTES 4096u
+#define SPARE_BLOCKS 64u
 
 /* Where copies of arguments live; never moved, since values point into it. */
 struct block {
@@ -53,17 +54,28 @@ void batch_forget_outcome(objd_batch *batch)
         batch->sentence = NULL;
 }
 
+/* The last block: kept for what comes next, unless it is a large one, or there are enough. */
+static void put_block_away(objd_batch *batch)
+{
+        struct block *block = batch->blocks;
+
+        batch->blocks = block->next;
+        if (block->size > BLOCK_BYTES || batch->n_spare == SPARE_BLOCKS) {
+                free(block);
+                return;
+        }
+        block->next = batch->spare;
+        batch->spare = block;
+        batch->n_spare++;
+}
+
 static void clear(objd_batch *batch)
 {
         batch_forget_outcome(batch);
         for (size_t i = 0; i < batch->len; i++)
                 free(batch->ops[i].scratch);
-        while (batch->blocks) {
-                struct block *next = batch->blocks->next;
-
-                free(batch->blocks);
-                batch->blocks = next;
-        }
+        while (batch->blocks)
+                put_block_away(batch);
         batch->len = batch->n_waiting = 0;
         batch->state = BATCH_OPEN;
 }
@@ -77,6 +89,12 @@ void objd_batch_clear(objd_batch *batch)
 void batch_destroy(objd_batch *batch)
 {
         clear(batch);
+        while (batch->spare) {
+                struct block *next = batch->spare->next;
+
+                free(batch->spare);
+                batch->spare = next;
+        }
         for (size_t i = 0; i < batch->room; i++)
                 objd_buf_free(&batch->results[i]);
         free(batch->results);
@@ -100,23 +118,52 @@ void objd_batch_free(objd_batch *batch)
 
 /* ---- Filling ------------------------------------------------------------------------------------------ */
 
+static struct block *add_block(objd_batch *batch, size_t size)
+{
+        size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+        struct block *block = batch->spare;
+
+        if (block && room == BLOCK_BYTES) {
+                batch->spare = block->next;
+                batch->n_spare--;
+        } else {
+                block = sys.resize(NULL, sizeof(*block) + room);
+                if (!block)
+                        return NULL;
+        }
+        *block = (struct block){ .size = room, .next = batch->blocks };
+        batch->blocks = block;
+        return block;
+}
+
 static void *copy_room(objd_batch *batch, size_t size)
 {
         struct block *block = batch->blocks;
 
         size = round8(size);
-        if (!block || block->size - block->used < size) {
-                size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
-
-                block = sys.alloc(sizeof(*block) + room);
-                if (!block)
-                        return NULL;
-                block->size = room;
-                block->next = batch->blocks;
-                batch->blocks = block;
-        }
+        if (!block || block->size - block->used < size)
+                block = add_block(batch, size);
+        if (!block)
+                return NULL;
         block->used += size;
         return (uint8_t *)block->words + block->used - size;
+}
+
+/* Both nearly always are bytes: no more is copied of such a value than what it has. */
+static objd_status copy_bytes(objd_batch *batch, const objd_value *value, const objd_value **ret_copy)
+{
+        objd_value *copy = copy_room(batch, sizeof(*copy));
+        void *bytes = copy_room(batch, value->size ? value->size : 8);
+
+        if (!copy || !bytes)
+                return fail(OBJD_E_NOMEM, "no memory for a batch");
+        if (value->size)
+                memcpy(bytes, value->data, value->size);
+        copy->type = value->type;
+        copy->data = bytes;
+        copy->size = value->size;
+        *ret_copy = copy;
+        return OBJD_OK;
 }
 
 /* A copy of a value and of all that it points to. NULL stays NULL. */
@@ -133,6 +180,8 @@ static objd_status copy_value(objd_batch *batch, const objd_value *value, const 
         r = value_check(value);
         if (r)
                 return r;
+        if (value->type == OBJD_BYTES || value->type == OBJD_STR)
+                return copy_bytes(batch, value, ret_copy);
         size = value_encoded_size(value);
         copy = copy_room(batch, sizeof(*copy));
         bytes = copy_room(batch, size ? size : 8);
@@ -183,51 +232,81 @@ objd_status batch_check_open(const objd_batch *batch)
         }
 }
 
-/* Appends an operation; key, value and expected are copied. */
-static objd_status add_turn(objd_batch *batch, objd_object *object, struct op op, struct turn turn)
+/* What an operation is asked for with. */
+struct request {
+        enum op_code code;
+        const objd_value *key, *value, *expected; /* are copied */
+        size_t n;
+        int64_t index;
+        int64_t integer;
+        double real;
+        uint64_t lease;
+        int64_t timeout_ns, lease_ns; /* of one that waits */
+};
+
+static objd_status copy_values(objd_batch *batch, const struct request *request, struct op *op)
 {
+        objd_status r = copy_value(batch, request->key, &op->key);
+
+        if (r == OBJD_OK)
+                r = copy_value(batch, request->value, &op->value);
+        return r == OBJD_OK ? copy_value(batch, request->expected, &op->expected) : r;
+}
+
+/* Appends an operation. */
+static objd_status add_turn(objd_batch *batch, objd_object *object, const struct request *request)
+{
+        struct op *op;
         objd_status r;
 
         if (!batch || !object)
-                return fail(OBJD_E_INVAL, "%s in a batch: batch and object must be given", op_name[op.code]);
+                return fail(OBJD_E_INVAL, "%s in a batch: batch and object must be given",
+                            op_name[request->code]);
         r = batch_check_open(batch);
-        if (r)
-                return r;
-        op.object = object;
-        r = copy_value(batch, op.key, &op.key);
-        if (r == OBJD_OK)
-                r = copy_value(batch, op.value, &op.value);
-        if (r == OBJD_OK)
-                r = copy_value(batch, op.expected, &op.expected);
         if (r == OBJD_OK)
                 r = make_place(batch);
         if (r)
                 return r;
-        batch->turns[batch->len] = turn;
-        batch->ops[batch->len++] = op;
+        op = &batch->ops[batch->len];
+        op_init(op, request->code, object);
+        r = copy_values(batch, request, op);
+        if (r)
+                return r;
+        op->n = request->n;
+        op->index = request->index;
+        if (op->code == OP_DICT_ADD_FLOAT)
+                op->u.real = request->real;
+        else if (op->code == OP_QUEUE_ACK)
+                op->u.lease = request->lease;
+        else
+                op->u.integer = request->integer;
+        batch->turns[batch->len++] =
+                (struct turn){ .timeout_ns = request->timeout_ns, .lease_ns = request->lease_ns };
         return OBJD_OK;
 }
 
-static objd_status add(objd_batch *batch, objd_object *object, struct op op)
+static objd_status add(objd_batch *batch, objd_object *object, struct request request)
 {
-        return add_turn(batch, object, op, (struct turn){ .timeout_ns = OBJD_NOWAIT });
+        request.timeout_ns = OBJD_NOWAIT;
+        return add_turn(batch, object, &request);
 }
 
-static objd_status add_with(objd_batch *batch, objd_object *object, const void *needed, struct op op)
+static objd_status add_with(objd_batch *batch, objd_object *object, const void *needed,
+                            struct request request)
 {
-        return needed ? add(batch, object, op)
-                      : fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[op.code]);
+        return needed ? add(batch, object, request)
+                      : fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[request.code]);
 }
 
 /* One that can only be run in turn. */
-static objd_status add_waiting(objd_batch *batch, objd_object *object, struct op op, struct turn turn)
+static objd_status add_waiting(objd_batch *batch, objd_object *object, struct request request)
 {
         objd_status r;
 
-        if (turn.timeout_ns < OBJD_FOREVER)
-                return fail(OBJD_E_INVAL, "%s in a batch: a timeout of %lld ns", op_name[op.code],
-                            (long long)turn.timeout_ns);
-        r = add_turn(batch, object, op, turn);
+        if (request.timeout_ns < OBJD_FOREVER)
+                return fail(OBJD_E_INVAL, "%s in a batch: a timeout of %lld ns", op_name[request.code],
+                            (long long)request.timeout_ns);
+        r = add_turn(batch, object, &request);
         if (r == OBJD_OK)
                 batch->n_waiting++;
         return r;
@@ -239,110 +318,114 @@ objd_status objd_batch_dict_set(objd_batch *batch, objd_object *dict, const objd
                                 const objd_value *value)
 {
         return add_with(batch, dict, key && value ? key : NULL,
-                        (struct op){ .code = OP_DICT_SET, .key = key, .value = value });
+                        (struct request){ .code = OP_DICT_SET, .key = key, .value = value });
 }
 
 objd_status objd_batch_dict_set_new(objd_batch *batch, objd_object *dict, const objd_value *key,
                                     const objd_value *value)
 {
         return add_with(batch, dict, key && value ? key : NULL,
-                        (struct op){ .code = OP_DICT_SET_NEW, .key = key, .value = value });
+                        (struct request){ .code = OP_DICT_SET_NEW, .key = key, .value = value });
 }
 
 objd_status objd_batch_dict_cas(objd_batch *batch, objd_object *dict, const objd_value *key,
                                 const objd_value *expected, const objd_value *value)
 {
-        return add_with(batch, dict, key,
-                        (struct op){ .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected });
+        return add_with(
+                batch, dict, key,
+                (struct request){ .code = OP_DICT_CAS, .key = key, .value = value, .expected = expected });
 }
 
 objd_status objd_batch_dict_add_int(objd_batch *batch, objd_object *dict, const objd_value *key,
                                     int64_t delta)
 {
         return add_with(batch, dict, key,
-                        (struct op){ .code = OP_DICT_ADD_INT, .key = key, .u.integer = delta });
+                        (struct request){ .code = OP_DICT_ADD_INT, .key = key, .integer = delta });
 }
 
 objd_status objd_batch_dict_add_float(objd_batch *batch, objd_object *dict, const objd_value *key,
                                       double delta)
 {
         return add_with(batch, dict, key,
-                        (struct op){ .code = OP_DICT_ADD_FLOAT, .key = key, .u.real = delta });
+                        (struct request){ .code = OP_DICT_ADD_FLOAT, .key = key, .real = delta });
 }
 
 objd_status objd_batch_dict_get(objd_batch *batch, objd_object *dict, const objd_value *key)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_GET, .key = key });
+        return add_with(batch, dict, key, (struct request){ .code = OP_DICT_GET, .key = key });
 }
 
 objd_status objd_batch_dict_del(objd_batch *batch, objd_object *dict, const objd_value *key)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_DEL, .key = key });
+        return add_with(batch, dict, key, (struct request){ .code = OP_DICT_DEL, .key = key });
 }
 
 objd_status objd_batch_dict_pop(objd_batch *batch, objd_object *dict, const objd_value *key)
 {
-        return add_with(batch, dict, key, (struct op){ .code = OP_DICT_POP, .key = key });
+        return add_with(batch, dict, key, (struct request){ .code = OP_DICT_POP, .key = key });
 }
 
 objd_status objd_batch_list_append(objd_batch *batch, objd_object *list, const objd_value *value)
 {
-        return add_with(batch, list, value, (struct op){ .code = OP_LIST_APPEND, .value = value, .n = 1 });
+        return add_with(batch, list, value,
+                        (struct request){ .code = OP_LIST_APPEND, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_prepend(objd_batch *batch, objd_object *list, const objd_value *value)
 {
-        return add_with(batch, list, value, (struct op){ .code = OP_LIST_PREPEND, .value = value, .n = 1 });
+        return add_with(batch, list, value,
+                        (struct request){ .code = OP_LIST_PREPEND, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_insert(objd_batch *batch, objd_object *list, int64_t index,
                                    const objd_value *value)
 {
         return add_with(batch, list, value,
-                        (struct op){ .code = OP_LIST_INSERT, .index = index, .value = value, .n = 1 });
+                        (struct request){ .code = OP_LIST_INSERT, .index = index, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_set(objd_batch *batch, objd_object *list, int64_t index, const objd_value *value)
 {
         return add_with(batch, list, value,
-                        (struct op){ .code = OP_LIST_SET, .index = index, .value = value, .n = 1 });
+                        (struct request){ .code = OP_LIST_SET, .index = index, .value = value, .n = 1 });
 }
 
 objd_status objd_batch_list_get(objd_batch *batch, objd_object *list, int64_t index)
 {
-        return add(batch, list, (struct op){ .code = OP_LIST_GET, .index = index });
+        return add(batch, list, (struct request){ .code = OP_LIST_GET, .index = index });
 }
 
 objd_status objd_batch_list_del(objd_batch *batch, objd_object *list, int64_t index)
 {
-        return add(batch, list, (struct op){ .code = OP_LIST_DEL, .index = index });
+        return add(batch, list, (struct request){ .code = OP_LIST_DEL, .index = index });
 }
 
 objd_status objd_batch_list_pop(objd_batch *batch, objd_object *list, int64_t index)
 {
-        return add(batch, list, (struct op){ .code = OP_LIST_POP, .index = index });
+        return add(batch, list, (struct request){ .code = OP_LIST_POP, .index = index });
 }
 
 objd_status objd_batch_queue_put(objd_batch *batch, objd_object *queue, const objd_value *value,
                                  int64_t priority)
 {
-        return add_with(batch, queue, value,
-                        (struct op){ .code = OP_QUEUE_PUT, .value = value, .n = 1, .u.integer = priority });
+        return add_with(
+                batch, queue, value,
+                (struct request){ .code = OP_QUEUE_PUT, .value = value, .n = 1, .integer = priority });
 }
 
 objd_status objd_batch_queue_get(objd_batch *batch, objd_object *queue)
 {
-        return add(batch, queue, (struct op){ .code = OP_QUEUE_GET, .n = 1 });
+        return add(batch, queue, (struct request){ .code = OP_QUEUE_GET, .n = 1 });
 }
 
 objd_status objd_batch_queue_ack(objd_batch *batch, objd_object *queue, uint64_t lease)
 {
-        return add(batch, queue, (struct op){ .code = OP_QUEUE_ACK, .u.lease = lease });
+        return add(batch, queue, (struct request){ .code = OP_QUEUE_ACK, .lease = lease });
 }
 
 objd_status objd_batch_queue_task_done(objd_batch *batch, objd_object *queue)
 {
-        return add(batch, queue, (struct op){ .code = OP_QUEUE_TASK_DONE });
+        return add(batch, queue, (struct request){ .code = OP_QUEUE_TASK_DONE });
 }
 
 /* ---- Those that wait ---------------------------------------------------------------------------------- */
@@ -353,31 +436,34 @@ objd_status objd_batch_queue_put_wait(objd_batch *batch, objd_object *queue, con
         if (!value)
                 return fail(OBJD_E_INVAL, "%s in a batch: an argument is NULL", op_name[OP_QUEUE_PUT]);
         return add_waiting(batch, queue,
-                           (struct op){ .code = OP_QUEUE_PUT, .value = value, .n = 1, .u.integer = priority },
-                           (struct turn){ .timeout_ns = timeout_ns });
+                           (struct request){ .code = OP_QUEUE_PUT,
+                                             .value = value,
+                                             .n = 1,
+                                             .integer = priority,
+                                             .timeout_ns = timeout_ns });
 }
 
 objd_status objd_batch_queue_get_wait(objd_batch *batch, objd_object *queue, int64_t timeout_ns)
 {
-        return add_waiting(batch, queue, (struct op){ .code = OP_QUEUE_GET, .n = 1 },
-                           (struct turn){ .timeout_ns = timeout_ns });
+        return add_waiting(batch, queue,
+                           (struct request){ .code = OP_QUEUE_GET, .n = 1, .timeout_ns = timeout_ns });
 }
 
 objd_status objd_batch_queue_get_lease(objd_batch *batch, objd_object *queue, int64_t lease_ns,
                                        int64_t timeout_ns)
 {
-        return add_waiting(batch, queue, (struct op){ .code = OP_QUEUE_LEASE, .n = 1 },
-                           (struct turn){ .timeout_ns = timeout_ns, .lease_ns = lease_ns });
+        return add_waiting(
+                batch, queue,
+                (struct request){
+                        .code = OP_QUEUE_LEASE, .n = 1, .timeout_ns = timeout_ns, .lease_ns = lease_ns });
 }
 
 objd_status objd_batch_lock_take(objd_batch *batch, objd_object *lock, int64_t timeout_ns)
 {
-        return add_waiting(batch, lock, (struct op){ .code = OP_LOCK_TAKE },
-                           (struct turn){ .timeout_ns = timeout_ns });
+        return add_waiting(batch, lock, (struct request){ .code = OP_LOCK_TAKE, .timeout_ns = timeout_ns });
 }
 
 objd_status objd_batch_lock_give(objd_batch *batch, objd_object *lock)
 {
-        return add_waiting(batch, lock, (struct op){ .code = OP_LOCK_GIVE },
-                           (struct turn){ .timeout_ns = OBJD_NOWAIT });
+        return add_waiting(batch, lock, (struct request){ .code = OP_LOCK_GIVE, .timeout_ns = OBJD_NOWAIT });
 }

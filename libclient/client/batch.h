@@ -41,6 +41,8 @@ struct objd_batch {
         size_t len, room;
         size_t n_waiting; /* operations that can only be run in turn */
         struct block *blocks;
+        struct block *spare; /* of earlier operations */
+        size_t n_spare;
         enum batch_state state;
         objd_how how; /* of the last run */
         objd_status outcome;

@@ -25,7 +25,7 @@ void batch_begin(objd_batch *batch, objd_how how)
         batch->cancelled = false;
         for (size_t i = 0; i < batch->len; i++) {
                 batch->ops[i].buf = &batch->results[i];
-                batch->ops[i].result = objd_nil();
+                batch->ops[i].result.type = OBJD_NIL;
                 batch->ops[i].line = NULL;
                 batch->turns[i].status = OBJD_OK;
         }

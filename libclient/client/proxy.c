@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arena/word.h"
 #include "base/status.h"
@@ -137,11 +138,27 @@ objd_status proxy_do(objd_object *object, objd_kind kind, struct call *call)
 
 /* ---- What comes back --------------------------------------------------------------------------------------- */
 
+static objd_status copy_bytes(const objd_value *from, objd_value *ret, objd_buf *buf)
+{
+        objd_status r = buf_grow(buf, from->size);
+
+        if (r)
+                return r;
+        if (from->size)
+                memcpy(buf->data, from->data, from->size);
+        ret->type = from->type;
+        ret->data = buf->data;
+        ret->size = from->size;
+        return OBJD_OK;
+}
+
 objd_status proxy_copy_values(const objd_value *from, size_t n, objd_value *const *ret, objd_buf *buf)
 {
         uint64_t size = 0, at = 0;
         objd_status r = OBJD_OK;
 
+        if (n == 1 && (from->type == OBJD_BYTES || from->type == OBJD_STR))
+                return copy_bytes(from, ret[0], buf);
         for (size_t i = 0; i < n; i++)
                 size += round8(value_encoded_size(&from[i]));
         r = buf_grow(buf, size);

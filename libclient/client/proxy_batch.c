@@ -69,7 +69,7 @@ static void fill_call(const struct op *op, const struct turn *turn, struct call 
 
 static objd_status fill_calls(const objd_batch *batch, struct call **ret_calls)
 {
-        struct call *calls = sys.alloc(batch->len * sizeof(*calls));
+        struct call *calls = sys.resize(NULL, batch->len * sizeof(*calls)); /* each is set whole */
 
         if (!calls)
                 return fail(OBJD_E_NOMEM, "no memory for a batch");
