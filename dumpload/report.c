@@ -16,6 +16,7 @@
 #include "dumpload/objects.h"
 #include "object/check.h"
 #include "object/object.h"
+#include "rpc/refusals.h"
 
 /* ---- What they share ------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,17 @@ static void add_proxied(struct arena *arena, struct json_object *o)
         json_object_object_add(o, "proxied_waiting", json_object_new_uint64(n_waiting));
 }
 
+/* What daemons have refused of those who work through them, since the store was made. */
+static void add_refused(const struct arena *arena, struct json_object *o)
+{
+        struct json_object *refused = json_object_new_object();
+
+        for (unsigned i = 0; i < REFUSALS; i++)
+                json_object_object_add(refused, refusal_name(i),
+                                       json_object_new_uint64(word_get(&arena->header->n_refused[i])));
+        json_object_object_add(o, "refused", refused);
+}
+
 static bool report_stats(struct objd_conn *conn, const struct report *report)
 {
         const struct header_shm *header = conn->arena->header;
@@ -95,6 +107,7 @@ static bool report_stats(struct objd_conn *conn, const struct report *report)
         json_object_object_add(o, "n_writes", json_object_new_uint64(s.n_writes));
         json_object_object_add(o, "n_recoveries", json_object_new_uint64(s.n_recoveries));
         add_proxied(conn->arena, o);
+        add_refused(conn->arena, o);
         json_write_line(report->f, o);
         return true;
 }

@@ -36,6 +36,25 @@ static void print_count(struct json_object *s, const char *what, const char *nam
         printf("%-12s%" PRIu64 "\n", what, (uint64_t)inspect_number(s, name));
 }
 
+/* One line, with what there has been. */
+static void print_refused(struct json_object *s)
+{
+        struct json_object *refused;
+        uint64_t n_all = 0;
+
+        if (!json_object_object_get_ex(s, "refused", &refused))
+                return; /* a daemon that does not count them */
+        json_object_object_foreach(refused, name, n)
+        {
+                if (json_object_get_uint64(n))
+                        printf("%s%" PRIu64 " %s", n_all ? ", " : "refused     ", json_object_get_uint64(n),
+                               name);
+                n_all += json_object_get_uint64(n);
+        }
+        if (n_all)
+                printf("\n");
+}
+
 static void print(void *context, struct json_object *s)
 {
         int64_t created_ns = inspect_number(s, "created_ns");
@@ -61,6 +80,7 @@ static void print(void *context, struct json_object *s)
                        (uint64_t)inspect_number(s, "n_proxied"),
                        text_size(a, (uint64_t)inspect_number(s, "proxied_memory")),
                        (uint64_t)inspect_number(s, "proxied_waiting"));
+        print_refused(s);
         print_count(s, "reads", "n_reads");
         print_count(s, "writes", "n_writes");
         print_count(s, "recoveries", "n_recoveries");
@@ -79,7 +99,8 @@ const struct verb verb_stats = {
         .summary = "what the store holds and costs",
         .help = "Prints sizes and counters of the store. \"in use\" is what objects and the engine\n"
                 "have; \"memory\" is what the system has given for it; \"left\" is what can still be\n"
-                "taken. \"proxied\" are clients that work through the daemon, if there are any.\n",
+                "taken. \"proxied\" are clients that work through the daemon, if there are any;\n"
+                "\"refused\" is what was refused of such, by reason, since the store was made.\n",
         .example = "  $ objctl stats --json | jq .arena_resident\n"
                    "  26083328\n",
         .options = "",

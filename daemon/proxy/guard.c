@@ -15,11 +15,13 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "rpc/refusals.h"
 
-objd_status guard_init(struct guard *guard, const struct keyring *keyring, const char *url)
+objd_status guard_init(struct guard *guard, const struct keyring *keyring, const char *url, uint64_t *counts)
 {
         memset(guard, 0, sizeof(*guard));
         guard->url = url;
+        guard->counts = counts;
         guard->last_pending = &guard->pending;
         return seal_server_init(&guard->server, keyring);
 }
@@ -91,10 +93,40 @@ static void refuse(struct guard *guard, enum seal_told told, struct guard_answer
         answer(ret, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
 }
 
-static void log_refusal(const struct guard *guard)
+/* Sentences that are about a key begin with it. */
+static void log_refusal(const struct guard *guard, const char *reason, const char *key, const char *session)
 {
-        log_limited("%s: refused (%s): %s", guard->url, seal_reason_name(seal_last_reason()),
-                    objd_last_error());
+        const char *sentence = objd_last_error();
+        bool has_key = strncmp(sentence, "key ", 4) == 0;
+
+        log_limited("%s: refused (%s): session %s, %s%s%s%s", guard->url, reason, session,
+                    has_key ? "" : "key ", has_key ? "" : key, has_key ? "" : ": ", sentence);
+}
+
+/* A handshake, which may say which key it is about; there is no session yet. */
+static void note_handshake(struct guard *guard, const uint8_t *message, size_t size)
+{
+        char key[KEY_ID_TEXT_SIZE] = "unknown";
+
+        if (size >= SEAL_KEY_ID_AT + KEY_ID_SIZE)
+                (void)key_id_text(message + SEAL_KEY_ID_AT, key);
+        refusal_count(guard->counts, seal_last_reason());
+        log_refusal(guard, seal_reason_name(seal_last_reason()), key, "none");
+}
+
+/* Frames: the session is what the first head says. */
+static void note_frames(struct guard *guard, const struct guarded *guarded, const uint8_t *bytes, size_t size,
+                        unsigned reason)
+{
+        char key[KEY_ID_TEXT_SIZE] = "unknown", session[2 * WIRE_SESSION_SIZE + 1] = "unknown";
+
+        if (guarded)
+                (void)key_id_text(guarded->who.key, key);
+        if (size >= FRAME_HEAD)
+                (void)sodium_bin2hex(session, sizeof(session), bytes + FRAME_HEAD - WIRE_SESSION_SIZE,
+                                     WIRE_SESSION_SIZE);
+        refusal_count(guard->counts, reason);
+        log_refusal(guard, refusal_name(reason), key, session);
 }
 
 bool guard_hello(struct guard *guard, const void *bytes, size_t size, struct seal_pending *ret_pending,
@@ -104,13 +136,14 @@ bool guard_hello(struct guard *guard, const void *bytes, size_t size, struct sea
 
         if (is_full(guard)) {
                 guard->n_busy++;
+                refusal_count(guard->counts, REFUSAL_BUSY);
                 log_limited("%s: refused: %u clients have yet to prove their keys", guard->url,
                             GUARD_PENDING_MAX);
                 refuse(guard, SEAL_TOLD_BUSY, ret_answer);
                 return false;
         }
         if (seal_server_answer(&guard->server, bytes, size, ret_pending, challenge, refusal)) {
-                log_refusal(guard);
+                note_handshake(guard, bytes, size);
                 answer(ret_answer, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
                 return false;
         }
@@ -130,7 +163,7 @@ bool guard_proof(struct guard *guard, struct guarded *guarded, const void *bytes
 
         stop_waiting(guard, guarded);
         if (r) {
-                log_refusal(guard);
+                note_handshake(guard, bytes, size);
                 answer(ret_answer, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
                 return false;
         }
@@ -152,13 +185,14 @@ void guard_open(struct guard *guard, struct guarded *guarded, uint8_t *bytes, si
         *ret_size = 0;
         if (!guarded || !guarded->is_open) {
                 guard->n_no_channel++;
-                log_limited("%s: refused: %zu bytes from a connection that has no channel", guard->url, size);
+                (void)fail(OBJD_E_PROTO, "%zu bytes from a connection that has no channel", size);
+                note_frames(guard, NULL, bytes, size, REFUSAL_NO_CHANNEL);
                 refuse(guard, SEAL_TOLD_NO_CHANNEL, ret_answer);
                 return;
         }
         if (sealed_open(&guarded->seal, bytes, size, ret_size) == OBJD_OK)
                 return;
-        log_refusal(guard);
+        note_frames(guard, guarded, bytes, size, seal_last_reason());
         if (seal_last_reason() != SEAL_REPEATED && seal_last_reason() != SEAL_REFLECTED)
                 refuse(guard, SEAL_TOLD_NO_CHANNEL,
                        ret_answer); /* one that was due may have been lost by it */

@@ -16,7 +16,8 @@
 #define GUARD_PATIENCE_NS 10000000000LL
 
 struct guard {
-        const char *url; /* for the log */
+        const char *url;  /* for the log */
+        uint64_t *counts; /* of what is refused, by enum refusal */
         struct seal_server server;
         struct guarded *pending; /* the oldest one first */
         struct guarded **last_pending;
@@ -35,8 +36,8 @@ struct guarded {
         bool is_open;
 };
 
-/* The keyring is the caller's, and stays. @return OBJD_OK, OBJD_E_SYS */
-objd_status guard_init(struct guard *guard, const struct keyring *keyring, const char *url);
+/* The keyring is the caller's, and stays, and so are the counts (rpc/refusals.h), N_REFUSALS of them. @return OBJD_OK, OBJD_E_SYS */
+objd_status guard_init(struct guard *guard, const struct keyring *keyring, const char *url, uint64_t *counts);
 
 /* Says in the log how many were refused, and why. */
 void guard_deinit(struct guard *guard);

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "rpc/refusals.h"
 #include "rpc/wire_check.h"
 #include "txn/lane.h"
 
@@ -60,6 +61,7 @@ static void send_refused(struct proxy_server *server, struct proxy_link *link,
         struct wire_out out;
 
         server->stats.n_refused++;
+        refusal_count(server->conn.arena->header->n_refused, REFUSAL_MESSAGE);
         log_limited("%s: refused: %s", link->url, refused.sentence);
         wire_out_init(&out, 0);
         send_out(link, route, FRAME_REFUSED, session, &out, wire_pack_refused(&out, &refused));
@@ -365,6 +367,7 @@ static struct proxy_session *find_session(struct proxy_server *server, struct pr
                             who_speaks(link, route), head->session);
                 session = NULL;
                 server->stats.n_others++;
+                refusal_count(server->conn.arena->header->n_refused, REFUSAL_OTHERS_SESSION);
         }
         if (!session || session->ends || !session_heard(&server->sessions, session)) {
                 (void)fail(OBJD_E_NOTFOUND, "there is no such session, or it is over");

@@ -480,7 +480,7 @@ static objd_status set_guard(struct sp_link *link, const struct keyring *keys)
                 return fail(OBJD_E_NOMEM, "no memory for a listener");
         link->link.max_frame = SEALED_FRAME_MAX;
         link->link.who = who_speaks;
-        return guard_init(link->guard, keys, link->url);
+        return guard_init(link->guard, keys, link->url, link->server->conn.arena->header->n_refused);
 }
 
 objd_status sp_link_open(struct proxy_server *server, const char *url, const struct keyring *keys,

@@ -276,6 +276,8 @@ struct client_shm {
 #define SESSION_OVER 0ULL
 
 /* The first block of the file. Constant after creation, except where it says so. */
+#define N_REFUSALS 32u
+
 struct header_shm {
         uint64_t magic;
         uint32_t format;
@@ -310,6 +312,9 @@ struct header_shm {
         uint64_t pad2[4];
 
         struct pool_shm pool;
+
+        /* daemon, atomic add: what daemons have refused on the way to this arena, by reason (rpc/refusals.h) */
+        uint64_t n_refused[N_REFUSALS];
 };
 
 enum arena_state { ARENA_CREATING = 0, ARENA_READY = 1, ARENA_DAMAGED = 2 };

@@ -41,7 +41,7 @@
 #define AT_TOLD_FROM 10
 #define AT_TOLD_TO 11
 #define AT_TOLD_ZEROS 12
-#define AT_KEY_ID 16
+#define AT_KEY_ID SEAL_KEY_ID_AT
 #define AT_NONCE 24
 #define AT_EPHEMERAL 56
 #define AT_MAC 88 /* of hello and challenge */

@@ -27,6 +27,9 @@ enum seal_frame_type {
         SEAL_TYPE_REFUSAL = 19
 };
 
+/* Where a hello, a challenge and a proof say which key they are about. */
+#define SEAL_KEY_ID_AT 16
+
 #define SEAL_HELLO_SIZE 120
 #define SEAL_CHALLENGE_SIZE 120
 #define SEAL_PROOF_SIZE 56

@@ -123,6 +123,40 @@ static objd_object *make(objd_conn *conn, const char *name, objd_kind kind)
         return object;
 }
 
+/* What "objctl stats --json" says has been refused for a reason. */
+static long refused_for(const struct tcp *t, const char *reason)
+{
+        char command[256], text[4096], name[40];
+        const char *at;
+        FILE *f;
+        size_t n;
+
+        snprintf(command, sizeof(command), "\"$OBJD_TEST_BIN_OBJCTL\" --url %s stats --json", t->f->url);
+        f = popen(command, "r");
+        assert_non_null(f);
+        n = fread(text, 1, sizeof(text) - 1, f);
+        text[n] = '\0';
+        assert_int_equal(pclose(f), 0);
+        snprintf(name, sizeof(name), "\"%s\":", reason);
+        at = strstr(text, "\"refused\":");
+        at = at ? strstr(at, name) : NULL;
+        assert_non_null(at);
+        return strtol(at + strlen(name), NULL, 10);
+}
+
+/* A line of the log about a refusal for this reason says whose key it was, and which session. */
+static void expect_logged(const struct tcp *t, const char *reason)
+{
+        const char *line = strstr(fixture_log(t->f), reason), *end;
+        char text[512];
+
+        assert_non_null(line);
+        end = strchr(line, '\n');
+        snprintf(text, sizeof(text), "%.*s", end ? (int)(end - line) : (int)strlen(line), line);
+        assert_contains(text, "session ");
+        assert_contains(text, "key ");
+}
+
 /* ---- What can be read ------------------------------------------------------------------------------------- */
 
 #define NAME "the-name-of-it"
@@ -204,6 +238,7 @@ static const enum relay_act acts[] = { RELAY_FLIP,    RELAY_TRUNCATE, RELAY_REPE
 static void changes_are_made_once_whatever_happens_to_frames(void **state)
 {
         static const char *const refused[] = { "tampered", "repeated", "reflected", "missing", "size" };
+        char logged[32];
         int64_t expected = 0;
         objd_object *dict;
         struct tcp t;
@@ -220,6 +255,11 @@ static void changes_are_made_once_whatever_happens_to_frames(void **state)
                         add(dict, &expected);
                 for (int n = 0; n < 3; n++)
                         add(dict, &expected);
+        }
+        for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+                assert_true(refused_for(&t, refused[i]) > 0);
+                snprintf(logged, sizeof(logged), "refused (%s)", refused[i]);
+                expect_logged(&t, logged);
         }
         objd_release(dict);
         objd_close(t.far);
@@ -466,7 +506,9 @@ static void without_the_right_key_nobody_gets_in(void **state)
         (void)unsetenv("OBJD_KEY_FILE");
         assert_status(objd_connect(t.relay.daemon_url, &conn), OBJD_E_INVAL);
         assert_contains(objd_last_error(), "objctl keygen");
-        assert_contains(fixture_log(t.f), "(unknown-key)");
+        expect_logged(&t, "refused (unknown-key)");
+        assert_true(refused_for(&t, "unknown-key") > 0);
+        assert_int_equal(refused_for(&t, "tampered"), 0);
 
         no_keys[1] = t.relay.daemon_url;
         fixture_run_here(t.f, no_keys, &output);

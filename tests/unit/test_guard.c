@@ -9,6 +9,7 @@
 
 #include "base/sys.h"
 #include "proxy/guard.h"
+#include "rpc/refusals.h"
 #include "support/test.h"
 
 static const char text[] =
@@ -17,12 +18,13 @@ static const char text[] =
 struct door {
         struct keyring *keyring;
         struct guard guard;
+        uint64_t counts[N_REFUSALS];
 };
 
 static void open_door(struct door *door)
 {
         assert_ok(keyring_parse("text", text, strlen(text), &door->keyring));
-        assert_ok(guard_init(&door->guard, door->keyring, "tcp://test"));
+        assert_ok(guard_init(&door->guard, door->keyring, "tcp://test", door->counts));
 }
 
 static void close_door(struct door *door)
