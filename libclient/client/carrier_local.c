@@ -49,7 +49,8 @@ struct carrier_local {
         int control;      /* -1 while DOWN */
         int bell;         /* these two are only there while UP */
         struct ring_pair pair;
-        uint8_t *frame; /* of max_frame bytes: what has been received last */
+        uint8_t *frame;             /* of max_frame bytes: what has been received last, */
+        struct frame_head received; /* and its head */
         int64_t spin_ns;
         bool is_hung_up; /* atomic; and so are these: a thread that waits has no lock */
         bool is_waiting; /* a thread looks at the rings */
@@ -248,20 +249,17 @@ static void listen_to_bell(struct carrier_local *c)
                 set_flag(&c->is_hung_up, true);
 }
 
+/* A piece of a long message stays in the ring until it is released: it is only copied to where it is put together. */
 static objd_status next_frame(struct carrier_local *c, struct carrier_frames *ret_frames)
 {
-        struct frame_head head;
         const void *piece;
-        objd_status r = ring_next(&c->pair.down, c->carrier.max_frame, c->frame + FRAME_HEAD, &head, &piece);
+        objd_status r =
+                ring_next(&c->pair.down, c->carrier.max_frame, c->frame + FRAME_HEAD, &c->received, &piece);
 
         if (r)
                 return r;
-        if (piece != c->frame + FRAME_HEAD)
-                memcpy(c->frame + FRAME_HEAD, piece, head.piece);
-        frame_encode(&head, c->frame);
-        if (ring_take(&c->pair.down, &head))
-                (void)eventfd_write(c->bell, 1);
-        *ret_frames = (struct carrier_frames){ c->frame, FRAME_HEAD + (size_t)head.piece };
+        frame_encode(&c->received, c->frame);
+        *ret_frames = (struct carrier_frames){ c->frame, FRAME_HEAD + (size_t)c->received.piece, piece };
         return OBJD_OK;
 }
 
@@ -292,8 +290,11 @@ static objd_status local_receive(struct carrier *carrier, struct carrier_frames 
 
 static void local_release(struct carrier *carrier, struct carrier_frames *frames)
 {
-        (void)carrier;
-        (void)frames; /* it is used again */
+        struct carrier_local *c = as_local(carrier);
+
+        (void)frames; /* its head's memory is used again */
+        if (ring_take(&c->pair.down, &c->received))
+                (void)eventfd_write(c->bell, 1);
 }
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------- */

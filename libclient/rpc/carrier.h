@@ -23,6 +23,7 @@ struct carrier;
 struct carrier_frames {
         void *data;
         size_t size;
+        const void *piece; /* of the only frame, if it is elsewhere; read once */
 };
 
 struct carrier_kind {

@@ -74,7 +74,7 @@ static objd_status sp_kind_receive(struct carrier *carrier, struct carrier_frame
         if (r)
                 return r;
         carrier->owes_answer = sp_count_came(&c->count, &message);
-        *ret_frames = (struct carrier_frames){ message.data, message.size };
+        *ret_frames = (struct carrier_frames){ .data = message.data, .size = message.size };
         return OBJD_OK;
 }
 

@@ -357,7 +357,7 @@ static objd_status receive(struct carrier *carrier, struct carrier_frames *ret_f
 
         while ((r = sp_receive(&c->sp, &message)) == OBJD_OK) {
                 if (on_message(c, &message)) {
-                        *ret_frames = (struct carrier_frames){ message.data, message.size };
+                        *ret_frames = (struct carrier_frames){ .data = message.data, .size = message.size };
                         return OBJD_OK;
                 }
                 sp_free(&c->sp, message.data);

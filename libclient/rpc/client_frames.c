@@ -309,7 +309,7 @@ static void on_frames(struct rpc_client *client, const struct carrier_frames *fr
                frame_decode(at, (size_t)(end - at), client->carrier->max_frame, (uint32_t)WIRE_MESSAGE_MAX,
                             &head) == OBJD_OK &&
                head.piece <= (size_t)(end - at) - FRAME_HEAD) {
-                on_frame(client, &head, at + FRAME_HEAD);
+                on_frame(client, &head, frames->piece ? frames->piece : at + FRAME_HEAD);
                 at += FRAME_HEAD + head.piece;
         }
 }
