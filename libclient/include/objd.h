@@ -264,7 +264,8 @@ typedef struct objd_pin objd_pin;
  *
  *  - A call is a message to the daemon and back. While there is no daemon it waits for the next one, for as long as
  *    objd_set_timeout() says (and a second at least), and then gives OBJD_E_NODAEMON; whether a change was made is then not known.
- *    Otherwise a change is made exactly once, also if the daemon dies in between.
+ *    Nor is it where this process has no memory for the answer (OBJD_E_NOMEM; what a call was to get is then lost), or can make no
+ *    new connection (OBJD_E_SYS). Otherwise a change is made exactly once, also if the daemon dies in between.
  *  - The client is known by its session: what it holds is released when it closes the connection, or when nothing
  *    has been heard of it for a while (objd --session-expiry). A thread that takes a lock has to end before the connection is closed.
  *  - The answer to a change is kept in the store until the client has it. In a store that is full, what takes away works all the

@@ -18,6 +18,9 @@
 /* How long it is to be before a hello is said again. */
 #define HELLO_NS 300000000LL
 
+/* How often in a row what has come finds no memory, before those who wait for it are told. */
+#define LACKS_MAX 4u
+
 /* ---- Sending ---------------------------------------------------------------------------------------------- */
 
 static objd_status send_frame(struct rpc_client *client, struct frame_cutter *cutter)
@@ -125,6 +128,21 @@ static void end_all(struct rpc_client *client, objd_status status, const char *s
         }
 }
 
+/*
+ * There was no memory for what has come. It comes again, since it is sent again until it is answered; but not for ever. A session that there
+ * is none of yet is not waited for.
+ */
+static void lack_memory(struct rpc_client *client)
+{
+        if (client->had_session && ++client->n_lacked < LACKS_MAX)
+                return;
+        client->n_lacked = 0;
+        end_all(client, OBJD_E_NOMEM,
+                client->had_session
+                        ? "no memory for what the daemon answers; whether the call was made is not known"
+                        : "no memory for a session");
+}
+
 /* What the hello needs to be believed. False: there is none for us, and there will be none. */
 static bool take_token(struct rpc_client *client, uint8_t token[TOKEN_SIZE_MAX], struct wire_hello *hello)
 {
@@ -164,6 +182,8 @@ static void say_hello(struct rpc_client *client)
                 frame_cut(&cutter, FRAME_HELLO, nobody, &out, client->carrier->max_frame);
                 if (send_frame(client, &cutter) == OBJD_OK)
                         client->hello_again_ns = client->said_ns + HELLO_NS;
+        } else {
+                lack_memory(client);
         }
         wire_out_deinit(&out);
 }
@@ -197,10 +217,12 @@ static void on_reply(struct rpc_client *client, const struct wire_in *in)
                 p = find_pending(client, seq);
         if (!p)
                 return; /* an answer to what has been answered, or given up */
-        if (keep_bytes(client, p, in))
-                client_end(client, p, OBJD_OK, NULL);
-        else
-                client_end(client, p, OBJD_E_NOMEM, "no memory for a reply");
+        if (!keep_bytes(client, p, in)) {
+                lack_memory(client);
+                return;
+        }
+        client->n_lacked = 0;
+        client_end(client, p, OBJD_OK, NULL);
 }
 
 /* A session that is another one knows nothing of what is under way: whether it was done, nobody can tell any more. */
@@ -208,9 +230,13 @@ static void on_welcome(struct rpc_client *client, const struct wire_in *in)
 {
         struct wire_welcome welcome;
         struct space space;
+        objd_status r;
 
         space_init(&space, NULL, 0);
-        if (!client->up && wire_unpack_welcome(in, &space, &welcome) == OBJD_OK) {
+        r = client->up ? OBJD_E_INVAL : wire_unpack_welcome(in, &space, &welcome);
+        if (r == OBJD_E_NOMEM)
+                lack_memory(client);
+        if (r == OBJD_OK) {
                 if (client->had_session && !welcome.resumed) {
                         end_all(client, OBJD_E_NODAEMON,
                                 "the session was over before the daemon answered; whether the call was made is not "
@@ -269,6 +295,7 @@ static void on_refused(struct rpc_client *client, const struct frame_head *head,
 static void on_frame(struct rpc_client *client, const struct frame_head *head, const void *piece)
 {
         struct wire_in in;
+        objd_status r;
         bool whole;
 
         if (head->type != FRAME_REFUSED)
@@ -286,7 +313,10 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
         }
         if (head->flags & FRAME_FIRST)
                 frame_joiner_drop(&client->joiner); /* the daemon has given the last one up */
-        if (frame_join(&client->joiner, head, piece, &whole, &in))
+        r = frame_join(&client->joiner, head, piece, &whole, &in);
+        if (r == OBJD_E_NOMEM)
+                lack_memory(client);
+        if (r)
                 return;
         if (!whole) {
                 client->piece_ns = client->heard_ns;

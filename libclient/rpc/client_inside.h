@@ -64,6 +64,7 @@ struct rpc_client {
         struct wire_welcome welcome;
         struct frame_joiner joiner;
         int64_t piece_ns;        /* when the last piece came of what is not whole yet */
+        unsigned n_lacked;       /* what has come, and found no memory, since something did */
         struct pending *pending; /* the oldest one first */
         struct pending
                 *sender; /* whose frames are going out: those of one message must not mix with another's */

@@ -50,7 +50,9 @@ static objd_status check_file(int fd, uint32_t size)
 
         if (size < RING_SIZE_MIN || size > RING_SIZE_MAX || (size & (size - 1)))
                 return fail(OBJD_E_PROTO, "a ring cannot have %u bytes", size);
-        if (fstat(fd, &st) < 0 || st.st_size != file_size(size) || seals < 0 || (seals & SEALS) != SEALS)
+        if (fstat(fd, &st) < 0)
+                return fail_errno("cannot look at a pair of rings");
+        if (st.st_size != file_size(size) || seals < 0 || (seals & SEALS) != SEALS)
                 return fail(OBJD_E_PROTO,
                             "what should be a pair of rings has another size, or could get one");
         return OBJD_OK;

@@ -5,7 +5,7 @@
  *
  * A call counts if it comes from the program itself (which holds the engine, in tests and in the daemon): its return address says so.
  * Failing calls do nothing but set errno; what is left out here, and why: close() and munmap(), which the
- * engine cannot answer for; EPOLL_CTL_DEL, unlocking and F_UNLCK, which the kernel does not refuse; FUTEX_WAKE, whose only error is a
+ * engine cannot answer for; a byte for an eventfd, which it always takes; EPOLL_CTL_DEL, unlocking and F_UNLCK, which the kernel does not refuse; FUTEX_WAKE, whose only error is a
  * wrong address.
  */
 
@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -223,6 +225,27 @@ EXPORT void *realloc(void *p, size_t size)
         return follow(q, FROM);
 }
 
+/* libc's own call of malloc() is not ours, so these are. */
+EXPORT char *strndup(const char *text, size_t max)
+{
+        size_t size = strnlen(text, max);
+        char *copy = fails("strdup", FROM, ENOMEM, false) ? NULL : follow(__libc_malloc(size + 1), FROM);
+
+        if (!copy)
+                return NULL;
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+        return copy;
+}
+
+EXPORT char *strdup(const char *text)
+{
+        size_t size = strlen(text) + 1;
+        char *copy = fails("strdup", FROM, ENOMEM, false) ? NULL : follow(__libc_malloc(size), FROM);
+
+        return copy ? memcpy(copy, text, size) : NULL;
+}
+
 EXPORT void free(void *p)
 {
         if (p && !steers)
@@ -319,6 +342,11 @@ WRAP(int, getsockopt, ENOMEM, false, (int fd, int level, int name, void *p, sock
 WRAP(ssize_t, send, ENOBUFS, true, (int fd, const void *p, size_t size, int flags), (fd, p, size, flags))
 WRAP(ssize_t, sendmsg, ENOBUFS, true, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
 WRAP(ssize_t, recvmsg, ENOMEM, true, (int fd, struct msghdr *message, int flags), (fd, message, flags))
+WRAP(ssize_t, recv, ENOMEM, true, (int fd, void *p, size_t size, int flags), (fd, p, size, flags))
+WRAP(int, ppoll, ENOMEM, true,
+     (struct pollfd * fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
+     (fds, n, timeout, mask))
+WRAP(int, eventfd, EMFILE, false, (unsigned value, int flags), (value, flags))
 WRAP(int, epoll_create1, EMFILE, false, (int flags), (flags))
 WRAP(int, timerfd_create, EMFILE, false, (int clock, int flags), (clock, flags))
 WRAP(int, timerfd_settime, ENOMEM, false,
@@ -377,8 +405,21 @@ WRAP_PTHREAD(pthread_mutexattr_setrobust, ENOTSUP, (pthread_mutexattr_t * attrib
              (attributes, value))
 WRAP_PTHREAD(pthread_mutex_init, ENOMEM, (pthread_mutex_t * mutex, const pthread_mutexattr_t *attributes),
              (mutex, attributes))
-WRAP_PTHREAD(pthread_mutex_lock, EAGAIN, (pthread_mutex_t * mutex), (mutex))
+WRAP_PTHREAD(pthread_create, EAGAIN,
+             (pthread_t * thread, const pthread_attr_t *attributes, void *(*fn)(void *), void *context),
+             (thread, attributes, fn, context))
 WRAP_PTHREAD(pthread_setspecific, ENOMEM, (pthread_key_t key, const void *value), (key, value))
+
+/* Only of a robust mutex, of which the kernel keeps a list, is there a limit. */
+EXPORT int pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+        enum { ROBUST = 16 }; /* in glibc's kinds of mutexes */
+
+        REAL(pthread_mutex_lock);
+        if (mutex->__data.__kind & ROBUST && fails("pthread_mutex_lock", FROM, EAGAIN, false))
+                return EAGAIN;
+        return real(mutex);
+}
 
 /* ---- Steering ------------------------------------------------------------------------------------------ */
 

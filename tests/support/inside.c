@@ -8,7 +8,10 @@
 
 #include <stdio.h>
 
+#include "arena/life.h"
+#include "arena/session.h"
 #include "object/check.h"
+#include "object/object.h"
 #include "support/test.h"
 
 static void print_fault(void *context, const char *object, const char *sentence)
@@ -70,4 +73,23 @@ objd_object *inside_dict(objd_conn *conn, const char *name)
 
         assert_ok(objd_create(conn, name, OBJD_DICT, NULL, &dict));
         return dict;
+}
+
+size_t inside_sessions(objd_conn *conn, pid_t pid, bool ends)
+{
+        struct arena *arena = conn->arena;
+        uint64_t high = word_get(&arena->header->clients_high);
+        size_t n = 0;
+
+        for (uint32_t i = 1; i < high; i++) {
+                struct client_shm *client = arena_client(arena, i);
+
+                if (!half_get_acquire(&client->claimed) || !(word_get(&client->flags) & CLIENT_IS_SESSION) ||
+                    (pid && client->pid != pid))
+                        continue;
+                n++;
+                if (ends)
+                        session_end(arena, id_make(i, client->generation));
+        }
+        return n;
 }

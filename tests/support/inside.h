@@ -9,6 +9,10 @@
  * The state is a connection to an embedded arena. After the test the checker must find no fault.
  */
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
 #include <objd.h>
 
 #define INSIDE_TEST(name) cmocka_unit_test_setup_teardown(name, inside_setup, inside_teardown)
@@ -27,3 +31,9 @@ uint64_t inside_memory(objd_object *object);
 
 /* An object made with no configuration; "dict" and the like, or NULL for an anonymous one. */
 objd_object *inside_dict(objd_conn *conn, const char *name);
+
+/*
+ * How many sessions of clients without a mapping there are in the store, of that process or, if pid is 0, of all. Ends them, if they are to
+ * end, as if nobody had heard of them for long enough.
+ */
+size_t inside_sessions(objd_conn *conn, pid_t pid, bool ends);

@@ -222,6 +222,11 @@ int way_run_tests(int argc, char **argv, const char *name, const struct CMUnitTe
         return _cmocka_run_group_tests(name, tests, n, begin, end);
 }
 
+struct fixture *way_daemon(void)
+{
+        return fixture;
+}
+
 const struct ways *way_all(void)
 {
         return way == &all_ways ? &all : NULL;
@@ -242,31 +247,11 @@ int way_setup(void **state)
         return 0;
 }
 
-/* How many sessions there are in the table of clients, of that process or, if pid is 0, of all. Ends them, if they are to end. */
-static size_t find_sessions(pid_t pid, bool ends)
-{
-        struct arena *arena = near->arena;
-        uint64_t high = word_get(&arena->header->clients_high);
-        size_t n = 0;
-
-        for (uint32_t i = 1; i < high; i++) {
-                struct client_shm *client = arena_client(arena, i);
-
-                if (!half_get_acquire(&client->claimed) || !(word_get(&client->flags) & CLIENT_IS_SESSION) ||
-                    (pid && client->pid != pid))
-                        continue;
-                n++;
-                if (ends)
-                        session_end(arena, id_make(i, client->generation));
-        }
-        return n;
-}
-
 /* What is still there of sessions is of children that have died. */
 static bool is_empty(void *context)
 {
         (void)context;
-        return find_sessions(0, true) == 0 && count_objects() == n_at_first;
+        return inside_sessions(near, 0, true) == 0 && count_objects() == n_at_first;
 }
 
 static void empty_the_store(void)
@@ -347,7 +332,7 @@ uint64_t way_used(objd_conn *conn)
 uint64_t way_objects(objd_conn *conn)
 {
         (void)conn;
-        return count_objects() - find_sessions(0, false);
+        return count_objects() - inside_sessions(near, 0, false);
 }
 
 uint64_t way_memory(objd_object *object)
@@ -364,5 +349,5 @@ void way_kill(pid_t pid)
 {
         child_kill(pid);
         if (!way_is_handle())
-                (void)find_sessions(pid, true);
+                (void)inside_sessions(near, pid, true);
 }

@@ -83,3 +83,6 @@ struct ways {
         char urls[WAYS_MAX][256];
 };
 const struct ways *way_all(void);
+
+/* NULL by handle. */
+struct fixture *way_daemon(void);
