@@ -596,8 +596,23 @@ void job_begin_reply(struct job *job)
         job->charged -= job->charged / 2;
 }
 
+/* A large value that is all of the bulk goes with the reply, so that a link need not copy what it cannot send at once. */
+static void keep_value(struct job *job, struct wire_out *out)
+{
+        objd_buf *buf = &job->outcomes[0].buf;
+        const uint8_t *bytes = buf->data, *part = out->n_parts == 1 ? out->parts[0].data : NULL;
+
+        if (job->batch.n_calls != 1 || !part || !bytes || part < bytes || part >= bytes + buf->size)
+                return;
+        out->kept = buf->data;
+        out->kept_size = buf->size;
+        *buf = (objd_buf)OBJD_BUF_INIT;
+}
+
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)
 {
+        objd_status r;
+
         struct call_reply reply = { .seq = job->batch.seq,
                                     .status = job->status,
                                     .failed = job->failed,
@@ -606,5 +621,8 @@ objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)
 
         if (job->status)
                 reply.sentence = job->answers[job->failed ? job->failed - 1 : 0].sentence;
-        return wire_pack_reply(out, &reply, max_size);
+        r = wire_pack_reply(out, &reply, max_size);
+        if (r == OBJD_OK)
+                keep_value(job, out);
+        return r;
 }

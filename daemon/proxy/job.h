@@ -71,7 +71,7 @@ int64_t job_deadline(const struct job *job);
 /* Before the reply is made and sent: what was charged for it is given back to its account, to be charged by who keeps it. */
 void job_begin_reply(struct job *job);
 
-/* The reply, when it is done; it lives as long as the job. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
+/* The reply, when it is done; it lives as long as the job, but if all of its bulk is kept. @return OBJD_OK, OBJD_E_NOMEM, OBJD_E_TOOBIG */
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size);
 
 /* Enters it among its session's jobs; job_free() takes it out. */

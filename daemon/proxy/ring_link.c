@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "log.h"
 #include "proxy/account.h"
+#include "proxy/kept.h"
 #include "proxy/server.h"
 #include "sync/wait.h"
 
@@ -36,6 +37,7 @@
 /* Frames that did not fit the ring. */
 struct ring_queued {
         struct ring_queued *next;
+        struct kept_message *kept; /* whose frames they are, cut when there is room; NULL: here they are */
         size_t at, used, size;
         uint8_t bytes[];
 };
@@ -136,6 +138,8 @@ static size_t size_of_next(const struct ring_queued *queued)
 {
         struct frame_head head;
 
+        if (queued->kept)
+                return frame_cut_size(&queued->kept->cutter);
         /* We have made it ourselves. */
         (void)frame_decode(queued->bytes + queued->at, queued->used - queued->at, RING_LINK_FRAME,
                            (uint32_t)WIRE_MESSAGE_MAX, &head);
@@ -159,12 +163,18 @@ static bool doze(struct ring_peer *peer)
 
 /* ---- Sending ---------------------------------------------------------------------------------------------- */
 
+static void free_queued(struct ring_queued *queued)
+{
+        kept_free(queued->kept);
+        account_free(queued);
+}
+
 static void free_queue(struct ring_peer *peer)
 {
         while (peer->first) {
                 struct ring_queued *next = peer->first->next;
 
-                account_free(peer->first);
+                free_queued(peer->first);
                 peer->first = next;
         }
         peer->last = &peer->first;
@@ -186,7 +196,10 @@ static bool flush(struct ring_peer *peer)
                         cut(peer);
                 if (r)
                         break;
-                memcpy(room, queued->bytes + queued->at, size);
+                if (queued->kept)
+                        frame_cut_next(&queued->kept->cutter, room);
+                else
+                        memcpy(room, queued->bytes + queued->at, size);
                 if (ring_put(&peer->pair.down, size))
                         ring_bell(peer);
                 any = true;
@@ -197,7 +210,7 @@ static bool flush(struct ring_peer *peer)
                 peer->first = queued->next;
                 if (!peer->first)
                         peer->last = &peer->first;
-                account_free(queued);
+                free_queued(queued);
         }
         return any;
 }
@@ -218,13 +231,35 @@ static struct ring_queued *queue_room(struct ring_peer *peer, size_t size)
         return queued;
 }
 
+/* The message itself waits, if it can. */
+static void keep_rest(struct ring_peer *peer, struct frame_cutter *cutter)
+{
+        struct kept_message *kept = kept_new(peer->link->link.account, cutter);
+        struct ring_queued *queued = kept ? queue_room(peer, 0) : NULL;
+
+        if (!queued) {
+                peer->link->n_dropped += !kept;
+                kept_free(kept);
+                return;
+        }
+        queued->kept = kept;
+        queued->used = kept_size(kept);
+        peer->queued += queued->used;
+        wake(peer);
+}
+
 static void queue_rest(struct ring_peer *peer, struct frame_cutter *cutter)
 {
         uint64_t left = cutter->head.message - cutter->at;
         uint64_t n = left / (cutter->max_frame - FRAME_HEAD) + 1;
-        struct ring_queued *queued = queue_room(peer, left + n * FRAME_HEAD);
+        struct ring_queued *queued;
         size_t size;
 
+        if (cutter->out->kept) {
+                keep_rest(peer, cutter);
+                return;
+        }
+        queued = queue_room(peer, left + n * FRAME_HEAD);
         if (!queued)
                 return;
         while ((size = frame_cut_size(cutter)) > 0) {

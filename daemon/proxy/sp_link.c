@@ -18,6 +18,7 @@
 #include "base/sys.h"
 #include "log.h"
 #include "proxy/account.h"
+#include "proxy/kept.h"
 #include "proxy/server.h"
 
 /* Frames of a message together, and one frame at least. */
@@ -32,7 +33,8 @@
 /* A message that waits to be sent. */
 struct sp_queued {
         struct sp_queued *next;
-        struct account *account; /* who pays for it; NULL: the peer, of what it has for nothing */
+        struct account *account;   /* who pays for it; NULL: the peer, of what it has for nothing */
+        struct kept_message *kept; /* whose frames are to be sent, one each time; NULL: here is what is */
         size_t used, size;
         uint8_t bytes[];
 };
@@ -85,6 +87,7 @@ static void free_queued(struct sp_peer *peer, struct sp_queued *queued)
 {
         if (!queued->account)
                 peer->n_free -= sizeof(*queued) + queued->size;
+        kept_free(queued->kept);
         account_free(queued);
 }
 
@@ -179,34 +182,46 @@ static bool has_room(const struct sp_link *link, const struct sp_peer *peer, siz
                (peer->n_sent - peer->n_acked < SP_MESSAGES_UNDER_WAY && peer->under_way + size <= most);
 }
 
-static void send_now(struct sp_link *link, struct sp_peer *peer, const struct sp_queued *queued)
+static size_t size_of_next(const struct sp_queued *queued)
 {
-        void *data = sp_alloc(&link->sp, queued->used);
+        return queued->kept ? frame_cut_size(&queued->kept->cutter) : queued->used;
+}
+
+/* Sends it, or its next frame. Whether that was all. */
+static bool send_now(struct sp_link *link, struct sp_peer *peer, struct sp_queued *queued)
+{
+        size_t size = size_of_next(queued);
+        void *data = sp_alloc(&link->sp, size);
         uint8_t head[8];
 
         if (!data)
-                return;
-        memcpy(data, queued->bytes, queued->used);
+                return true;
+        if (queued->kept)
+                frame_cut_next(&queued->kept->cutter, data);
+        else
+                memcpy(data, queued->bytes, size);
         peer->n_sent++;
-        peer->sizes[peer->n_sent % SP_MESSAGES_UNDER_WAY] = queued->used;
-        peer->under_way += queued->used;
+        peer->sizes[peer->n_sent % SP_MESSAGES_UNDER_WAY] = size;
+        peer->under_way += size;
         put32(head, peer->key);
         put32(head + 4, peer->n_sent | 1u << 31);
         if (sp_send(&link->sp, head, sizeof(head), data))
                 sp_free(&link->sp, data);
+        return !queued->kept || !frame_cut_size(&queued->kept->cutter);
 }
 
 static void send_what_fits(struct sp_link *link, struct sp_peer *peer)
 {
-        while (peer->first && has_room(link, peer, peer->first->used)) {
+        while (peer->first && has_room(link, peer, size_of_next(peer->first))) {
                 struct sp_queued *queued = peer->first;
 
+                if (!send_now(link, peer, queued))
+                        continue;
                 peer->first = queued->next;
                 if (!peer->first) {
                         peer->last = &peer->first;
                         peer->newest = NULL;
                 }
-                send_now(link, peer, queued);
                 free_queued(peer, queued);
         }
 }
@@ -257,6 +272,23 @@ static bool queue_frame(struct sp_link *link, struct sp_peer *peer, struct accou
         return false;
 }
 
+/* The message itself waits. Nothing is put behind it in the same message of nanomsg's. */
+static bool queue_kept(struct sp_peer *peer, struct account *account, const struct frame_cutter *cutter)
+{
+        struct kept_message *kept = kept_new(account, cutter);
+        struct sp_queued *queued = kept ? new_queued(peer, account, 0) : NULL;
+
+        if (!queued) {
+                kept_free(kept);
+                return false;
+        }
+        queued->kept = kept;
+        *peer->last = queued;
+        peer->last = &queued->next;
+        peer->newest = NULL;
+        return true;
+}
+
 /*
  * Nothing of a message is queued if there is no room for all of it, as near as that can be said. What is cut short all the same is
  * seen by the other side, where the rest is missing.
@@ -270,6 +302,9 @@ static bool queue_message(struct sp_link *link, struct sp_peer *peer, struct fra
                 account->refused = true;
                 return false;
         }
+        if (cutter->out->kept && account &&
+            !link->guard) /* what is sealed has its number when it is queued */
+                return queue_kept(peer, account, cutter);
         while (frame_cut_size(cutter) > 0)
                 if (!queue_frame(link, peer, account, cutter, 0, NULL))
                         return false;

@@ -69,6 +69,8 @@ struct wire_out {
         struct space space;
         struct wire_seek seek;
         uint8_t *settled; /* the whole message, if it has been copied together */
+        void *kept; /* malloc()'s, with all parts in it; it goes with the message. NULL: the parts are somebody else's, */
+        size_t kept_size; /* and this is its size */
         uint8_t small
                 [WIRE_OUT_SMALL]; /* the room, while that is enough. So a wire_out must stay where it is */
 };
@@ -76,6 +78,9 @@ struct wire_out {
 /* bulk_from: data of so many bytes or more go to the bulk, 0: none do. */
 void wire_out_init(struct wire_out *out, uint32_t bulk_from);
 void wire_out_deinit(struct wire_out *out);
+
+/* A message whose parts are kept, or that has none, to another place; `from` is empty afterwards. */
+void wire_out_move(struct wire_out *from, struct wire_out *to);
 
 /* Copies size bytes of the whole message, beginning at `from`, to dst: a piece of it for a carrier. */
 void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size);

@@ -32,9 +32,21 @@ void wire_out_deinit(struct wire_out *out)
                 free(out->room);
         free(out->parts);
         free(out->settled);
+        free(out->kept);
         memset(out, 0, offsetof(struct wire_out, small));
         out->body = out->room = out->small;
         out->room_size = sizeof(out->small);
+}
+
+void wire_out_move(struct wire_out *from, struct wire_out *to)
+{
+        *to = *from;
+        if (from->room == from->small) {
+                to->room = to->small;
+                to->body = to->small + (from->body - from->small);
+        }
+        to->space.allocator.allocator_data = &to->space;
+        wire_out_init(from, from->bulk_from);
 }
 
 static objd_status no_memory(void)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/kept.h"
 #include "support/inside.h"
 #include "support/peer.h"
 #include "support/test.h"
@@ -193,6 +194,87 @@ static void what_is_very_large_is_not_kept(void **state)
         end(s);
 }
 
+/* ---- Kept replies ----------------------------------------------------------------------------------------- */
+
+/* A reply with one value of so many bytes, which are its own. */
+static void make_reply(struct wire_out *out, size_t size)
+{
+        uint8_t *bytes = malloc(size);
+        struct answer answer;
+        struct call_reply reply = { .seq = 1, .answers = &answer, .n_answers = 1 };
+
+        assert_non_null(bytes);
+        for (size_t i = 0; i < size; i++)
+                bytes[i] = (uint8_t)(i % 251);
+        answer_init(&answer);
+        answer.code = CALL_DICT_GET;
+        answer.value = objd_bytes(bytes, size);
+        wire_out_init(out, WIRE_BULK_FROM);
+        assert_ok(wire_pack_reply(out, &reply, 0));
+        out->kept = bytes;
+        out->kept_size = size;
+}
+
+/* Cuts the next frame, and gives it to the joiner, who says when the message is whole. */
+static bool pass_on(struct frame_cutter *cutter, struct frame_joiner *joiner, struct wire_in *in)
+{
+        static uint8_t frame[65536];
+        size_t size = frame_cut_size(cutter);
+        struct frame_head head;
+        bool whole = false;
+
+        assert_in_range(size, FRAME_HEAD + 1, sizeof(frame));
+        frame_cut_next(cutter, frame);
+        assert_ok(frame_decode(frame, size, sizeof(frame), 4 * MIB, &head));
+        assert_ok(frame_join(joiner, &head, frame + FRAME_HEAD, &whole, in));
+        return whole;
+}
+
+static void a_kept_reply_goes_on_where_it_was_and_is_paid_for_until_it_has_gone(void **state)
+{
+        static const uint8_t session[WIRE_SESSION_SIZE] = { 1 };
+        struct shop *s = begin(*state, 4 * MIB, 0);
+        struct account *account = account_new(s->all);
+        struct frame_cutter cutter;
+        struct frame_joiner joiner;
+        struct kept_message *kept;
+        struct wire_out out;
+        struct wire_in in;
+        size_t left = 0;
+
+        frame_joiner_init(&joiner, NULL, 0);
+        make_reply(&out, 3 * MIB);
+        frame_cut(&cutter, FRAME_REPLY, session, &out, 65536);
+        assert_false(pass_on(&cutter, &joiner, &in));
+        kept = kept_new(account, &cutter);
+        assert_non_null(kept);
+        assert_null(out.kept);
+        wire_out_deinit(&out);
+        assert_true(account->used >= 3 * MIB);
+
+        left = kept_size(kept);
+        do {
+                assert_true(left >= frame_cut_size(&kept->cutter));
+                left -= frame_cut_size(&kept->cutter);
+        } while (!pass_on(&kept->cutter, &joiner, &in));
+        assert_int_equal(left, 0);
+        for (size_t i = 0; i < 3 * MIB; i++)
+                assert_int_equal(in.data[in.size - 3 * MIB + i], i % 251);
+        kept_free(kept);
+        assert_int_equal(account->used, 0);
+
+        make_reply(&out, 5 * MIB); /* over the limit */
+        frame_cut(&cutter, FRAME_REPLY, session, &out, 65536);
+        assert_null(kept_new(account, &cutter));
+        assert_true(account->refused);
+        assert_non_null(out.kept);
+        wire_out_deinit(&out);
+        assert_int_equal(account->used, 0);
+        frame_joiner_deinit(&joiner);
+        account_unref(account);
+        end(s);
+}
+
 /* ---- Limits ----------------------------------------------------------------------------------------------- */
 
 static void too_large_a_message_is_refused_with_its_first_piece(void **state)
@@ -349,6 +431,7 @@ int main(void)
                 INSIDE_TEST(a_large_piece_is_kept_for_the_next_one_for_a_while),
                 INSIDE_TEST(who_finds_the_spare_taken_does_without),
                 INSIDE_TEST(what_is_very_large_is_not_kept),
+                INSIDE_TEST(a_kept_reply_goes_on_where_it_was_and_is_paid_for_until_it_has_gone),
                 INSIDE_TEST(too_large_a_message_is_refused_with_its_first_piece),
                 INSIDE_TEST(batches_that_wait_are_bounded),
                 INSIDE_TEST(what_calls_read_is_bounded),
