@@ -166,11 +166,17 @@ static void empty_limbo(struct objd_conn *conn)
         lane_leave(lane);
 }
 
-static struct content content_of(const struct aftermath *after, struct objd_conn *conn)
+struct content aftermath_content(const struct aftermath *after, struct objd_conn *conn)
 {
         empty_limbo(conn);
         return (struct content){ .store = digest_store(conn, after->test->any_order),
                                  .used = digest_used(conn) };
+}
+
+static void end_living(struct aftermath *after, struct objd_conn *conn)
+{
+        if (after->end_fn)
+                after->end_fn(after, conn);
 }
 
 void aftermath_learn(struct aftermath *after, int fd, int fd_to_write, unsigned outcome)
@@ -178,14 +184,16 @@ void aftermath_learn(struct aftermath *after, int fd, int fd_to_write, unsigned 
         struct objd_conn conn;
 
         bare_attach(&conn, fd);
+        end_living(after, &conn);
         expect_clean(after, &conn);
-        after->content[outcome] = content_of(after, &conn);
+        after->content[outcome] = aftermath_content(after, &conn);
         bare_leave(&conn);
 
         bare_attach(&conn, fd_to_write);
         must(write_next(&conn, after->test), "writing before or after the operation");
+        end_living(after, &conn);
         expect_clean(after, &conn);
-        after->after_write[outcome] = content_of(after, &conn);
+        after->after_write[outcome] = aftermath_content(after, &conn);
         if (sweep_options.show)
                 print_store(&conn);
         bare_leave(&conn);
@@ -242,8 +250,9 @@ void aftermath_check_first(struct aftermath *after, int fd)
 
         aftermath_enter(after, TO_RECOVER, after->real ? "killed, check first" : "check first");
         bare_attach(&conn, fd);
+        end_living(after, &conn);
         expect_clean(after, &conn);
-        found = content_of(after, &conn);
+        found = aftermath_content(after, &conn);
         after->found = expect_allowed(after, &conn, &found, after->content);
         for (unsigned i = 0; i < after->n_outcomes; i++)
                 follows |= after->found >> i & 1 ? after->follows[i] : 0;
@@ -266,8 +275,9 @@ static int64_t write_once(struct aftermath *after, int fd)
         took = test_now_ns() - start;
         if (r)
                 aftermath_complain(after, objd_strerror(r));
+        end_living(after, &conn);
         expect_clean(after, &conn);
-        found = content_of(after, &conn);
+        found = aftermath_content(after, &conn);
         (void)expect_allowed(after, &conn, &found, after->after_write);
         bare_leave(&conn);
         return took;

@@ -51,6 +51,9 @@ struct aftermath {
         unsigned allowed;                         /* the set of those that may be found now */
         unsigned found; /* the set of those that look like what check_first() has found */
 
+        /* Those who would live on, such as sessions, come to their end before anything is looked at; NULL: nobody would. */
+        void (*end_fn)(struct aftermath *after, struct objd_conn *conn);
+
         /*
          * With --all: recovery is killed from every state of the log, until so many of its instructions have been counted; of the
          * states beyond that, from ever fewer.
@@ -72,6 +75,9 @@ void aftermath_complain(struct aftermath *after, const char *what);
 /* Whether this digest is new; it is remembered. */
 bool seen_add(struct seen *seen, uint64_t digest);
 void seen_empty(struct seen *seen);
+
+/* What the store holds now. */
+struct content aftermath_content(const struct aftermath *after, struct objd_conn *conn);
 
 /*
  * What the victims have left in this file, as one of the outcomes; then what they have left in the same way in another one, once who

@@ -4,14 +4,15 @@
  * kill_step.c -- every operation, its process killed between any two of its instructions
  *
  * What is done with an operation is in sweep.c, what with two of them in pairs.c; the operations are in ops_*.c, a file for each
- * kind of object; a daemon that takes a store up is in adopt.c. Without options it takes a sample: every twelfth place of each
- * operation where memory has changed.
+ * kind of object; a daemon that takes a store up is in adopt.c, one that serves in serve.c. Without options it takes a sample: every
+ * twelfth place of each operation where memory has changed.
  *
  *   --all          every place, and real deaths besides; recovery from every state of the log
  *   --no-recovery  kills no recovery, which takes most of the time
  *   --stride N     every N-th place
  *   --large        in a sample, steps through large operations as well
- *   --only TEXT    operations with this text in their names; pairs of them if it begins with "two:"
+ *   --only TEXT    operations with this text in their names; pairs of them if it begins with "two:", and requests to a daemon if it
+ *                  begins with "serve:"
  *   --seed N       other hashes and places
  *   --from N       begins at that instruction
  *   --jobs N       so many operations at once
@@ -28,11 +29,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crash/serve.h"
 #include "crash/sweep.h"
 #include "support/child.h"
 #include "support/test.h"
 
 #define JOBS_MAX 64
+
+/* In a sample. */
+#define PAIRS_STRIDE 4
+#define REQUESTS_STRIDE 7
 
 static struct {
         const char *only;
@@ -181,12 +187,12 @@ const struct op_test *find_operation(const char *name)
         exit(1);
 }
 
-/* A sample has every fourth pair, and with another seed others. */
-static bool is_in_sample(uint64_t i)
+/* A sample has every so many of the pairs, or requests, and with another seed others. */
+static bool is_in_sample(uint64_t i, const char *sort, uint64_t every)
 {
         if (options.only)
-                return strncmp(options.only, "two:", 4) == 0;
-        return sweep_options.all || options.list || (i + sweep_options.seed) % 4 == 1;
+                return strncmp(options.only, sort, strlen(sort)) == 0;
+        return sweep_options.all || options.list || (i + sweep_options.seed) % every == 1;
 }
 
 static void two_operations_are_each_whole_or_nothing_wherever_both_processes_die(void **state)
@@ -199,7 +205,7 @@ static void two_operations_are_each_whole_or_nothing_wherever_both_processes_die
                 struct sweep_job job = { .pair = &pair_tests[i] };
 
                 snprintf(name, sizeof(name), "two: %s | %s", job.pair->operation, job.pair->other);
-                if (is_in_sample(i) && is_wanted(name))
+                if (is_in_sample(i, "two:", PAIRS_STRIDE) && is_wanted(name))
                         start_job(name, &job, sweep_pair);
         }
         wait_for_all();
@@ -214,6 +220,20 @@ static void a_store_is_whole_wherever_a_daemon_dies_that_takes_it_up(void **stat
         n_failed = 0;
         if (is_wanted(ADOPTION_NAME))
                 start_job(ADOPTION_NAME, &job, sweep_adoption);
+        wait_for_all();
+        assert_int_equal(n_failed, 0);
+}
+
+static void a_request_is_served_once_wherever_the_daemon_dies_that_has_it(void **state)
+{
+        (void)state;
+        n_failed = 0;
+        for (size_t i = 0; i < n_serve_tests; i++) {
+                struct serve_job job = { .test = &serve_tests[i] };
+
+                if (is_in_sample(i, "serve:", REQUESTS_STRIDE) && is_wanted(job.test->op.name))
+                        start_job(job.test->op.name, &job.job, sweep_serving);
+        }
         wait_for_all();
         assert_int_equal(n_failed, 0);
 }
@@ -311,17 +331,27 @@ static void read_options(int argc, char **argv)
                 }
 }
 
+static void say_bounds(void)
+{
+        printf("seed %llu", (unsigned long long)sweep_options.seed);
+        if (!sweep_options.all)
+                printf("; a sample: every %lluth change of memory, every %dth pair, every %dth request to a daemon",
+                       (unsigned long long)sweep_options.stride, PAIRS_STRIDE, REQUESTS_STRIDE);
+        printf("\n");
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(an_operation_is_whole_or_nothing_wherever_its_process_dies),
                 cmocka_unit_test(a_store_is_whole_wherever_a_daemon_dies_that_takes_it_up),
+                cmocka_unit_test(a_request_is_served_once_wherever_the_daemon_dies_that_has_it),
                 cmocka_unit_test(two_operations_are_each_whole_or_nothing_wherever_both_processes_die),
         };
         int status;
 
         read_options(argc, argv);
-        printf("seed %llu\n", (unsigned long long)sweep_options.seed);
+        say_bounds();
         make_places();
         status = cmocka_run_group_tests(tests, NULL, NULL);
         print_pairs();

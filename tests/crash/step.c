@@ -257,6 +257,11 @@ static void look_for_sleep(struct sleeps *sleeps)
         sleeps->now = now;
 }
 
+static bool is_to_compare(const struct victim *v, const struct step_plan *plan)
+{
+        return v->steps >= plan->first && (!plan->compare || v->steps % plan->compare == 0);
+}
+
 /*
  * The victim's way from here to the end of its operation, or until somebody has enough, which is told by false; or until it has
  * slept too often.
@@ -270,7 +275,7 @@ static bool walk(struct victim *v, const struct objd_conn *conn, const struct st
 
         image_take(conn->arena, &last);
         while (v->shared->phase == PHASE_INSIDE && go_on && sleeps->n <= SLEEPS_MAX) {
-                if (v->steps >= plan->first && !image_is_same(conn->arena, &last)) {
+                if (is_to_compare(v, plan) && !image_is_same(conn->arena, &last)) {
                         image_free(&last);
                         image_take(conn->arena, &last);
                         look_for_sleep(sleeps);

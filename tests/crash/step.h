@@ -32,6 +32,7 @@ struct step_plan {
         void *context;
         uint64_t first;     /* the arena is looked at from this instruction on, */
         uint64_t stride;    /* at every so many of the places where it has changed; 1: all */
+        uint64_t compare;   /* whether it has is found out every so many instructions; 0 is 1 */
         int64_t timeout_ns; /* how long the operation waits for the living; 0: as long as it does by itself */
 };
 
