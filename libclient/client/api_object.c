@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/sys.h"
+#include "base/utf8.h"
 #include "client/proxy.h"
 #include "object/directory.h"
 #include "object/kind.h"
@@ -27,6 +28,21 @@ static objd_status make_handle(objd_conn *conn, objd_ref ref, objd_object **ret_
         }
         *ret_object = object;
         return OBJD_OK;
+}
+
+/* What a message could not say is refused by handle as well, in the same words. */
+static objd_status check_wanted_kind(objd_kind kind)
+{
+        if (kind == OBJD_KIND_ANY || kind_of(kind))
+                return OBJD_OK;
+        return fail(OBJD_E_INVAL, "there is no kind %d of object", (int)kind);
+}
+
+static objd_status check_prefix(const char *prefix)
+{
+        if (!prefix || utf8_is_valid(prefix, strlen(prefix)))
+                return OBJD_OK;
+        return fail(OBJD_E_INVAL, "the prefix is not UTF-8; it can only end where a character does");
 }
 
 static objd_status check_kind(const objd_object *object, objd_kind kind)
@@ -81,6 +97,9 @@ objd_status objd_open_ref(objd_conn *conn, objd_ref ref, objd_kind kind, objd_ob
 
         if (!conn || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open_ref: conn and ret_object must be given");
+        r = check_wanted_kind(kind);
+        if (r)
+                return r;
         if (conn->rpc)
                 return proxy_open_ref(conn, ref, kind, ret_object);
         r = make_handle(conn, ref, &object);
@@ -103,6 +122,9 @@ objd_status objd_open(objd_conn *conn, const char *name, objd_kind kind, objd_ob
 
         if (!conn || !name || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open: conn, name and ret_object must be given");
+        r = check_wanted_kind(kind);
+        if (r)
+                return r;
         if (conn->rpc)
                 return proxy_open(conn, name, kind, ret_object);
         r = directory_lookup(conn, name, &ref);
@@ -141,6 +163,9 @@ objd_status objd_open_or_create(objd_conn *conn, const char *name, objd_kind kin
 
         if (!conn || !name || !ret_object)
                 return fail(OBJD_E_INVAL, "objd_open_or_create: conn, name and ret_object must be given");
+        r = check_wanted_kind(kind);
+        if (r)
+                return r;
         if (conn->rpc)
                 return proxy_open_or_create(conn, name, kind, config, ret_object);
         do {
@@ -301,6 +326,9 @@ objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos
 
         if (!conn || !ret_infos || !ret_len)
                 return fail(OBJD_E_INVAL, "objd_list: conn, ret_infos and ret_len must be given");
+        r = check_prefix(prefix);
+        if (r)
+                return r;
         if (conn->rpc)
                 return proxy_list(conn, prefix, ret_infos, ret_len);
         r = directory_names(conn, &names);

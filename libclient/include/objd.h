@@ -407,6 +407,7 @@ OBJD_PUBLIC objd_status objd_info_get(objd_object *object, objd_info *ret_info);
 /*
  * All objects that have a name with this prefix (NULL or "" for every object that has a name), sorted by
  * name. The array is freed with objd_infos_free(), which takes NULL.
+ * A prefix that is not UTF-8, also one that ends inside a character, is OBJD_E_INVAL.
  */
 OBJD_PUBLIC objd_status objd_list(objd_conn *conn, const char *prefix, objd_info **ret_infos,
                                   size_t *ret_len);
