@@ -590,6 +590,15 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
                 past_keep(&job->session->past, job);
 }
 
+bool job_has_changed(const struct job *job)
+{
+        for (size_t i = 0; i < job->batch.n_calls; i++)
+                if ((call_properties(job->batch.calls[i].code)->flags & CALL_MUTATES) && !job->status &&
+                    (!job->answers[i].status || job->answers[i].status == OBJD_E_OWNER_DIED))
+                        return true;
+        return false;
+}
+
 void job_begin_reply(struct job *job)
 {
         account_give(job->session->account, job->charged / 2);

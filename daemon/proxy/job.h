@@ -68,6 +68,9 @@ objd_ref job_object(const struct job *job);
 /* When it will be too late for the call that waits. */
 int64_t job_deadline(const struct job *job);
 
+/* Of a batch that is done: whether it has changed anything. */
+bool job_has_changed(const struct job *job);
+
 /* Before the reply is made and sent: what was charged for it is given back to its account, to be charged by who keeps it. */
 void job_begin_reply(struct job *job);
 

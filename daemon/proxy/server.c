@@ -100,13 +100,32 @@ static objd_status send_reply(struct job *job)
         return account_fail(session->account, OBJD_OK);
 }
 
+/*
+ * A reply that cannot be made, or for which there is no room. A refusal says that nothing of the batch was run: where something has been
+ * changed, nothing is said for now. The client asks again, and the records have the answer. A reply that is too big stays so,
+ * so its refusal says what was done.
+ */
+static void refuse_reply(struct proxy_server *server, struct job *job, objd_status r)
+{
+        struct proxy_session *session = job->session;
+        bool changed = job_has_changed(job);
+
+        if (changed && r != OBJD_E_TOOBIG) {
+                log_limited("%s: a reply has to wait: %s", session->link->url, objd_last_error());
+                return;
+        }
+        if (changed)
+                (void)fail(r, "%s; what the batch has changed stays changed", objd_last_error());
+        send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
+}
+
 static void answer(struct proxy_server *server, struct job *job)
 {
         struct proxy_session *session = job->session;
         objd_status r = send_reply(job);
 
         if (r)
-                send_refused(server, session->link, &session->route, session->id, r, job->batch.seq);
+                refuse_reply(server, job, r);
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 if (job->batch.calls[i].code == CALL_SESSION_END)
                         end_soon(server, session);

@@ -378,6 +378,58 @@ static void a_change_without_room_for_its_record_is_undone(void **state)
         end(s);
 }
 
+static void (*usual_send)(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
+                          const uint8_t session[WIRE_SESSION_SIZE], struct wire_out *out);
+static unsigned n_without_room;
+
+/* A link that has no room for some replies, as when its peer does not take them. */
+static void send_if_room(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
+                         const uint8_t session[WIRE_SESSION_SIZE], struct wire_out *out)
+{
+        if (type == FRAME_REPLY && n_without_room) {
+                n_without_room--;
+                link->account->refused = true;
+                return;
+        }
+        usual_send(link, route, type, session, out);
+}
+
+/* Nobody is told that nothing has happened where something has: the reply comes when it is asked for again. */
+static void a_reply_without_room_waits_if_something_was_changed(void **state)
+{
+        struct shop *s = begin(*state, 6 * MIB, 0);
+        objd_value key = objd_cstr("key"), other = objd_cstr("other");
+        struct call pop = call_of(s, CALL_DICT_POP, &key, NULL),
+                    get = call_of(s, CALL_DICT_GET, &other, NULL);
+        uint64_t len;
+
+        set_directly(s, "key", 100);
+        set_directly(s, "other", 100);
+        usual_send = s->bench.link.send;
+        s->bench.link.send = send_if_room;
+        n_without_room = 2;
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(s->peer->n_replies, 0);
+                s->peer->next_seq = 0;
+                peer_send(s->peer, &pop, 1, 0);
+                bench_run(&s->bench);
+                assert_int_equal(s->peer->n_refused, 0);
+        }
+        assert_int_equal(s->peer->n_replies, 1);
+        assert_ok(s->peer->statuses[0]);
+        assert_ok(objd_dict_len(s->dict, &len));
+        assert_int_equal(len, 1);
+
+        /* What has only been read is refused. */
+        n_without_room = 1;
+        peer_send(s->peer, &get, 1, 0);
+        bench_run(&s->bench);
+        assert_int_equal(s->peer->n_replies, 1);
+        assert_int_equal(s->peer->n_refused, 1);
+        assert_status(s->peer->refused, OBJD_E_LIMIT);
+        end(s);
+}
+
 /* ---- All together ------------------------------------------------------------------------------------------- */
 
 /* Sends the first pieces of a batch with 4 MiB, and no more. */
@@ -436,6 +488,7 @@ int main(void)
                 INSIDE_TEST(batches_that_wait_are_bounded),
                 INSIDE_TEST(what_calls_read_is_bounded),
                 INSIDE_TEST(a_change_without_room_for_its_record_is_undone),
+                INSIDE_TEST(a_reply_without_room_waits_if_something_was_changed),
                 INSIDE_TEST(the_reserve_is_shared),
         };
 
