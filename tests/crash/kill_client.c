@@ -13,7 +13,8 @@
  *   test-kill-client [local|ipc] [--all] [--stride N] [--seed N]
  *
  * Without options it dies at every second system call of each sort of call (by ipc at every sixth), and at three instructions that the
- * seed says; with --all at each system call, and at every N-th instruction (50) to the end of the call.
+ * seed says; with --all at each system call, and at every N-th of its first 20,000
+ * instructions (50), which is to the end of all but connecting.
  */
 
 #include <getopt.h>
@@ -40,6 +41,9 @@
 /* and instructions at which each call is killed, and how far into it. */
 #define PLACES_OF_SAMPLE 3
 #define REACH_OF_SAMPLE 2000
+
+/* With --all. To connect takes many more instructions, at the rest of which only system calls are of interest. */
+#define REACH_OF_ALL 20000
 
 #define OLD 10
 #define NEW 11
@@ -520,7 +524,8 @@ static void kill_everywhere(struct sweep *sweep)
         for (n = options.seed % stride; kill_at(sweep, PTRACE_SYSCALL, n);)
                 n += stride;
         if (options.all) {
-                for (n = options.seed % options.stride; kill_at(sweep, PTRACE_SINGLESTEP, n);)
+                for (n = options.seed % options.stride;
+                     n < REACH_OF_ALL && kill_at(sweep, PTRACE_SINGLESTEP, n);)
                         n += options.stride;
                 return;
         }
