@@ -10,7 +10,9 @@
  * How long calls wait, and for what, is measured by waits.c. No call may wait for more than 100 ms because of deaths: a run
  * of over a minute fails if one does; a short one, which may be one of many tests that run at once, reports it.
  *
- * usage: test-chaos [--seconds N] [--rate N] [--no-wait-limit]     (OBJD_TEST_SEED=N repeats a run's choices)
+ * usage: test-chaos [--seconds N] [--rate N] [--no-wait-limit] [--local]     (OBJD_TEST_SEED=N repeats a run's choices)
+ *
+ * Workers without a mapping come by ipc:, or with --local by rings.
  */
 
 #include <setjmp.h>
@@ -43,6 +45,7 @@ static struct {
         int seconds;
         int rate;
         bool limit_waits;
+        bool far_is_local;
 } options = { .seconds = 12, .rate = 20 };
 
 static struct {
@@ -352,8 +355,8 @@ static void whoever_is_killed_the_stores_lose_nothing(void **state)
         (void)state;
         /* Opens a file for good, before anybody looks for descriptors that stay. */
         call_begin(&none, "nothing");
-        side_start(&sides[0], "roomy", "64M", false);
-        side_start(&sides[1], "nearly full", "4M", true);
+        side_start(&sides[0], "roomy", "64M", false, options.far_is_local);
+        side_start(&sides[1], "nearly full", "4M", true, options.far_is_local);
         for (int i = 0; i < N_STORES; i++)
                 for (int place = 0; place < N_PLACES; place++)
                         start_worker(&sides[i], place, &random);
@@ -374,6 +377,7 @@ static void parse(int argc, char **argv)
         static const struct option known[] = { { "seconds", required_argument, NULL, 's' },
                                                { "rate", required_argument, NULL, 'r' },
                                                { "no-wait-limit", no_argument, NULL, 'n' },
+                                               { "local", no_argument, NULL, 'l' },
                                                { NULL, 0, NULL, 0 } };
         bool no_limit = false;
         int code;
@@ -385,6 +389,8 @@ static void parse(int argc, char **argv)
                         options.rate = atoi(optarg);
                 else if (code == 'n')
                         no_limit = true;
+                else if (code == 'l')
+                        options.far_is_local = true;
                 else
                         exit(2);
         }

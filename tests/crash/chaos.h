@@ -38,7 +38,8 @@ struct side {
         struct fixture *f;
         const char *label;
         const char *daemon_options[8];
-        char far_url[128];
+        char far_url[128], local_url[128];
+        bool far_is_local;  /* those without a mapping come by local: */
         int64_t restart_ns; /* when the daemon is to be started again; 0: it runs */
         struct common store;
         objd_object *keys, *probe;
@@ -61,7 +62,7 @@ struct side {
 _Noreturn void chaos_work(const struct side *side, int place, uint64_t seed);
 
 /* A store of that size with its objects, nearly full if it is to be. */
-void side_start(struct side *side, const char *label, const char *size, bool full);
+void side_start(struct side *side, const char *label, const char *size, bool full, bool far_is_local);
 
 static inline bool place_is_far(int place)
 {

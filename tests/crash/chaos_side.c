@@ -70,13 +70,14 @@ static void *shared_memory(size_t size)
         return memory;
 }
 
-void side_start(struct side *side, const char *label, const char *size, bool full)
+void side_start(struct side *side, const char *label, const char *size, bool full, bool far_is_local)
 {
         objd_stats stats;
 
-        *side = (struct side){ .label = label, .parent = getpid() };
+        *side = (struct side){ .label = label, .parent = getpid(), .far_is_local = far_is_local };
         side->f = fixture_new();
         snprintf(side->far_url, sizeof(side->far_url), "ipc://%s/far", side->f->base);
+        snprintf(side->local_url, sizeof(side->local_url), "local:%s/test", side->f->directory);
         memcpy(side->daemon_options,
                (const char *[]){ "--size", size, "--rpc", side->far_url, "--session-expiry", "30", NULL },
                7 * sizeof(char *));

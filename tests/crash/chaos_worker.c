@@ -168,7 +168,9 @@ _Noreturn void chaos_work(const struct side *side, int place, uint64_t seed)
         };
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        connect_actor(&actor, place_is_far(place) ? side->far_url : side->f->url);
+        connect_actor(&actor, !place_is_far(place) ? side->f->url
+                              : side->far_is_local ? side->local_url
+                                                   : side->far_url);
         for (;;) {
                 size_t i = choose_step(&actor.w.random, place_is_far(place) ? N_STEPS - 1 : N_STEPS);
 
