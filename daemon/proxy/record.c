@@ -31,6 +31,21 @@ static objd_status place_bytes(struct recording *record, objd_value *ret_bytes)
                                 record->bytes, record->size);
 }
 
+static void drop_bytes(struct recording *record)
+{
+        if (record->bytes != record->few)
+                free(record->bytes);
+        record->bytes = NULL;
+}
+
+/* What was there is forgotten. @return OBJD_OK, OBJD_E_NOMEM */
+static objd_status take_bytes(struct recording *record, size_t size)
+{
+        drop_bytes(record);
+        record->bytes = size <= sizeof(record->few) ? record->few : sys.resize(NULL, size);
+        return record->bytes ? OBJD_OK : fail(OBJD_E_NOMEM, "no memory for an answer");
+}
+
 /* As the last step of the transaction: the answers, packed. */
 static objd_status pack(struct rider *rider, objd_value *ret_bytes)
 {
@@ -45,11 +60,10 @@ static objd_status pack(struct rider *rider, objd_value *ret_bytes)
         r = wire_pack_reply(&record->out, &reply, OBJD_VALUE_MAX - sizeof(head));
         if (r)
                 return r;
-        free(record->bytes);
         record->size = sizeof(head) + record->out.size;
-        record->bytes = sys.alloc(record->size);
-        if (!record->bytes)
-                return fail(OBJD_E_NOMEM, "no memory for an answer");
+        r = take_bytes(record, record->size);
+        if (r)
+                return r;
         head.body_size = record->out.body_size;
         memcpy(record->bytes, &head, sizeof(head));
         wire_out_copy(&record->out, 0, record->bytes + sizeof(head), record->out.size);
@@ -58,7 +72,7 @@ static objd_status pack(struct rider *rider, objd_value *ret_bytes)
 
 void record_init(struct recording *record, const struct record_place *at)
 {
-        memset(record, 0, sizeof(*record));
+        memset(record, 0, offsetof(struct recording, out));
         record->rider.records = at->records;
         record->rider.slot = ledger_slot(at->row, at->place);
         record->rider.answer = pack;
@@ -81,7 +95,7 @@ objd_status record_use_spare(struct recording *record)
 void record_deinit(struct recording *record)
 {
         wire_out_deinit(&record->out);
-        free(record->bytes);
+        drop_bytes(record);
         free(record->spare);
 }
 
@@ -114,12 +128,11 @@ static objd_status write_alone(struct recording *record)
 objd_status record_intent(struct recording *record, uint64_t word)
 {
         struct record_head head = { .seq = record->at.seq, .intent = word };
+        objd_status r = take_bytes(record, sizeof(head));
 
-        free(record->bytes);
+        if (r)
+                return r;
         record->size = sizeof(head);
-        record->bytes = sys.alloc(sizeof(head));
-        if (!record->bytes)
-                return fail(OBJD_E_NOMEM, "no memory for an answer");
         memcpy(record->bytes, &head, sizeof(head));
         return write_alone(record);
 }

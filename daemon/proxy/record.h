@@ -23,6 +23,9 @@ struct record_place {
         size_t place; /* the call's in its batch; for an atomic batch 0 */
 };
 
+/* Most answers to changes only say that it is done. */
+#define RECORD_FEW 256u
+
 /* An answer that is to be written with the change. */
 struct recording {
         struct rider rider; /* first */
@@ -33,11 +36,14 @@ struct recording {
         void *context;                             /* collect's */
         bool had_intent;                           /* it was begun by a daemon that died, which had written */
         uint64_t intent;                           /* this (record_intent()) */
-        struct wire_out out;
         uint8_t *bytes;
         size_t size;
         uint8_t *spare;    /* NULL: it does not go there. Else what is to be in the spare, and */
         size_t spare_used; /* how much of that is used without it */
+
+        /* Not cleared. */
+        struct wire_out out;
+        uint8_t few[RECORD_FEW]; /* room for a small record's bytes */
 };
 
 void record_init(struct recording *record, const struct record_place *at);

@@ -153,7 +153,7 @@ static objd_status find(struct lane *lane, struct line_shm *line, const struct k
         *ret_segment = segment_at(lane->arena, *place);
         if (!*ret_segment)
                 return dict_damaged("a segment lies outside the arena");
-        if (segment_numbers(*ret_segment).groups != table_groups(*place))
+        if ((uint16_t)word_get(&(*ret_segment)->shape) != table_groups(*place))
                 return dict_damaged("a segment is of another size than its directory says");
         *ret_slot = find_slot(lane->arena, *ret_segment, table_groups(*place), key);
         return OBJD_OK;

@@ -7,14 +7,14 @@
 
 #include <string.h>
 
+/* In the order of their numbers. */
 static const struct kind *const kinds[] = { &dict_kind, &list_kind, &queue_kind, &lock_kind };
 
 const struct kind *kind_of(objd_kind kind)
 {
-        for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-                if (kinds[i]->kind == kind)
-                        return kinds[i];
-        return NULL;
+        size_t place = (size_t)kind - OBJD_DICT;
+
+        return place < sizeof(kinds) / sizeof(*kinds) ? kinds[place] : NULL;
 }
 
 const struct kind *kind_by_name(const char *name)
