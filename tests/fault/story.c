@@ -11,7 +11,6 @@
 
 #include "support/child.h"
 #include "support/inside.h"
-#include "support/test.h"
 
 #define BIG (1u << 20)
 
@@ -303,7 +302,7 @@ static bool tell_in_time(struct story *s, const char *url, story_fn tell_with, u
         }
 }
 
-void story_sweep(struct story *s, const char *url, const struct story_sweep *sweep, enum fault_mode mode)
+static void fail_each(struct story *s, const char *url, const struct story_sweep *sweep, enum fault_mode mode)
 {
         for (size_t i = 0; i < sweep->n_kinds; i++) {
                 unsigned n = 0;
@@ -315,4 +314,26 @@ void story_sweep(struct story *s, const char *url, const struct story_sweep *swe
                         printf("%u calls of %s failed, %s\n", n, sweep->kinds[i], story_mode_name[mode]);
         }
         faults_only(NULL);
+}
+
+void story_sweep(void **state, size_t way, const struct story_sweep *sweep)
+{
+        const char *url = way_all()->urls[way];
+        struct story story;
+
+        story_init(&story, *state);
+        story_tell(&story, url); /* what is done once in a process is done */
+        story_compare(&story);
+        assert_int_equal(story.n_refused, 0);
+        for (enum fault_mode mode = FAULT_ONCE; mode <= FAULT_INTERRUPT; mode++)
+                if (sweep->modes & 1u << mode)
+                        fail_each(&story, url, sweep, mode);
+        story_deinit(&story);
+}
+
+int story_teardown(void **state)
+{
+        (void)faults_end();
+        faults_only(NULL);
+        return way_teardown(state);
 }

@@ -15,6 +15,8 @@
 #include <objd.h>
 
 #include "support/faults.h"
+#include "support/test.h"
+#include "support/way.h"
 
 /* Numbers that the store may have at one place: what is certain is low == high. */
 struct range {
@@ -60,9 +62,17 @@ struct story_sweep {
         story_fn tell;
         const char *const *kinds;
         size_t n_kinds;
+        unsigned modes; /* 1 << FAULT_ONCE and so on */
         bool all;
 };
-void story_sweep(struct story *story, const char *url, const struct story_sweep *sweep, enum fault_mode mode);
+
+/* On this one of way_all(), in each of the modes. */
+void story_sweep(void **state, size_t way, const struct story_sweep *sweep);
+
+/* After a test that may have failed in the middle of a story. */
+int story_teardown(void **state);
+
+#define STORY_TEST(name) cmocka_unit_test_setup_teardown(name, way_setup, story_teardown)
 
 /* "once" and so on. */
 extern const char *const story_mode_name[];

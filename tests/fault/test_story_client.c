@@ -19,8 +19,6 @@
 #include "story.h"
 #include "support/child.h"
 #include "support/leaks.h"
-#include "support/test.h"
-#include "support/way.h"
 
 /* What the client's side of a session asks of the system. */
 static const char *const kinds[] = {
@@ -55,17 +53,14 @@ static unsigned tell_with(struct story *story, const char *url, unsigned nth, en
 
 static void stories(void **state, size_t way)
 {
-        const struct story_sweep sweep = { tell_with, kinds, sizeof(kinds) / sizeof(*kinds), all };
-        const char *url = way_all()->urls[way];
-        struct story story;
+        const struct story_sweep sweep = { .tell = tell_with,
+                                           .kinds = kinds,
+                                           .n_kinds = sizeof(kinds) / sizeof(*kinds),
+                                           .modes = 1u << FAULT_ONCE | 1u << FAULT_FROM_THEN_ON |
+                                                    1u << FAULT_INTERRUPT,
+                                           .all = all };
 
-        story_init(&story, *state);
-        story_tell(&story, url); /* what is done once in a process is done */
-        story_compare(&story);
-        assert_int_equal(story.n_refused, 0);
-        for (enum fault_mode mode = FAULT_ONCE; mode <= FAULT_INTERRUPT; mode++)
-                story_sweep(&story, url, &sweep, mode);
-        story_deinit(&story);
+        story_sweep(state, way, &sweep);
 }
 
 static void calls_of_a_client_over_ipc_may_fail(void **state)
@@ -82,16 +77,6 @@ static void calls_of_a_client_over_tcp_may_fail(void **state)
 {
         stories(state, 3);
 }
-
-/* A test that has failed in the middle of a story. */
-static int teardown(void **state)
-{
-        (void)faults_end();
-        faults_only(NULL);
-        return way_teardown(state);
-}
-
-#define STORY_TEST(name) cmocka_unit_test_setup_teardown(name, way_setup, teardown)
 
 int main(int argc, char **argv)
 {

@@ -20,8 +20,6 @@
 #include "story.h"
 #include "support/child.h"
 #include "support/leaks.h"
-#include "support/test.h"
-#include "support/way.h"
 
 static const char *const kinds[] = {
         "malloc",     "calloc",
@@ -96,19 +94,14 @@ static unsigned tell_with(struct story *story, const char *url, unsigned nth, en
 
 static void stories(void **state, size_t way)
 {
-        const struct story_sweep sweep = { tell_with, kinds, sizeof(kinds) / sizeof(*kinds), all };
-        const char *url = way_all()->urls[way];
-        struct story story;
+        const struct story_sweep sweep = { .tell = tell_with,
+                                           .kinds = kinds,
+                                           .n_kinds = sizeof(kinds) / sizeof(*kinds),
+                                           .modes = 1u << FAULT_ONCE | 1u << FAULT_INTERRUPT |
+                                                    (all ? 1u << FAULT_FROM_THEN_ON : 0),
+                                           .all = all };
 
-        story_init(&story, *state);
-        story_tell(&story, url); /* what is done once in a daemon is done */
-        story_compare(&story);
-        assert_int_equal(story.n_refused, 0);
-        story_sweep(&story, url, &sweep, FAULT_ONCE);
-        story_sweep(&story, url, &sweep, FAULT_INTERRUPT);
-        if (all)
-                story_sweep(&story, url, &sweep, FAULT_FROM_THEN_ON);
-        story_deinit(&story);
+        story_sweep(state, way, &sweep);
 }
 
 static void calls_of_a_daemon_may_fail_that_serves_over_ipc(void **state)
@@ -125,16 +118,6 @@ static void calls_of_a_daemon_may_fail_that_serves_over_tcp(void **state)
 {
         stories(state, 3);
 }
-
-/* A test that has failed in the middle of a story. */
-static int teardown(void **state)
-{
-        (void)faults_end();
-        faults_only(NULL);
-        return way_teardown(state);
-}
-
-#define STORY_TEST(name) cmocka_unit_test_setup_teardown(name, way_setup, teardown)
 
 int main(int argc, char **argv)
 {
