@@ -39,17 +39,21 @@ static void print_count(struct json_object *s, const char *what, const char *nam
 /* One line, with what there has been. */
 static void print_refused(struct json_object *s)
 {
+        struct json_object_iterator at, end;
         struct json_object *refused;
         uint64_t n_all = 0;
 
         if (!json_object_object_get_ex(s, "refused", &refused))
                 return; /* a daemon that does not count them */
-        json_object_object_foreach(refused, name, n)
-        {
-                if (json_object_get_uint64(n))
-                        printf("%s%" PRIu64 " %s", n_all ? ", " : "refused     ", json_object_get_uint64(n),
-                               name);
-                n_all += json_object_get_uint64(n);
+        end = json_object_iter_end(refused);
+        for (at = json_object_iter_begin(refused); !json_object_iter_equal(&at, &end);
+             json_object_iter_next(&at)) {
+                uint64_t n = json_object_get_uint64(json_object_iter_peek_value(&at));
+
+                if (n)
+                        printf("%s%" PRIu64 " %s", n_all ? ", " : "refused     ", n,
+                               json_object_iter_peek_name(&at));
+                n_all += n;
         }
         if (n_all)
                 printf("\n");

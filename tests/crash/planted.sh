@@ -53,7 +53,7 @@ insert=(step --all --only 'list: set of a larger value')
 batch=(step --stride 1 --only 'batch: two dicts')
 pin=(step --stride 1 --only 'pin')
 lock=(step --stride 1 --only 'lock: take')
-two=(step --seed 1 --only 'two: dict: pop of any')
+two=(step --all --no-recovery --only 'two: dict: pop of any')
 stopped=(stopped 1)
 
 for test in grow replace create insert batch pin lock two stopped; do
