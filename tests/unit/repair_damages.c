@@ -214,9 +214,10 @@ static void names_place(void)
 static void names_line(void)
 {
         struct entry_shm *entry = at(slot_off_of(*used_slot(segment_in(names_slot()->line.root[0]))));
+        const uint64_t place = books_of("fifo")->tail, serial = tail_of("fifo")->serial;
 
-        entry_value(entry, entry->head)[0] = books_of("fifo")->tail;
-        entry_value(entry, entry->head)[1] = tail_of("fifo")->serial;
+        entry_value(entry, entry->head)[0] = place; /* from here on "fifo" may not open: it may be its name */
+        entry_value(entry, entry->head)[1] = serial;
 }
 
 /* An entry that is sound, and no name: another dict's, of a time when one memory was given out twice. */
