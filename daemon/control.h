@@ -11,7 +11,7 @@
 #include "storefile.h"
 #include "rpc/token.h"
 
-struct session;
+struct caller;
 struct ring_link;
 
 struct control_stats {
@@ -25,11 +25,11 @@ struct control {
         const struct store *store;
         const struct policy *policy;
         struct loop_source listener;
-        struct session *clients; /* have the arena */
-        struct session *waiting; /* have not said hello yet; newest first */
-        uint32_t n_clients;      /* both, but for those that will be refused */
-        uint32_t n_strangers;    /* in `waiting`: will be refused as soon as they say hello */
-        uint32_t n_readers;      /* clients that may only read */
+        struct caller *clients; /* have the arena */
+        struct caller *waiting; /* have not said hello yet; newest first */
+        uint32_t n_clients;     /* both, but for those that will be refused */
+        uint32_t n_strangers;   /* in `waiting`: will be refused as soon as they say hello */
+        uint32_t n_readers;     /* clients that may only read */
         uint32_t max_clients;
         uint32_t max_per_uid;
         bool is_paused;                    /* nobody is accepted until the next tick */
