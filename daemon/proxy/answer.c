@@ -9,11 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sodium.h>
-
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "proxy/refused.h"
 #include "proxy/server.h"
 #include "rpc/refusals.h"
 #include "rpc/wire_check.h"
@@ -35,9 +34,25 @@ static void send_out(struct proxy_link *link, const struct proxy_route *route, e
         wire_out_deinit(out);
 }
 
-static void send_refused(struct proxy_server *server, struct proxy_link *link,
+static const struct proxy_who *who_speaks(struct proxy_link *link, const struct proxy_route *route)
+{
+        return link->who ? link->who(link, route) : NULL;
+}
+
+/* Whose key it was, if it was anybody's, and the session that was named. */
+static void note_refused(struct proxy_server *server, struct proxy_link *link,
                          const struct proxy_route *route, const uint8_t session[SESSION_ID_SIZE],
-                         objd_status status, uint64_t seq)
+                         enum refusal reason)
+{
+        const struct proxy_who *who = who_speaks(link, route);
+
+        refused_note(server->conn.arena->header->n_refused, link->url, reason,
+                     who && who->has_key ? who->key : NULL, session);
+        server->stats.n_refused += reason == REFUSAL_MESSAGE;
+}
+
+static void tell_refused(struct proxy_link *link, const struct proxy_route *route,
+                         const uint8_t session[SESSION_ID_SIZE], objd_status status, uint64_t seq)
 {
         const struct wire_refused refused = {
                 .status = status,
@@ -48,11 +63,24 @@ static void send_refused(struct proxy_server *server, struct proxy_link *link,
         };
         struct wire_out out;
 
-        server->stats.n_refused++;
-        refusal_count(server->conn.arena->header->n_refused, REFUSAL_MESSAGE);
-        log_limited("%s: refused: %s", link->url, refused.sentence);
         wire_out_init(&out, 0);
         send_out(link, route, FRAME_REFUSED, session, &out, wire_pack_refused(&out, &refused));
+}
+
+static void send_refused(struct proxy_server *server, struct proxy_link *link,
+                         const struct proxy_route *route, const uint8_t session[SESSION_ID_SIZE],
+                         objd_status status, uint64_t seq)
+{
+        note_refused(server, link, route, session, REFUSAL_MESSAGE);
+        tell_refused(link, route, session, status, seq);
+}
+
+/* What has no sound head belongs to no session, whichever it names. */
+static void send_no_head(struct proxy_server *server, struct proxy_link *link,
+                         const struct proxy_route *route, const void *bytes, size_t size, objd_status status)
+{
+        note_refused(server, link, route, frame_session(bytes, size), REFUSAL_MESSAGE);
+        tell_refused(link, route, NULL, status, 0);
 }
 
 static void send_bare(struct proxy_link *link, const struct proxy_route *route, enum frame_type type,
@@ -248,23 +276,6 @@ void answer_drop_jobs(struct proxy_server *server, struct proxy_session *session
         }
 }
 
-/* For people: whose key it is, and which session. */
-static void log_session(const char *what, const struct proxy_link *link, const struct proxy_who *who,
-                        const uint8_t id[SESSION_ID_SIZE])
-{
-        char key[KEY_ID_TEXT_SIZE] = "none", text[2 * SESSION_ID_SIZE + 1];
-
-        if (who && who->has_key)
-                (void)key_id_text(who->key, key);
-        log_limited("%s: %s: session %s, key %s", link->url, what,
-                    sodium_bin2hex(text, sizeof(text), id, SESSION_ID_SIZE), key);
-}
-
-static const struct proxy_who *who_speaks(struct proxy_link *link, const struct proxy_route *route)
-{
-        return link->who ? link->who(link, route) : NULL;
-}
-
 static uint32_t count_sessions(const struct proxy_server *server, uint32_t uid)
 {
         uint32_t n = 0;
@@ -369,11 +380,10 @@ static struct proxy_session *find_session(struct proxy_server *server, struct pr
         struct proxy_session *session = session_by_id(&server->sessions, head->session);
 
         if (session && !session_is_of(session, who_speaks(link, route))) {
-                log_session("refused: the session of another key was asked for", link,
-                            who_speaks(link, route), head->session);
                 session = NULL;
                 server->stats.n_others++;
-                refusal_count(server->conn.arena->header->n_refused, REFUSAL_OTHERS_SESSION);
+                (void)fail(OBJD_E_NOTFOUND, "somebody else's session was asked for");
+                note_refused(server, link, route, head->session, REFUSAL_OTHERS_SESSION);
         }
         if (!session || session->ends || !session_heard(&server->sessions, session)) {
                 (void)fail(OBJD_E_NOTFOUND, "there is no such session, or it is over");
@@ -467,7 +477,7 @@ void proxy_receive(struct proxy_server *server, struct proxy_link *link, const s
         while (r == OBJD_OK && at < end) {
                 r = frame_decode(at, (size_t)(end - at), link->max_frame, (uint32_t)WIRE_MESSAGE_MAX, &head);
                 if (r) {
-                        send_refused(server, link, route, NULL, r, 0);
+                        send_no_head(server, link, route, at, (size_t)(end - at), r);
                         return;
                 }
                 if (head.piece > (size_t)(end - at) - FRAME_HEAD)

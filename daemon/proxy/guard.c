@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "base/sys.h"
 #include "log.h"
+#include "proxy/refused.h"
 #include "rpc/refusals.h"
 
 objd_status guard_init(struct guard *guard, const struct keyring *keyring, const char *url, uint64_t *counts)
@@ -93,40 +94,27 @@ static void refuse(struct guard *guard, enum seal_told told, struct guard_answer
         answer(ret, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
 }
 
-/* Sentences that are about a key begin with it. */
-static void log_refusal(const struct guard *guard, const char *reason, const char *key, const char *session)
-{
-        const char *sentence = objd_last_error();
-        bool has_key = strncmp(sentence, "key ", 4) == 0;
-
-        log_limited("%s: refused (%s): session %s, %s%s%s%s", guard->url, reason, session,
-                    has_key ? "" : "key ", has_key ? "" : key, has_key ? "" : ": ", sentence);
-}
-
 /* A handshake, which may say which key it is about; there is no session yet. */
-static void note_handshake(struct guard *guard, const uint8_t *message, size_t size)
+static void note_handshake(struct guard *guard, const uint8_t *message, size_t size, unsigned reason)
 {
-        char key[KEY_ID_TEXT_SIZE] = "unknown";
+        bool has_key = size >= SEAL_KEY_ID_AT + KEY_ID_SIZE;
 
-        if (size >= SEAL_KEY_ID_AT + KEY_ID_SIZE)
-                (void)key_id_text(message + SEAL_KEY_ID_AT, key);
-        refusal_count(guard->counts, seal_last_reason());
-        log_refusal(guard, seal_reason_name(seal_last_reason()), key, "none");
+        refused_note(guard->counts, guard->url, reason, has_key ? message + SEAL_KEY_ID_AT : NULL, NULL);
 }
 
 /* Frames: the session is what the first head says. */
 static void note_frames(struct guard *guard, const struct guarded *guarded, const uint8_t *bytes, size_t size,
                         unsigned reason)
 {
-        char key[KEY_ID_TEXT_SIZE] = "unknown", session[2 * WIRE_SESSION_SIZE + 1] = "unknown";
+        refused_note(guard->counts, guard->url, reason, guarded ? guarded->who.key : NULL,
+                     frame_session(bytes, size));
+}
 
-        if (guarded)
-                (void)key_id_text(guarded->who.key, key);
-        if (size >= FRAME_HEAD)
-                (void)sodium_bin2hex(session, sizeof(session), bytes + FRAME_HEAD - WIRE_SESSION_SIZE,
-                                     WIRE_SESSION_SIZE);
-        refusal_count(guard->counts, reason);
-        log_refusal(guard, refusal_name(reason), key, session);
+void guard_turn_away(struct guard *guard, const void *bytes, size_t size, struct guard_answer *ret_answer)
+{
+        guard->n_busy++;
+        note_handshake(guard, bytes, size, REFUSAL_BUSY);
+        refuse(guard, SEAL_TOLD_BUSY, ret_answer);
 }
 
 bool guard_hello(struct guard *guard, const void *bytes, size_t size, struct seal_pending *ret_pending,
@@ -135,15 +123,12 @@ bool guard_hello(struct guard *guard, const void *bytes, size_t size, struct sea
         uint8_t challenge[SEAL_CHALLENGE_SIZE], refusal[SEAL_REFUSAL_SIZE];
 
         if (is_full(guard)) {
-                guard->n_busy++;
-                refusal_count(guard->counts, REFUSAL_BUSY);
-                log_limited("%s: refused: %u clients have yet to prove their keys", guard->url,
-                            GUARD_PENDING_MAX);
-                refuse(guard, SEAL_TOLD_BUSY, ret_answer);
+                (void)fail(OBJD_E_LIMIT, "%u clients have yet to prove their keys", GUARD_PENDING_MAX);
+                guard_turn_away(guard, bytes, size, ret_answer);
                 return false;
         }
         if (seal_server_answer(&guard->server, bytes, size, ret_pending, challenge, refusal)) {
-                note_handshake(guard, bytes, size);
+                note_handshake(guard, bytes, size, seal_last_reason());
                 answer(ret_answer, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
                 return false;
         }
@@ -163,7 +148,7 @@ bool guard_proof(struct guard *guard, struct guarded *guarded, const void *bytes
 
         stop_waiting(guard, guarded);
         if (r) {
-                note_handshake(guard, bytes, size);
+                note_handshake(guard, bytes, size, seal_last_reason());
                 answer(ret_answer, SEAL_TYPE_REFUSAL, refusal, sizeof(refusal));
                 return false;
         }

@@ -357,10 +357,12 @@ static void on_hello(struct sp_link *link, uint32_t key, const void *hello, size
         if (!guard_hello(link->guard, hello, size, &pending, answer))
                 return;
         peer = know_peer(link, key);
-        if (peer)
+        if (peer) {
                 guard_expect(link->guard, &peer->guarded, &pending);
-        else
-                answer->size = 0;
+        } else {
+                (void)fail(OBJD_E_LIMIT, "there is no place for one more connection");
+                guard_turn_away(link->guard, hello, size, answer);
+        }
         seal_pending_forget(&pending);
 }
 

@@ -157,6 +157,25 @@ static void expect_logged(const struct tcp *t, const char *reason)
         assert_contains(text, "key ");
 }
 
+/* The line for this reason names this session, and the key that is in who's file. */
+static void expect_logged_of(const struct tcp *t, const char *reason,
+                             const uint8_t session[WIRE_SESSION_SIZE], const char *who)
+{
+        char path[96], hex[2 * WIRE_SESSION_SIZE + 1], id[KEY_ID_TEXT_SIZE], line[160];
+        struct keyring *keyring;
+        const struct seal_key *key;
+
+        path_of(t, who, path);
+        assert_ok(keyfile_load(path, &keyring));
+        assert_ok(keyring_only(keyring, path, &key));
+        for (size_t i = 0; i < WIRE_SESSION_SIZE; i++)
+                snprintf(hex + 2 * i, 3, "%02x", session[i]);
+        snprintf(line, sizeof(line), "refused (%s): session %s, key %s: ", reason, hex,
+                 key_id_text(key->id, id));
+        assert_contains(fixture_log(t->f), line);
+        keyring_free(keyring);
+}
+
 /* ---- What can be read ------------------------------------------------------------------------------------- */
 
 #define NAME "the-name-of-it"
@@ -437,6 +456,8 @@ static void sessions_go_on_with_their_own_key_only(void **state)
         assert_ok(objd_list_append(list, &value));
         assert_true(relay_find_frame(&t.relay, FRAME_BATCH, head));
         try_to_take(&t, head + FRAME_HEAD - WIRE_SESSION_SIZE);
+        expect_logged_of(&t, "others-session", head + FRAME_HEAD - WIRE_SESSION_SIZE, "other");
+        expect_logged_of(&t, "message", head + FRAME_HEAD - WIRE_SESSION_SIZE, "other");
         assert_ok(objd_list_append(list, &value));
         (void)fixture_stop(t.f, SIGKILL);
         start_daemon(&t);

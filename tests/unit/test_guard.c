@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/sys.h"
 #include "proxy/guard.h"
@@ -23,6 +25,7 @@ struct door {
 
 static void open_door(struct door *door)
 {
+        memset(door, 0, sizeof(*door));
         assert_ok(keyring_parse("text", text, strlen(text), &door->keyring));
         assert_ok(guard_init(&door->guard, door->keyring, "tcp://test", door->counts));
 }
@@ -69,6 +72,34 @@ static size_t ping(struct door *door, struct guarded *guarded, struct seal *seal
         return size;
 }
 
+/* ---- The log ---------------------------------------------------------------------------------------------- */
+
+/* What is written to stderr from here on goes to a file without a name. */
+static int catch_log(int *ret_stderr)
+{
+        int fd = memfd_create("log", MFD_CLOEXEC);
+
+        assert_true(fd >= 0);
+        *ret_stderr = dup(STDERR_FILENO);
+        assert_true(*ret_stderr >= 0);
+        assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+        return fd;
+}
+
+static void expect_caught(int fd, int kept_stderr, const char *expected)
+{
+        char caught[1024] = "";
+        ssize_t n = pread(fd, caught, sizeof(caught) - 1, 0);
+
+        assert_int_equal(dup2(kept_stderr, STDERR_FILENO), STDERR_FILENO);
+        close(kept_stderr);
+        close(fd);
+        assert_true(n > 0);
+        assert_contains(caught, expected);
+}
+
+/* ---- Tests -------------------------------------------------------------------------------------------------- */
+
 static void so_many_are_waited_for_and_no_more(void **state)
 {
         struct guarded *guarded = calloc(GUARD_PENDING_MAX + 1, sizeof(*guarded));
@@ -77,6 +108,7 @@ static void so_many_are_waited_for_and_no_more(void **state)
         struct guard_answer answer, first_answer;
         struct door door;
         struct seal seal;
+        int log, kept_stderr;
 
         (void)state;
         assert_non_null(guarded);
@@ -84,7 +116,11 @@ static void so_many_are_waited_for_and_no_more(void **state)
         assert_true(knock(&door, &first, &guarded[0], &first_answer));
         for (unsigned i = 1; i < GUARD_PENDING_MAX; i++)
                 assert_true(knock(&door, &client, &guarded[i], &answer));
+        log = catch_log(&kept_stderr);
         assert_false(knock(&door, &client, &guarded[GUARD_PENDING_MAX], &answer));
+        expect_caught(log, kept_stderr,
+                      "refused (busy): session none, key 0123456789abcdef: 256 clients have yet to prove");
+        assert_int_equal(door.counts[REFUSAL_BUSY], 1);
         assert_int_equal(seal_refusal_told(answer.bytes + FRAME_HEAD, answer.size - FRAME_HEAD),
                          SEAL_TOLD_BUSY);
 
