@@ -549,6 +549,9 @@ static objd_status check_proof(struct seal_server *server, const struct seal_pen
         if (!pending->key)
                 return refuse_key(&server->stats, SEAL_WRONG_PROOF, OBJD_E_ACCESS, proof + AT_KEY_ID,
                                   "a proof that nobody waits for");
+        if (proof[AT_VERSION] != pending->expected[AT_VERSION])
+                return refuse_key(&server->stats, SEAL_DOWNGRADED, OBJD_E_PROTO, pending->key->id,
+                                  "the proof has another version than was agreed on");
         if (sodium_memcmp(proof, pending->expected, SEAL_PROOF_SIZE) != 0)
                 return refuse_key(&server->stats, SEAL_WRONG_PROOF, OBJD_E_ACCESS, pending->key->id,
                                   "the client has not proven to have it");

@@ -43,7 +43,7 @@ enum seal_reason {
         SEAL_MALFORMED,  /* not our magic, not the step that is due, reserved bytes that are not zero */
         SEAL_REFLECTED,  /* from our own side */
         SEAL_NO_VERSION, /* no version that both speak */
-        SEAL_DOWNGRADED, /* a version that was not offered */
+        SEAL_DOWNGRADED, /* a challenge with a version that was not offered, a proof with another than was chosen */
         SEAL_UNKNOWN_KEY,
         SEAL_WRONG_KEY,   /* the MAC of a hello: the key is another one, or the bytes were changed */
         SEAL_SEEN_BEFORE, /* a hello that was sent before */

@@ -473,6 +473,15 @@ static void a_downgrade_is_refused(void **state)
         changed[9] = 1;
         assert_refused(&ends->client_stats, ends_take_answer(ends, changed, sizeof(changed)), OBJD_E_PROTO,
                        SEAL_DOWNGRADED);
+
+        /* What the client agrees to is. */
+        ends->client = client;
+        assert_ok(ends_take_answer(ends, ends->challenge, SEAL_CHALLENGE_SIZE));
+        assert_int_equal(ends->proof[9], 3);
+        ends->proof[9] = 2;
+        assert_refused(&ends->server.stats, ends_take_proof(ends, ends->proof, SEAL_PROOF_SIZE), OBJD_E_PROTO,
+                       SEAL_DOWNGRADED);
+        assert_contains(objd_last_error(), "key 0123456789abcdef: the proof has another version");
         ends_free(ends);
 }
 
