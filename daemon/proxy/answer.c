@@ -202,9 +202,9 @@ static void cancel(struct proxy_server *server, struct proxy_session *session, u
  * What waits is asked for again from time to time. It is read in memory of the server's own, if only to see whether it is to be
  * cancelled, so that who only waits needs no more memory for that.
  */
-static bool is_under_way(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
+static bool is_under_way(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in,
+                         uint64_t seq)
 {
-        uint64_t seq = wire_check_seq(in->data, in->body_size);
         struct call_batch batch;
         struct wire_in kept = *in;
         void *bytes;
@@ -226,13 +226,15 @@ static bool is_under_way(struct proxy_server *server, struct proxy_session *sess
         return true;
 }
 
+/* Once there has been a job, what came in pieces has been its own, and may have gone with it. */
 static void on_batch(struct proxy_server *server, struct proxy_session *session, const struct wire_in *in)
 {
+        uint64_t seq = wire_check_seq(in->data, in->body_size);
         struct job *job;
         bool again = false;
         objd_status r;
 
-        if (is_under_way(server, session, in))
+        if (is_under_way(server, session, in, seq))
                 return;
         r = job_new(session, in, &(struct wire_limits){ 0 }, &job);
         if (r == OBJD_OK && (!job->batch.seq || session->n_jobs >= PROXY_JOBS_MAX)) {
@@ -241,8 +243,7 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
                 job_free(job);
         }
         if (r) {
-                send_refused(server, session->link, &session->route, session->id, r,
-                             wire_check_seq(in->data, in->body_size));
+                send_refused(server, session->link, &session->route, session->id, r, seq);
                 return;
         }
         if (job->batch.cancel) {

@@ -51,6 +51,7 @@ static void on_message(struct peer *peer, enum frame_type type, const struct wir
         case FRAME_REFUSED:
                 assert_ok(wire_unpack_refused(in, space, &refused));
                 peer->refused = refused.status;
+                peer->refused_seq = refused.seq;
                 keep_sentence(peer, refused.sentence);
                 peer->n_refused++;
                 break;

@@ -430,6 +430,41 @@ static void a_reply_without_room_waits_if_something_was_changed(void **state)
         end(s);
 }
 
+/* A message that says its number, and then nothing that makes sense, in pieces of a MiB. */
+static void send_nonsense(struct peer *peer, uint8_t seq, uint32_t n_pieces)
+{
+        struct frame_head head = { .type = FRAME_BATCH, .flags = FRAME_FIRST, .piece = MIB - FRAME_HEAD };
+        uint8_t *frame = calloc(1, MIB);
+
+        assert_non_null(frame);
+        head.message = head.body = n_pieces * head.piece;
+        memcpy(head.session, peer->session, sizeof(head.session));
+        memcpy(frame + FRAME_HEAD, (const uint8_t[]){ 8, seq }, 2);
+        for (uint32_t i = 0; i < n_pieces; i++) {
+                if (i == n_pieces - 1)
+                        head.flags |= FRAME_LAST;
+                frame_encode(&head, frame);
+                peer_send_bytes(peer, frame, MIB);
+                head.flags = 0;
+                memset(frame + FRAME_HEAD, 0, 2);
+        }
+        free(frame);
+}
+
+/* It is unpacked where it was put together, and that memory has gone when the refusal says which one it was. */
+static void a_very_large_message_that_is_not_sound_is_refused_by_its_number(void **state)
+{
+        enum { N = 40 }; /* MiB: more than is kept for the next one */
+        struct shop *s = begin(*state, 0, 0);
+
+        send_nonsense(s->peer, 77, N);
+        assert_int_equal(s->peer->n_refused, 1);
+        assert_status(s->peer->refused, OBJD_E_PROTO);
+        assert_int_equal(s->peer->refused_seq, 77);
+        assert_null(s->all->spare.memory);
+        end(s);
+}
+
 /* ---- All together ------------------------------------------------------------------------------------------- */
 
 /* Sends the first pieces of a batch with 4 MiB, and no more. */
@@ -489,6 +524,7 @@ int main(void)
                 INSIDE_TEST(what_calls_read_is_bounded),
                 INSIDE_TEST(a_change_without_room_for_its_record_is_undone),
                 INSIDE_TEST(a_reply_without_room_waits_if_something_was_changed),
+                INSIDE_TEST(a_very_large_message_that_is_not_sound_is_refused_by_its_number),
                 INSIDE_TEST(the_reserve_is_shared),
         };
 
