@@ -37,15 +37,34 @@ void lines_deinit(struct lines *lines)
         *lines = (struct lines){ 0 };
 }
 
-objd_status lines_fail(const struct lines *lines, objd_status status, const char *format, ...)
+static objd_status say(const struct lines *lines, uint64_t line, objd_status status, const char *format,
+                       va_list args)
 {
         char why[1024];
+
+        vsnprintf(why, sizeof(why), format, args);
+        return fail(status, "%s:%llu: %s", lines->file, (unsigned long long)line, why);
+}
+
+objd_status lines_fail(const struct lines *lines, objd_status status, const char *format, ...)
+{
         va_list args;
 
         va_start(args, format);
-        vsnprintf(why, sizeof(why), format, args);
+        (void)say(lines, lines->n, status, format, args);
         va_end(args);
-        return fail(status, "%s:%llu: %s", lines->file, (unsigned long long)lines->n, why);
+        return status;
+}
+
+objd_status lines_fail_at(const struct lines *lines, uint64_t line, objd_status status, const char *format,
+                          ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        (void)say(lines, line, status, format, args);
+        va_end(args);
+        return status;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------ */

@@ -59,6 +59,8 @@ void lines_deinit(struct lines *lines);
 objd_status lines_next(struct lines *lines, struct line *ret_line, bool *ret_end);
 void line_free(struct line *line);
 
-/* "FILE:LINE: ", then this. */
+/* "FILE:LINE: ", then this. The line is the one that was read last, or another one. */
 objd_status lines_fail(const struct lines *lines, objd_status status, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+objd_status lines_fail_at(const struct lines *lines, uint64_t line, objd_status status, const char *format,
+                          ...) __attribute__((format(printf, 4, 5)));

@@ -93,6 +93,19 @@ static objd_status read_all(struct load *load, struct lines *lines)
         return r;
 }
 
+/* Of two faults the first one counts, also if the store has not yet been asked about it when the second one is read. */
+static objd_status read_until_fault(struct load *load, struct lines *lines)
+{
+        objd_status r = read_all(load, lines), first;
+        char why[1024];
+
+        if (r == OBJD_OK)
+                return r;
+        snprintf(why, sizeof(why), "%s", objd_last_error());
+        first = load_flush(load);
+        return first ? first : fail(r, "%s", why);
+}
+
 objd_status load_read(struct objd_conn *conn, FILE *f, const char *file, enum load_existing existing,
                       struct load_report *ret_report)
 {
@@ -105,7 +118,7 @@ objd_status load_read(struct objd_conn *conn, FILE *f, const char *file, enum lo
         if (r)
                 return r;
         load.lines = &lines;
-        r = read_all(&load, &lines);
+        r = read_until_fault(&load, &lines);
         if (r == OBJD_OK)
                 r = load_publish(&load);
         if (r)

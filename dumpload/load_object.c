@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load_object.c -- one object after the other being made of a dump's lines
- *
- * Entries go in by the calls that everybody uses, so whatever the engine refuses is refused here: wrong types, keys that are
- * there already, more items than a queue's bound.
  */
 
 #include "dumpload/load_object.h"
@@ -85,7 +82,10 @@ static objd_status find_existing(const struct load *load, const char *name, bool
         return OBJD_OK;
 }
 
-/* Makes the object of a number, empty and without a name, or finds that another one stays in its place. */
+/*
+ * Makes the object of a number, empty and without a name, or finds that another one stays in its place. If its entries come next, it
+ * is the object under way.
+ */
 static objd_status make(struct load *load, const struct line *line, struct loaded *loaded)
 {
         bool stays = false;
@@ -105,7 +105,10 @@ static objd_status make(struct load *load, const struct line *line, struct loade
                 return load_here(load, r);
         loaded->ref = objd_ref_of(object);
         loaded->state = LOADED_DECLARED;
-        objd_release(object);
+        if (line->kind == LINE_OBJECT)
+                load->object = object;
+        else
+                objd_release(object);
         return OBJD_OK;
 }
 
@@ -184,11 +187,12 @@ static objd_status take_name(struct load *load, const struct line *line, struct 
 static objd_status open_object(struct load *load, const struct line *line)
 {
         struct loaded *loaded = &load->objects[line->number - 1];
+        bool is_new = load->object != NULL;
         objd_status r = OBJD_OK;
 
-        if (loaded->state == LOADED_DECLARED)
+        if (loaded->state == LOADED_DECLARED && !is_new)
                 r = load_here(load, objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &load->object));
-        if (r == OBJD_OK)
+        if (r == OBJD_OK && !is_new)
                 r = check_declared(load, line);
         if (r == OBJD_OK)
                 r = take_name(load, line, loaded);
@@ -223,6 +227,7 @@ objd_status load_begin(struct load *load, const struct line *line)
 
 static void close_object(struct load *load)
 {
+        load_forget_pending(load);
         objd_release(load->object);
         load->object = NULL;
         load->number = 0;
@@ -234,8 +239,11 @@ static void close_object(struct load *load)
 
 static objd_status finish_object(struct load *load)
 {
-        objd_status r = load_store_end(load->object, load->kind, &load->state);
+        objd_status r = load_flush(load);
 
+        if (r)
+                return r;
+        r = load_store_end(load->object, load->kind, &load->state);
         if (r == OBJD_OK && load->state.closed)
                 r = objd_queue_close(load->object);
         if (r == OBJD_OK && load->state.poisoned)
@@ -318,29 +326,12 @@ objd_status load_gone(struct load *load, const struct line *line)
 
 static objd_status put(struct load *load, const objd_value *key, int64_t priority, const objd_value *value)
 {
-        objd_status r = OBJD_OK;
-
         load->n_entries++;
         if (load->n_entries > load->state.len)
                 return lines_fail(load->lines, OBJD_E_INVAL,
                                   "the object should have %llu entries and has more",
                                   (unsigned long long)load->state.len);
-        if (!load->object)
-                return OBJD_OK;
-        if (load->kind == OBJD_DICT)
-                r = objd_dict_set_new(load->object, key, value);
-        else if (load->kind == OBJD_LIST)
-                r = objd_list_append(load->object, value);
-        else if (load->config.order == OBJD_PRIORITY)
-                r = objd_queue_put_priority(load->object, value, priority, OBJD_NOWAIT);
-        else
-                r = objd_queue_put(load->object, value, OBJD_NOWAIT);
-        /* Where the sentence would say how the object is called: it has no name yet. */
-        if (r == OBJD_E_EXISTS)
-                return lines_fail(load->lines, r, "the dict has this key already");
-        if (r == OBJD_E_FULL)
-                return lines_fail(load->lines, r, "the queue has more items than its bound");
-        return load_here(load, r);
+        return load->object ? load_put(load, key, priority, value) : OBJD_OK;
 }
 
 /* {"ref":5}, {"ref":null}: false if it is none of them. */
@@ -590,6 +581,7 @@ objd_status load_entry(struct load *load, const struct line *line)
 void load_deinit(struct load *load)
 {
         close_object(load);
+        load_put_deinit(load);
         for (size_t i = 0; i < load->len; i++) {
                 struct loaded *loaded = &load->objects[i];
                 objd_object *object;

@@ -8,6 +8,7 @@
 #include "dumpload/json.h"
 #include "dumpload/line.h"
 #include "dumpload/load.h"
+#include "dumpload/load_put.h"
 
 enum loaded_state {
         LOADED_DECLARED, /* made, and empty: something refers to it */
@@ -52,6 +53,7 @@ struct load {
         struct object_state state;
         uint64_t n_entries;
         struct parts parts;
+        struct pending pending;
 };
 
 /* What a line of each kind asks for. Sentences begin with the line's place. */

@@ -102,6 +102,7 @@ static void what_is_wrong_is_said_with_its_line(void **state)
                   "[1]\n{\"end\":1}\n{\"object\":2,\"name\":\"l\",\"kind\":\"lock\"}\n{\"end\":2}\n{\"objects\":2}\n",
                   "it:8: two objects have the name \"l\"" },
                 { DICT "[\"a\",1]\n[\"a\",2]\n" ENDED, "it:4: the dict has this key already" },
+                { DICT "[\"a\",1]\n[\"a\",2]\n[x\n", "it:4: the dict has this key already" },
                 { DICT "[1,1]\n" ENDED, "it:3: key is int, declared is str" },
                 { DICT "[\"a\",1.5]\n" ENDED, "it:3: value is float, declared is int" },
                 { HEAD "{\"object\":1,\"kind\":\"queue\",\"bound\":1,\"len\":2}\n[1]\n[2]\n" ENDED,
