@@ -98,7 +98,8 @@ static void drop_blocked(struct carrier_tcp *c)
 {
         if (!c->blocked)
                 return;
-        watch_writable(c, false);
+        if (sp_is_own(&c->sp)) /* else the epoll instance is a parent's, too */
+                watch_writable(c, false);
         sp_free(&c->sp, c->blocked);
         c->blocked = NULL;
 }

@@ -61,12 +61,25 @@ void client_leave_queue(struct rpc_client *client, struct pending *p)
                 client->sender = NULL;
 }
 
+/*
+ * All replies before it have come. What has ended may still stand in the list: of an earlier session, where its number says nothing of
+ * this one's.
+ */
+static uint64_t first_unanswered(const struct rpc_client *client)
+{
+        const struct pending *p = client->pending;
+
+        while (p->done)
+                p = p->next;
+        return p->seq;
+}
+
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch)
 {
         objd_status r;
 
         batch->seq = p->seq;
-        batch->acked = client->pending->seq - 1;
+        batch->acked = first_unanswered(client) - 1;
         wire_out_init(p->out, WIRE_BULK_FROM);
         r = wire_pack_batch(p->out, batch, client->welcome.max_message);
         p->resend_ns = RESEND_MIN_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE;

@@ -304,8 +304,12 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
         case FRAME_PING:
                 client_say(client, FRAME_PONG);
                 return;
-        case FRAME_WELCOME:
         case FRAME_REPLY:
+                /* Another session's batches have the same numbers. */
+                if (memcmp(head->session, client->welcome.session, WIRE_SESSION_SIZE) != 0)
+                        return;
+                break;
+        case FRAME_WELCOME:
         case FRAME_REFUSED:
                 break;
         default:

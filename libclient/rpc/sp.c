@@ -163,7 +163,7 @@ static bool set(const struct sp *sp, int level, int option, int value)
 
 objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp)
 {
-        struct sp sp = { 0 };
+        struct sp sp = { .fork_generation = fork_generation() };
         size_t size = sizeof(sp.readable);
         objd_status r = get_library(&sp.library);
 
@@ -189,10 +189,18 @@ objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp)
         return OBJD_OK;
 }
 
-/* Of a socket that was made in a parent process there is nothing to close: its threads are the parent's. */
+bool sp_is_own(const struct sp *sp)
+{
+        return sp->fork_generation == fork_generation();
+}
+
+/*
+ * Of a socket that was made in a parent process there is nothing to close: its threads are the parent's, and its number may by now be
+ * that of one of our own.
+ */
 void sp_close(struct sp *sp)
 {
-        if (sp->socket >= 0 && sp->library->fork_generation == fork_generation())
+        if (sp->socket >= 0 && sp_is_own(sp))
                 (void)sp->library->close_(sp->socket);
         sp->socket = -1;
         free(sp->url);

@@ -26,6 +26,7 @@ struct sp_library;
 
 struct sp {
         const struct sp_library *library;
+        uint64_t fork_generation; /* of the process that made it; to another one it is only a number */
         int socket;
         int readable; /* a descriptor that is readable while there is something to receive */
         int writable; /* of a client: another one that is readable while something would be taken */
@@ -48,6 +49,9 @@ struct sp_message {
 /* max_receive is the largest message that is taken; a peer that sends a larger one is cut off. @return OBJD_OK, OBJD_E_SYS */
 objd_status sp_open(enum sp_side side, size_t max_receive, struct sp *ret_sp);
 void sp_close(struct sp *sp);
+
+/* Whether this process has made it. */
+bool sp_is_own(const struct sp *sp);
 
 /*
  * What happens to the connection afterwards, nobody is told: the library connects again by itself, or, where it does not come to

@@ -82,6 +82,7 @@ static void make_end_key(void)
 
 void rpc_threads_init(struct rpc_threads *threads)
 {
+        threads->fork_generation = fork_generation();
         threads->n = 0;
         threads->n_telling = 0;
 }
@@ -115,7 +116,8 @@ void rpc_threads_delist(struct rpc_threads *threads)
                 threads->next->link = threads->link;
         threads->link = NULL;
         forklock_give(&list_lock);
-        while (__atomic_load_n(&threads->n_telling, __ATOMIC_ACQUIRE))
+        while (threads->fork_generation == fork_generation() &&
+               __atomic_load_n(&threads->n_telling, __ATOMIC_ACQUIRE))
                 nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 }
 

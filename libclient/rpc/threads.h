@@ -17,6 +17,7 @@ struct rpc_client;
 struct rpc_threads {
         struct rpc_threads *next, **link; /* among all of the process's */
         struct rpc_client *client;
+        uint64_t fork_generation; /* of the process whose threads they are */
         uint32_t *tags;
         size_t n, room;
         uint32_t n_telling; /* threads that are ending, and say so through this session just now */
@@ -25,6 +26,8 @@ struct rpc_threads {
 void rpc_threads_init(struct rpc_threads *threads);
 void rpc_threads_deinit(struct rpc_threads *threads);
 void rpc_threads_enlist(struct rpc_threads *threads, struct rpc_client *client);
+
+/* Waits for those that are telling; in a child there are none of its parent's. */
 void rpc_threads_delist(struct rpc_threads *threads);
 
 /* Without memory a thread is not remembered: what it holds goes with the session. */
