@@ -47,6 +47,8 @@ struct sp_peer {
         uint32_t n_acked;                    /* the last one that it has told to have got */
         size_t sizes[SP_MESSAGES_UNDER_WAY]; /* of those in between, by number */
         size_t under_way;                    /* their sum */
+        struct account *payer;               /* of the large frame under way, NULL: there is none, */
+        size_t paid;                         /* and what it has paid */
         struct sp_queued *first, **last, *newest;
         size_t n_free; /* bytes that nobody pays for */
         int64_t heard_ns;
@@ -103,8 +105,19 @@ static void free_queue(struct sp_peer *peer)
         peer->newest = NULL;
 }
 
+/* The large frame is not under way any more. */
+static void end_large(struct sp_peer *peer)
+{
+        if (!peer->payer)
+                return;
+        account_give(peer->payer, peer->paid);
+        account_unref(peer->payer);
+        peer->payer = NULL;
+}
+
 static void free_peer(struct sp_link *link, struct sp_peer *peer)
 {
+        end_large(peer);
         if (link->guard)
                 guard_forget(link->guard, &peer->guarded);
         free_queue(peer);
@@ -172,6 +185,8 @@ static void acked(struct sp_peer *peer, uint32_t number)
                 return; /* from before this connection */
         while (peer->n_acked < number)
                 peer->under_way -= peer->sizes[++peer->n_acked % SP_MESSAGES_UNDER_WAY];
+        if (peer->n_acked == peer->n_sent)
+                end_large(peer);
 }
 
 static bool has_room(const struct sp_link *link, const struct sp_peer *peer, size_t size)
@@ -185,6 +200,35 @@ static bool has_room(const struct sp_link *link, const struct sp_peer *peer, siz
 static size_t size_of_next(const struct sp_queued *queued)
 {
         return queued->kept ? frame_cut_size(&queued->kept->cutter) : queued->used;
+}
+
+/* Who pays for the message pays for a copy of this frame of it, too. */
+static bool pay_large(struct sp_peer *peer, struct account *account, size_t size)
+{
+        end_large(peer);
+        if (size > account_room(account))
+                return false;
+        account_note(account, size);
+        peer->payer = account_ref(account);
+        peer->paid = size;
+        return true;
+}
+
+/*
+ * How large the next frame of a message is; false: not now. A large one goes alone. Where something is under way that the peer has not told of,
+ * a small one goes before it if that is what it takes for the peer to tell by itself.
+ */
+static bool choose_frame(const struct sp_link *link, struct sp_peer *peer, struct kept_message *kept)
+{
+        struct frame_cutter *cutter = &kept->cutter;
+        uint32_t n_under_way = peer->n_sent - peer->n_acked;
+
+        frame_cut_limit(cutter, SP_LARGE_FRAME);
+        if (frame_cut_size(cutter) <= SP_FRAME)
+                return has_room(link, peer, frame_cut_size(cutter));
+        if (n_under_way || !pay_large(peer, kept->account, frame_cut_size(cutter)))
+                frame_cut_limit(cutter, SP_FRAME);
+        return !n_under_way || (peer->under_way < SP_TELL_BYTES && n_under_way < SP_TELL_MESSAGES);
 }
 
 /* Sends it, or its next frame. Whether that was all. */
@@ -212,9 +256,12 @@ static bool send_now(struct sp_link *link, struct sp_peer *peer, struct sp_queue
 
 static void send_what_fits(struct sp_link *link, struct sp_peer *peer)
 {
-        while (peer->first && has_room(link, peer, size_of_next(peer->first))) {
+        while (peer->first) {
                 struct sp_queued *queued = peer->first;
 
+                if (queued->kept ? !choose_frame(link, peer, queued->kept)
+                                 : !has_room(link, peer, queued->used))
+                        break;
                 if (!send_now(link, peer, queued))
                         continue;
                 peer->first = queued->next;

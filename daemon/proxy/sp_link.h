@@ -5,7 +5,7 @@
  * sp_link.h -- an address that the daemon listens on with nanomsg
  *
  * nanomsg drops a reply for which its peer's socket has no room, and does not say so. So this side sends no more than
- * SP_UNDER_WAY bytes that the peer has not told to have received: each message has a number, and whatever the peer sends says the
+ * SP_UNDER_WAY bytes, or one large frame, that the peer has not told to have received: each message has a number, and whatever the peer sends says the
  * last one that it got. What does not fit waits, a bounded amount of it for each peer; what is lost all the same (a
  * connection that breaks) is asked for again.
  */
@@ -18,8 +18,10 @@
 /*
  * Of a reply that is not sealed: two are under way. nanomsg takes nothing for a connection on which it has not sent all of the last message, and does not
  * say so; what is under way must fit the kernel's buffer for the socket, which takes it at once (212992 bytes, which the kernel counts double).
+ * A long one goes in large frames, which do not fit there: each when the peer has told of all that went before, so that nanomsg has sent it.
  */
 #define SP_FRAME ((96u << 10) - 64)
+#define SP_LARGE_FRAME PROXY_MAX_FRAME
 #define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
 #define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u

@@ -19,6 +19,9 @@
 /* Longest message that is taken: the largest frame, and others in the same message. */
 #define RECEIVE_MAX ((1u << 20) + (64u << 10))
 
+/* Before a frame of so many bytes is written, it is asked whether it would be taken: else it would be written in vain, again and again. */
+#define ASK_FROM (64u << 10)
+
 struct carrier_sp {
         struct carrier carrier;
         struct sp sp;
@@ -46,7 +49,13 @@ static objd_status sp_kind_prepare(struct carrier *carrier, int64_t *ret_again_n
 
 static objd_status sp_kind_reserve(struct carrier *carrier, size_t size, void **ret_data)
 {
-        *ret_data = sp_alloc(&as_sp(carrier)->sp, size);
+        struct carrier_sp *c = as_sp(carrier);
+
+        if (size >= ASK_FROM && !sp_takes(&c->sp)) {
+                __atomic_store_n(&c->full, true, __ATOMIC_RELAXED);
+                return OBJD_E_BUSY;
+        }
+        *ret_data = sp_alloc(&c->sp, size);
         return *ret_data ? OBJD_OK : fail(OBJD_E_NOMEM, "no memory for a message of %zu bytes", size);
 }
 

@@ -359,6 +359,8 @@ void client_receive(struct rpc_client *client)
                 on_frames(client, &frames);
                 carrier_release(client->carrier, &frames);
         }
+        if (client->carrier->owes_answer)
+                client_say(client, FRAME_PONG); /* before, nobody took it */
 }
 
 /* ---- The link --------------------------------------------------------------------------------------------- */

@@ -194,6 +194,13 @@ size_t frame_cut_size(const struct frame_cutter *cutter)
         return cutter->done ? 0 : FRAME_HEAD + (size_t)cutter->head.piece;
 }
 
+void frame_cut_limit(struct frame_cutter *cutter, uint32_t max_frame)
+{
+        cutter->max_frame = max_frame;
+        if (!cutter->done)
+                next_piece(cutter);
+}
+
 void frame_cut_next(struct frame_cutter *cutter, void *dst)
 {
         frame_encode(&cutter->head, dst);

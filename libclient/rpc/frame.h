@@ -85,6 +85,9 @@ void frame_cut(struct frame_cutter *cutter, enum frame_type type, const uint8_t 
 /* Bytes of the next frame, 0 if there is none. */
 size_t frame_cut_size(const struct frame_cutter *cutter);
 
+/* From now on frames have at most so many bytes. */
+void frame_cut_limit(struct frame_cutter *cutter, uint32_t max_frame);
+
 /* Writes the next frame, of as many bytes, and goes on to the one after it. */
 void frame_cut_next(struct frame_cutter *cutter, void *dst);
 

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,6 +326,16 @@ objd_status sp_send(struct sp *sp, const void *head, size_t head_size, void *dat
         return OBJD_E_BUSY;
 }
 
+bool sp_takes(struct sp *sp)
+{
+        struct pollfd fd = { .fd = sp->writable, .events = POLLIN };
+
+        if (poll(&fd, 1, 0) > 0)
+                return true;
+        connect_again(sp);
+        return false;
+}
+
 static bool read_head(const struct control *control, struct sp_message *message)
 {
         if (!control || control->head.cmsg_level != PROTO_SP || control->head.cmsg_type != SP_HDR ||
@@ -367,10 +378,6 @@ objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message)
 
 /* ---- What has come ---------------------------------------------------------------------------------------- */
 
-/* So much may have come before we say that it has. */
-#define OWE_BYTES (32u << 10)
-#define OWE_MESSAGES 16u
-
 bool sp_count_came(struct sp_count *count, const struct sp_message *message)
 {
         const uint8_t *head = message->head;
@@ -380,7 +387,7 @@ bool sp_count_came(struct sp_count *count, const struct sp_message *message)
                 ~(1u << 31);
         count->n_owed++;
         count->bytes_owed += message->size;
-        return count->n_owed >= OWE_MESSAGES || count->bytes_owed >= OWE_BYTES;
+        return count->n_owed >= SP_TELL_MESSAGES || count->bytes_owed >= SP_TELL_BYTES;
 }
 
 objd_status sp_count_send(struct sp_count *count, struct sp *sp, void *data)

@@ -75,6 +75,13 @@ void sp_free(const struct sp *sp, void *data);
 objd_status sp_send(struct sp *sp, const void *head, size_t head_size, void *data);
 objd_status sp_receive(const struct sp *sp, struct sp_message *ret_message);
 
+/* Of a client: whether a message would be taken now. To be asked before a large one is made. */
+bool sp_takes(struct sp *sp);
+
+/* A client says by itself that so much has come, in bytes or in messages. */
+#define SP_TELL_BYTES (32u << 10)
+#define SP_TELL_MESSAGES 16u
+
 /*
  * What a client has to tell the daemon: the number of the last message that has come from it, soon after much has come (see
  * docs/protocol.md).

@@ -29,6 +29,7 @@ struct raw {
         struct sp sp;
         uint8_t session[WIRE_SESSION_SIZE];
         uint64_t next_seq;
+        struct sp_count told; /* what it says to have got: at first, and perhaps for ever, nothing */
 };
 
 static char url[160];
@@ -50,10 +51,9 @@ struct attempt {
 
 static bool is_sent(void *context)
 {
-        static const uint8_t head[4] = { 0x80, 0, 0, 0 }; /* "nothing has come yet" */
         struct attempt *attempt = context;
 
-        return sp_send(&attempt->raw->sp, head, sizeof(head), attempt->data) == OBJD_OK;
+        return sp_count_send(&attempt->raw->told, &attempt->raw->sp, attempt->data) == OBJD_OK;
 }
 
 static void send_message(struct raw *raw, enum frame_type type, struct wire_out *out)
@@ -125,6 +125,33 @@ static void raw_send(struct raw *raw, const struct call *call)
         wire_out_deinit(&out);
 }
 
+static void raw_say(struct raw *raw, enum frame_type type)
+{
+        struct attempt attempt = { raw, sp_alloc(&raw->sp, FRAME_HEAD) };
+
+        assert_non_null(attempt.data);
+        frame_bare(type, raw->session, attempt.data);
+        wait_until(is_sent, &attempt, "nanomsg takes a frame");
+}
+
+/* Takes the next message, which has one frame of that type, and gives its flags; *ret_size is the size of the frame. */
+static uint8_t raw_take(struct raw *raw, enum frame_type type, size_t *ret_size)
+{
+        struct arrival arrival = { .raw = raw };
+        uint32_t before = raw->told.number;
+        struct frame_head head;
+
+        wait_until(has_come, &arrival, "a frame comes");
+        (void)sp_count_came(&raw->told, &arrival.message);
+        assert_int_equal(raw->told.number, before + 1); /* none has been dropped on the way */
+        assert_ok(frame_decode(arrival.message.data, arrival.message.size, 1u << 20, 1u << 30, &head));
+        assert_int_equal(head.type, type);
+        *ret_size = FRAME_HEAD + (size_t)head.piece;
+        assert_int_equal(arrival.message.size, *ret_size);
+        sp_free(&raw->sp, arrival.message.data);
+        return head.flags;
+}
+
 /* ---- What the daemon says ---------------------------------------------------------------------------------- */
 
 /* The number behind "name": in the line of the client that is called so; 0 if there is none. */
@@ -176,14 +203,21 @@ static void expect_service(objd_object *far)
 
 struct expectation {
         const struct fixture *f;
-        unsigned long long at_least;
+        unsigned long long size;
 };
 
 static bool has_taken(void *context)
 {
         struct expectation *expectation = context;
 
-        return said_of(expectation->f, "raw", "memory") >= expectation->at_least;
+        return said_of(expectation->f, "raw", "memory") >= expectation->size;
+}
+
+static bool has_taken_less(void *context)
+{
+        struct expectation *expectation = context;
+
+        return said_of(expectation->f, "raw", "memory") < expectation->size;
 }
 
 /* ---- Tests -------------------------------------------------------------------------------------------------- */
@@ -217,6 +251,51 @@ static void who_reads_nothing_is_bounded(void **state)
         objd_release(far);
         objd_release(near);
         objd_close(proxied);
+        objd_close(conn);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+/*
+ * A large frame goes when all before it is known to have come. Where something small is in its way, of which a client would not tell by itself, there is
+ * a frame of the size that it tells of.
+ */
+static void large_frames_go_one_by_one(void **state)
+{
+        struct fixture *f = *state;
+        struct call get = { .code = CALL_DICT_GET };
+        objd_value key = objd_cstr("large");
+        size_t size, n_large = 0;
+        objd_object *near;
+        objd_conn *conn;
+        struct raw raw;
+        uint8_t flags;
+
+        start(f);
+        conn = fixture_connect(f);
+        near = make_value(conn, "large", 5 * MIB);
+        raw_begin(&raw);
+        raw.told.number = 1; /* the welcome */
+        raw_say(&raw, FRAME_PING);
+        (void)raw_take(&raw, FRAME_PONG, &size);
+        raw.told.number--; /* it keeps that to itself */
+        get.object = objd_ref_of(near);
+        get.keys = &key;
+        get.n_keys = 1;
+        raw_send(&raw, &get);
+        raw.told.number++;
+        flags = raw_take(&raw, FRAME_REPLY, &size);
+        assert_int_equal(flags, FRAME_FIRST);
+        assert_true(size >= SP_TELL_BYTES && size <= 96u << 10);
+        while (!(flags & FRAME_LAST)) {
+                raw_say(&raw, FRAME_PONG);
+                flags = raw_take(&raw, FRAME_REPLY, &size);
+                n_large += size == MIB;
+        }
+        assert_int_equal(n_large, 4);
+        raw_say(&raw, FRAME_PONG);
+        wait_until(has_taken_less, &(struct expectation){ f, MIB / 2 }, "nobody pays for what was sent");
+        sp_close(&raw.sp);
+        objd_release(near);
         objd_close(conn);
         assert_int_equal(fixture_stop(f, SIGTERM), 0);
 }
@@ -295,6 +374,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 FIXTURE_TEST(who_reads_nothing_is_bounded),
+                FIXTURE_TEST(large_frames_go_one_by_one),
                 FIXTURE_TEST(large_values_go_as_far_as_the_limit),
                 FIXTURE_TEST(who_only_connects_costs_little),
         };
