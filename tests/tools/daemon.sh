@@ -11,11 +11,19 @@ dir=$(mktemp -d /dev/shm/objd-test-XXXXXX)
 daemon_pid=
 export OBJD_URL=shm:$dir/test
 
-# start_daemon [WAY [OPTION...]]: returns when it answers, or has ended. With ipc, OBJD_URL leads through it.
+# An address of this machine that is this script's alone, so no port can be taken.
+tcp=tcp://127.$(($$ >> 16 & 127)).$(($$ >> 8 & 255)).$(($$ & 255)):24707
+
+# start_daemon [WAY [OPTION...]]: returns when it answers, or has ended. OBJD_URL leads to it by this way: shm (a mapping), or
+# through the daemon by local, ipc or tcp, with a key.
 start_daemon() {
         local way=${1:-shm}
         [ $# = 0 ] || shift
         OBJD_URL=shm:$dir/test
+        if [ "$way" = tcp ]; then
+                [ -f "$dir/tcp.key" ] || "$bin_objctl" keygen "$dir/tcp.key" >/dev/null || return 1
+                set -- --rpc "$tcp" --keys "$dir/tcp.key" "$@"
+        fi
         "$bin_daemon" --dir "$dir" --name test --rpc "ipc://$dir/rpc" "$@" 2>>"$dir/log" &
         daemon_pid=$!
         for _ in $(seq 1000); do
@@ -24,7 +32,11 @@ start_daemon() {
                 sleep 0.01
         done
         if kill -0 "$daemon_pid" 2>/dev/null; then
-                [ "$way" != ipc ] || OBJD_URL=ipc://$dir/rpc
+                case $way in
+                local) OBJD_URL=local:$dir/test ;;
+                ipc) OBJD_URL=ipc://$dir/rpc ;;
+                tcp) OBJD_URL=$tcp?key=$dir/tcp.key ;;
+                esac
                 return 0
         fi
         echo "the daemon does not start:" >&2

@@ -6,9 +6,9 @@
 # is not 0, its exit status as "[STATUS]". What differs from run to run is replaced: the store's folder by DIR, refs by
 # #REF, the numbers of processes and users by PID and UID, amounts of memory by SIZE.
 #
-# usage: transcript.sh FILE            says how the output differs, and ends with 1 if it does
-#        transcript.sh --write FILE    writes the output into the file, to be read before it is committed
-#        transcript.sh --ipc FILE      the same as without, but objctl reaches the store through the daemon
+# usage: transcript.sh FILE              says how the output differs, and ends with 1 if it does
+#        transcript.sh --write FILE      writes the output into the file, to be read before it is committed
+#        transcript.sh --way WAY FILE    the same as without, but objctl reaches the store through the daemon, by local, ipc or tcp
 # shellcheck disable=SC1091,SC2154 # daemon.sh is read below, and sets dir and bin_objctl
 set -uo pipefail
 
@@ -18,9 +18,9 @@ if [ "$1" = --write ]; then
         shift
 fi
 way=shm
-if [ "$1" = --ipc ]; then
-        way=ipc
-        shift
+if [ "$1" = --way ]; then
+        way=$2
+        shift 2
 fi
 file=$(realpath -e "$1") || exit 1
 cd "$(dirname "$0")" || exit 1
