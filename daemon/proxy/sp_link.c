@@ -43,12 +43,9 @@ struct sp_queued {
 struct sp_peer {
         struct sp_peer *next;
         uint32_t key;
-        uint32_t n_sent;                     /* the number of the last message */
-        uint32_t n_acked;                    /* the last one that it has told to have got */
-        size_t sizes[SP_MESSAGES_UNDER_WAY]; /* of those in between, by number */
-        size_t under_way;                    /* their sum */
-        struct account *payer;               /* of the large frame under way, NULL: there is none, */
-        size_t paid;                         /* and what it has paid */
+        struct sp_flow flow;
+        struct account *payer; /* of the large frame under way, NULL: there is none, */
+        size_t paid;           /* and what it has paid */
         struct sp_queued *first, **last, *newest;
         size_t n_free; /* bytes that nobody pays for */
         int64_t heard_ns;
@@ -179,22 +176,16 @@ static struct sp_peer *know_peer(struct sp_link *link, uint32_t key)
 
 /* ---- Sending ---------------------------------------------------------------------------------------------- */
 
-static void acked(struct sp_peer *peer, uint32_t number)
+static void acked(struct sp_peer *peer, uint32_t word)
 {
-        if (number > peer->n_sent)
-                return; /* from before this connection */
-        while (peer->n_acked < number)
-                peer->under_way -= peer->sizes[++peer->n_acked % SP_MESSAGES_UNDER_WAY];
-        if (peer->n_acked == peer->n_sent)
+        sp_flow_acked(&peer->flow, word);
+        if (!sp_flow_count(&peer->flow))
                 end_large(peer);
 }
 
 static bool has_room(const struct sp_link *link, const struct sp_peer *peer, size_t size)
 {
-        size_t most = link->guard ? SP_SEALED_UNDER_WAY : SP_UNDER_WAY;
-
-        return peer->n_sent == peer->n_acked ||
-               (peer->n_sent - peer->n_acked < SP_MESSAGES_UNDER_WAY && peer->under_way + size <= most);
+        return sp_flow_has_room(&peer->flow, size, link->guard ? SP_SEALED_UNDER_WAY : SP_UNDER_WAY);
 }
 
 static size_t size_of_next(const struct sp_queued *queued)
@@ -221,14 +212,14 @@ static bool pay_large(struct sp_peer *peer, struct account *account, size_t size
 static bool choose_frame(const struct sp_link *link, struct sp_peer *peer, struct kept_message *kept)
 {
         struct frame_cutter *cutter = &kept->cutter;
-        uint32_t n_under_way = peer->n_sent - peer->n_acked;
+        uint32_t n_under_way = sp_flow_count(&peer->flow);
 
         frame_cut_limit(cutter, SP_LARGE_FRAME);
         if (frame_cut_size(cutter) <= SP_FRAME)
                 return has_room(link, peer, frame_cut_size(cutter));
         if (n_under_way || !pay_large(peer, kept->account, frame_cut_size(cutter)))
                 frame_cut_limit(cutter, SP_FRAME);
-        return !n_under_way || (peer->under_way < SP_TELL_BYTES && n_under_way < SP_TELL_MESSAGES);
+        return !n_under_way || (peer->flow.under_way < SP_TELL_BYTES && n_under_way < SP_TELL_MESSAGES);
 }
 
 /* Sends it, or its next frame. Whether that was all. */
@@ -244,11 +235,9 @@ static bool send_now(struct sp_link *link, struct sp_peer *peer, struct sp_queue
                 frame_cut_next(&queued->kept->cutter, data);
         else
                 memcpy(data, queued->bytes, size);
-        peer->n_sent++;
-        peer->sizes[peer->n_sent % SP_MESSAGES_UNDER_WAY] = size;
-        peer->under_way += size;
+        sp_flow_sent(&peer->flow, size);
         put32(head, peer->key);
-        put32(head + 4, peer->n_sent | 1u << 31);
+        put32(head + 4, sp_flow_word(&peer->flow));
         if (sp_send(&link->sp, head, sizeof(head), data))
                 sp_free(&link->sp, data);
         return !queued->kept || !frame_cut_size(&queued->kept->cutter);
@@ -389,7 +378,7 @@ static void send_answer(struct sp_link *link, uint32_t key, const struct sp_peer
                 return;
         memcpy(data, answer->bytes, answer->size);
         put32(head, key);
-        put32(head + 4, (peer ? peer->n_sent : 0) | 1u << 31);
+        put32(head + 4, peer ? sp_flow_word(&peer->flow) : SP_FLOW_BIT);
         if (sp_send(&link->sp, head, sizeof(head), data))
                 sp_free(&link->sp, data);
 }
@@ -446,7 +435,7 @@ static void on_sealed(struct sp_link *link, const struct sp_message *message)
         if (size) {
                 memcpy(route.bytes, message->head, 4);
                 peer->heard_ns = now_ns();
-                acked(peer, get32(message->head + 4) & ~(1u << 31));
+                acked(peer, get32(message->head + 4));
                 send_what_fits(link, peer);
                 proxy_receive(link->server, &link->link, &route, message->data, size);
         }
@@ -472,7 +461,7 @@ static void on_plain(struct sp_link *link, const struct sp_message *message)
         if (!peer)
                 return;
         memcpy(route.bytes, message->head, 4);
-        acked(peer, get32(message->head + 4) & ~(1u << 31));
+        acked(peer, get32(message->head + 4));
         send_what_fits(link, peer);
         proxy_receive(link->server, &link->link, &route, message->data, message->size);
 }

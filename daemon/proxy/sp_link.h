@@ -11,6 +11,7 @@
  */
 
 #include "proxy/guard.h"
+#include "proxy/sp_flow.h"
 #include "rpc/sp.h"
 
 #define SP_UNDER_WAY (192u << 10)
@@ -23,7 +24,6 @@
 #define SP_FRAME ((96u << 10) - 64)
 #define SP_LARGE_FRAME PROXY_MAX_FRAME
 #define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
-#define SP_MESSAGES_UNDER_WAY 64u
 #define SP_PEERS_MAX 4096u
 
 /*
