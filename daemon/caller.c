@@ -225,9 +225,9 @@ static void welcome(struct caller *caller, enum control_access access)
 /* Another user than the daemon's own is known by its uid, as others are by their keys: no other one goes on with its session. */
 static struct proxy_who make_who(const struct caller *caller)
 {
-        struct proxy_who who = { .rights = *caller->rights };
+        struct proxy_who who = { .rights = *caller->rights, .uid = caller->peer.uid };
 
-        who.has_key = caller->peer.uid != caller->control->policy->own;
+        who.has_key = who.has_uid = caller->peer.uid != caller->control->policy->own;
         if (who.has_key)
                 memcpy(who.key, &caller->peer.uid, sizeof(caller->peer.uid));
         return who;

@@ -277,26 +277,14 @@ void answer_drop_jobs(struct proxy_server *server, struct proxy_session *session
         }
 }
 
-static uint32_t count_sessions(const struct proxy_server *server, uint32_t uid)
+/* By a token: who says hello, and what that user may do. */
+static objd_status check_token(const struct proxy_server *server, const struct proxy_link *link,
+                               const struct wire_hello *hello, struct proxy_hello *proxy,
+                               struct proxy_who *ret_who)
 {
-        uint32_t n = 0;
-
-        for (const struct proxy_session *session = server->sessions.list; session; session = session->next)
-                n += session->uid == uid;
-        return n;
-}
-
-/* Who says hello, and what that user may do. Where only the daemon's own user can come there is nothing to be asked. */
-static objd_status identify(const struct proxy_server *server, const struct proxy_link *link,
-                            const struct wire_hello *hello, struct proxy_hello *proxy,
-                            struct proxy_who *ret_who)
-{
-        uid_t uid = geteuid();
+        uid_t uid;
         objd_status r;
 
-        proxy->name.uid = uid;
-        if (!link->needs_token)
-                return OBJD_OK;
         if (!hello->token_size)
                 return fail(
                         OBJD_E_ACCESS,
@@ -307,10 +295,22 @@ static objd_status identify(const struct proxy_server *server, const struct prox
                 return r;
         proxy->name.uid = uid;
         proxy->who = ret_who;
-        if (uid != geteuid() && !proxy->resume && count_sessions(server, uid) >= server->max_per_uid)
-                return fail(OBJD_E_LIMIT, "uid %u has %u sessions, which is all that --max-per-uid allows",
-                            (unsigned)uid, server->max_per_uid);
         return OBJD_OK;
+}
+
+/* Who has come with a key, or cannot be anybody else, counts as the daemon's own user. */
+static objd_status identify(const struct proxy_server *server, const struct proxy_link *link,
+                            const struct wire_hello *hello, struct proxy_hello *proxy,
+                            struct proxy_who *ret_who)
+{
+        objd_status r = OBJD_OK;
+
+        proxy->name.uid = proxy->who && proxy->who->has_uid ? proxy->who->uid : geteuid();
+        if (link->needs_token)
+                r = check_token(server, link, hello, proxy, ret_who);
+        if (proxy->name.uid != geteuid())
+                proxy->max_sessions = server->max_per_uid;
+        return r;
 }
 
 static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
@@ -335,9 +335,6 @@ static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
         struct wire_out out;
         objd_status r = wire_agree(hello->version_from, hello->version_to, &welcome.version);
 
-        if (r == OBJD_OK && server->sessions.n >= PROXY_SESSIONS_MAX)
-                r = fail(OBJD_E_LIMIT, "there are %u sessions, which is all there can be",
-                         PROXY_SESSIONS_MAX);
         if (r == OBJD_OK)
                 r = identify(server, link, hello, &proxy, &by_token);
         if (r)

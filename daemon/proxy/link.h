@@ -18,6 +18,8 @@ struct proxy_route {
 struct proxy_who {
         bool has_key;
         uint8_t key[KEY_ID_SIZE]; /* that it has proven */
+        bool has_uid;             /* the kernel says that it is another user than the daemon's own: */
+        uint32_t uid;
         struct rights rights;
 };
 

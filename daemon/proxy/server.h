@@ -21,7 +21,6 @@
 #define PROXY_PATIENCE_NS 500000
 
 #define PROXY_MAX_FRAME (1u << 20)
-#define PROXY_SESSIONS_MAX 2048u
 #define PROXY_JOBS_MAX RECORD_WINDOW /* of a session */
 
 struct proxy_stats {

@@ -160,6 +160,19 @@ static void delist(struct proxy_sessions *sessions, struct proxy_session *sessio
         sessions->n--;
 }
 
+static objd_status check_limits(const struct proxy_sessions *sessions, const struct proxy_hello *hello)
+{
+        uint32_t n = 0;
+
+        for (const struct proxy_session *session = sessions->list; session && hello->max_sessions;
+             session = session->next)
+                n += session->uid == hello->name.uid;
+        if (hello->max_sessions && n >= hello->max_sessions)
+                return fail(OBJD_E_LIMIT, "uid %u has %u sessions, which is all that --max-per-uid allows",
+                            (unsigned)hello->name.uid, n);
+        return OBJD_OK;
+}
+
 static void set_rights(struct proxy_session *session, const struct proxy_hello *hello)
 {
         if (hello->who)
@@ -179,6 +192,8 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 *ret_session = session;
                 return OBJD_OK;
         }
+        if (sessions->n >= SESSIONS_MAX)
+                return fail(OBJD_E_LIMIT, "there are %u sessions, which is all there can be", SESSIONS_MAX);
         session = sys.alloc(sizeof(*session));
         if (session)
                 session->account = account_new(&sessions->accounts);
@@ -190,7 +205,9 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 r = resume(sessions, hello, session);
         if (r == OBJD_E_NOTFOUND) {
                 *ret_resumed = false;
-                r = claim(sessions, hello, session);
+                r = check_limits(sessions, hello);
+                if (r == OBJD_OK)
+                        r = claim(sessions, hello, session);
         }
         if (r) {
                 account_unref(session->account);

@@ -52,6 +52,7 @@ struct proxy_session {
         uint32_t left; /* and what is left of it */
 };
 
+#define SESSIONS_MAX 2048u
 #define SESSION_BUCKETS 1024u
 
 struct proxy_sessions {
@@ -72,9 +73,13 @@ struct proxy_hello {
         struct session_name name;
         const struct proxy_who *who; /* NULL: the daemon's own user */
         const uint8_t *resume;       /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
+        uint32_t max_sessions;       /* so many its user may have; 0: any number */
 };
 
-/* A session, new or found again in the arena. @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_NOMEM, OBJD_E_BUSY */
+/*
+ * A session, new or found again, here or in the arena. One that is found goes on however many there are.
+ * @return OBJD_OK, OBJD_E_LIMIT, OBJD_E_NOMEM, OBJD_E_BUSY
+ */
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session);
 

@@ -42,6 +42,9 @@ void bench_end(struct bench *bench);
 /* The daemon dies: what it had in its memory is gone, and the sessions are as they were. */
 void bench_die(struct bench *bench);
 
+/* Says hello, with the session that it has, if it has one. */
+void peer_say_hello(struct peer *peer);
+
 /* Says hello and expects a welcome. */
 struct peer *peer_begin(struct bench *bench, uint32_t number);
 

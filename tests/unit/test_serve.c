@@ -235,12 +235,80 @@ static void a_hello_is_small(void **state)
         free(b);
 }
 
+/* A user other than the daemon's own, as the kernel tells of it. */
+static const struct proxy_who *somebody(struct proxy_link *link, const struct proxy_route *route)
+{
+        static const struct proxy_who who = { .has_key = true, .has_uid = true, .uid = 12345 };
+
+        (void)link;
+        (void)route;
+        return &who;
+}
+
+static void expect_no_session(struct bench *b, const uint8_t session[WIRE_SESSION_SIZE])
+{
+        struct peer *peer = &b->peers[PEERS_MAX - 1];
+
+        *peer = (struct peer){ .bench = b, .number = PEERS_MAX - 1 };
+        memcpy(peer->session, session, WIRE_SESSION_SIZE);
+        peer_say_hello(peer);
+        assert_int_equal(peer->n_welcomes, 0);
+        assert_status(peer->refused, OBJD_E_LIMIT);
+}
+
+/* Also of who says to go on with a session that there is not; who goes on with its own is let in. */
+static void a_user_has_so_many_sessions(void **state)
+{
+        enum { N = 3 };
+        static const uint8_t none[WIRE_SESSION_SIZE], made_up[WIRE_SESSION_SIZE] = { 1, 2, 3 };
+        struct bench *b = calloc(1, sizeof(*b));
+        struct peer *peers[N];
+
+        bench_begin(b, *state);
+        b->server.max_per_uid = N;
+        b->link.who = somebody;
+        for (uint32_t i = 0; i < N; i++)
+                peers[i] = peer_begin(b, i);
+        expect_no_session(b, none);
+        expect_no_session(b, made_up);
+        (void)peer_go_on(b, peers[0]);
+        assert_int_equal(b->server.stats.n_resumed, 1);
+        b->link.who = NULL; /* the daemon's own user */
+        (void)peer_begin(b, N);
+        assert_int_equal(b->server.sessions.n, N + 1);
+        bench_end(b);
+        free(b);
+}
+
+/* A client whose link has broken gets its session back, however many there are. */
+static void a_session_goes_on_where_there_is_room_for_no_other(void **state)
+{
+        static const uint8_t none[WIRE_SESSION_SIZE];
+        struct bench *b = calloc(1, sizeof(*b));
+        struct peer *peer;
+
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        b->server.sessions.n += SESSIONS_MAX - 1; /* as if there were */
+        expect_no_session(b, none);
+        peer = peer_go_on(b, peer);
+        assert_int_equal(b->server.stats.n_resumed, 1);
+        b->server.sessions.n -= SESSIONS_MAX - 1;
+        bench_end(b);
+        free(b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                INSIDE_TEST(a_large_batch_holds_nobody_up), INSIDE_TEST(many_batches_hold_nobody_up),
-                INSIDE_TEST(large_values_fill_a_turn),      INSIDE_TEST(many_that_wait_cost_little),
-                INSIDE_TEST(deadlines_come_in_order),       INSIDE_TEST(a_hello_is_small),
+                INSIDE_TEST(a_large_batch_holds_nobody_up),
+                INSIDE_TEST(many_batches_hold_nobody_up),
+                INSIDE_TEST(large_values_fill_a_turn),
+                INSIDE_TEST(many_that_wait_cost_little),
+                INSIDE_TEST(deadlines_come_in_order),
+                INSIDE_TEST(a_hello_is_small),
+                INSIDE_TEST(a_user_has_so_many_sessions),
+                INSIDE_TEST(a_session_goes_on_where_there_is_room_for_no_other),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
