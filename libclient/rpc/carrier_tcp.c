@@ -83,6 +83,8 @@ static objd_status dial(struct carrier_tcp *c)
                 r = sp_connect(&c->sp, c->address);
         if (r == OBJD_OK && epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->sp.readable, &event) < 0)
                 r = fail_errno("cannot watch a descriptor");
+        if (r)
+                sp_close(&c->sp); /* so that it is tried again */
         return r;
 }
 
@@ -117,7 +119,8 @@ static void go_down(struct carrier_tcp *c)
 static objd_status dial_again(struct carrier_tcp *c)
 {
         go_down(c);
-        (void)epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->sp.readable, NULL);
+        if (c->sp.socket >= 0)
+                (void)epoll_ctl(c->epoll, EPOLL_CTL_DEL, c->sp.readable, NULL);
         sp_close(&c->sp);
         c->count = (struct sp_count){ 0 };
         c->n_hellos = 0;
@@ -235,7 +238,8 @@ static objd_status prepare(struct carrier *carrier, int64_t *ret_again_ns)
         int64_t now = now_ns();
         objd_status r = OBJD_OK;
 
-        if (is_dead(c, now) || (c->state == LINK_SHAKING && now >= c->next_ns && c->n_hellos > 1))
+        if (c->sp.socket < 0 || is_dead(c, now) ||
+            (c->state == LINK_SHAKING && now >= c->next_ns && c->n_hellos > 1))
                 r = dial_again(c);
         if (r || c->state == LINK_UP)
                 return r;
