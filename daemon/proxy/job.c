@@ -577,7 +577,8 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
                                        .rights = &job->session->who.rights,
                                        .handles = &sessions->handles,
                                        .reports = &sessions->reports,
-                                       .report = &job->session->report };
+                                       .report = &job->session->report,
+                                       .account = job->session->account };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
                 step_calls(&caller, job, left);

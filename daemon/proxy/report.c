@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "dumpload/report_stream.h"
 #include "object/object.h"
 #include "object/value.h"
+#include "proxy/account.h"
 
 /* The same that a tool has with a mapping. */
 #define TIMEOUT_NS 5000000000LL
@@ -24,17 +26,23 @@
 /* Of the pipe, if the system grants it. */
 #define PIPE_SIZE (1 << 20)
 
+/* What makes one. */
 struct report_maker {
         struct report_makers *makers;
         struct report report;
         char *object;
-        uint64_t number;
         int in;            /* the thread's end of the pipe */
         int out;           /* the server's end */
         bool is_cancelled; /* the thread looks at it */
         uint32_t n_users;  /* the server, the thread; under the lock */
+};
 
-        /* The server's: the piece that was given last, in case it is asked for again. */
+/* A session's: how far it has been read. */
+struct report_read {
+        struct report_maker *maker; /* NULL: it has been read to its end */
+        uint64_t number;
+
+        /* The piece that was given last, in case it is asked for again. */
         uint64_t position;
         size_t size;
         bool end;
@@ -66,6 +74,7 @@ static void close_end(int fd)
                 (void)close(fd); /* of a pipe */
 }
 
+/* Nothing of the server is touched after the last one has said so. */
 static void unref(struct report_maker *maker)
 {
         struct report_makers *makers = maker->makers;
@@ -80,6 +89,10 @@ static void unref(struct report_maker *maker)
         close_end(maker->out);
         free(maker->object);
         free(maker);
+        (void)pthread_mutex_lock(&makers->lock);
+        makers->n--;
+        (void)pthread_cond_signal(&makers->ended);
+        (void)pthread_mutex_unlock(&makers->lock);
 }
 
 static void make(struct report_maker *maker)
@@ -94,21 +107,15 @@ static void make(struct report_maker *maker)
         (void)fclose(maker->report.f); /* the reader may be gone */
 }
 
-/* The count goes last: nothing of the server is touched after it. */
 static void *run(void *context)
 {
         struct report_maker *maker = context;
-        struct report_makers *makers = maker->makers;
 
         make(maker);
         close_end(maker->in);
         maker->in = -1;
-        lane_release_own(makers->arena);
+        lane_release_own(maker->makers->arena);
         unref(maker);
-        (void)pthread_mutex_lock(&makers->lock);
-        makers->n--;
-        (void)pthread_cond_signal(&makers->ended);
-        (void)pthread_mutex_unlock(&makers->lock);
         return NULL;
 }
 
@@ -121,13 +128,6 @@ static bool take_place(struct report_makers *makers)
         makers->n += is_free;
         (void)pthread_mutex_unlock(&makers->lock);
         return is_free;
-}
-
-static void give_place(struct report_makers *makers)
-{
-        (void)pthread_mutex_lock(&makers->lock);
-        makers->n--;
-        (void)pthread_mutex_unlock(&makers->lock);
 }
 
 /* The thread may still be at it when nobody waits for it any more. */
@@ -167,7 +167,6 @@ static objd_status fill_in(struct report_maker *maker, const struct call *call)
 {
         const struct call_report *asked = call->report;
 
-        maker->number = asked->number;
         maker->object = call->name ? strdup(call->name) : NULL;
         if (call->name && !maker->object)
                 return fail(OBJD_E_NOMEM, "no memory for a report");
@@ -183,21 +182,18 @@ static objd_status fill_in(struct report_maker *maker, const struct call *call)
         return OBJD_OK;
 }
 
-static objd_status begin(struct report_makers *makers, const struct call *call,
+static objd_status start(struct report_makers *makers, const struct call *call,
                          struct report_maker **ret_maker)
 {
-        struct report_maker *maker;
+        struct report_maker *maker = sys.alloc(sizeof(*maker));
         objd_status r;
 
-        if (!report_is_one(call->report->what))
-                return fail(OBJD_E_INVAL, "there is no report %u", call->report->what);
-        if (!take_place(makers))
+        if (!maker)
+                return fail(OBJD_E_NOMEM, "no memory for a report");
+        if (!take_place(makers)) {
+                free(maker);
                 return fail(OBJD_E_LIMIT, "%u reports are being made, which is all there can be",
                             REPORTS_MAX);
-        maker = sys.alloc(sizeof(*maker));
-        if (!maker) {
-                give_place(makers);
-                return fail(OBJD_E_NOMEM, "no memory for a report");
         }
         maker->makers = makers;
         maker->in = maker->out = -1;
@@ -207,43 +203,74 @@ static objd_status begin(struct report_makers *makers, const struct call *call,
                 r = open_pipe(maker);
         if (r == OBJD_OK)
                 r = start_thread(maker);
-        if (r) {
+        if (r)
                 unref(maker);
-                give_place(makers);
+        else
+                *ret_maker = maker;
+        return r;
+}
+
+static objd_status begin(struct report_makers *makers, struct account *account, const struct call *call,
+                         struct report_read **ret_report)
+{
+        struct report_read *report;
+        objd_status r;
+
+        if (!report_is_one(call->report->what))
+                return fail(OBJD_E_INVAL, "there is no report %u", call->report->what);
+        report = account_alloc(account, sizeof(*report));
+        if (!report)
+                return fail(OBJD_E_NOMEM, "no memory for a report");
+        memset(report, 0, offsetof(struct report_read, piece));
+        report->number = call->report->number;
+        r = start(makers, call, &report->maker);
+        if (r) {
+                account_free(report);
                 return r;
         }
-        *ret_maker = maker;
+        *ret_report = report;
         return OBJD_OK;
 }
 
-void report_drop(struct report_maker **session)
+/* Its thread, if it is still at it, ends as soon as it can: one that waits for room in the pipe is told. */
+static void drop_maker(struct report_read *report)
 {
-        struct report_maker *maker = *session;
+        struct report_maker *maker = report->maker;
 
         if (!maker)
                 return;
-        *session = NULL;
+        report->maker = NULL;
         __atomic_store_n(&maker->is_cancelled, true, __ATOMIC_RELAXED);
-        close_end(maker->out); /* a thread that waits for room in the pipe is told */
+        close_end(maker->out);
         maker->out = -1;
         unref(maker);
+}
+
+void report_drop(struct report_read **session)
+{
+        if (!*session)
+                return;
+        drop_maker(*session);
+        account_free(*session);
+        *session = NULL;
 }
 
 /* ---- Giving ---------------------------------------------------------------------------------------------- */
 
 /* The report that the call asks for, begun if it is a new one. */
-static objd_status find(struct report_makers *makers, struct report_maker **session, const struct call *call)
+static objd_status find(struct report_makers *makers, struct report_read **session, struct account *account,
+                        const struct call *call)
 {
         const struct call_report *asked = call->report;
-        const struct report_maker *maker = *session;
-        struct report_maker *begun = NULL;
+        const struct report_read *report = *session;
+        struct report_read *begun = NULL;
         objd_status r;
 
-        if (maker && asked->number == maker->number)
+        if (report && asked->number == report->number)
                 return OBJD_OK;
-        if (asked->position || (maker && asked->number < maker->number))
+        if (asked->position || (report && asked->number < report->number))
                 return fail(OBJD_E_GONE, "there is no such report any more; ask for it again");
-        r = begin(makers, call, &begun);
+        r = begin(makers, account, call, &begun);
         if (r)
                 return r;
         report_drop(session);
@@ -251,12 +278,12 @@ static objd_status find(struct report_makers *makers, struct report_maker **sess
         return OBJD_OK;
 }
 
-static objd_status read_piece(struct report_maker *maker)
+static objd_status read_piece(struct report_read *report)
 {
         size_t size = 0;
 
-        while (size < sizeof(maker->piece) && !maker->end) {
-                ssize_t n = read(maker->out, maker->piece + size, sizeof(maker->piece) - size);
+        while (size < sizeof(report->piece) && !report->end) {
+                ssize_t n = read(report->maker->out, report->piece + size, sizeof(report->piece) - size);
 
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -265,37 +292,39 @@ static objd_status read_piece(struct report_maker *maker)
                 if (n < 0)
                         break;
                 size += (size_t)n;
-                maker->end = n == 0;
+                report->end = n == 0;
         }
-        if (!size && !maker->end)
+        if (!size && !report->end)
                 return OBJD_E_EMPTY;
-        maker->position += maker->size;
-        maker->size = size;
+        report->position += report->size;
+        report->size = size;
+        if (report->end)
+                drop_maker(report);
         return OBJD_OK;
 }
 
-objd_status report_piece(struct report_makers *makers, struct report_maker **session, const struct call *call,
-                         struct outcome *outcome)
+objd_status report_piece(struct report_makers *makers, struct report_read **session, struct account *account,
+                         const struct call *call, struct outcome *outcome)
 {
-        struct report_maker *maker;
-        objd_status r = find(makers, session, call);
+        struct report_read *report;
+        objd_status r = find(makers, session, account, call);
 
         if (r)
                 return r;
-        maker = *session;
-        if (call->report->position == maker->position + maker->size && !maker->end) {
-                r = read_piece(maker);
+        report = *session;
+        if (call->report->position == report->position + report->size && !report->end) {
+                r = read_piece(report);
                 if (r)
                         return r;
         }
-        if (call->report->position != maker->position)
+        if (call->report->position != report->position)
                 return fail(OBJD_E_GONE, "that piece of the report has been given; ask for it again");
-        r = buf_grow(&outcome->buf, maker->size);
+        r = buf_grow(&outcome->buf, report->size);
         if (r)
                 return r;
-        if (maker->size)
-                memcpy(outcome->buf.data, maker->piece, maker->size);
-        outcome->answer->value = objd_bytes(outcome->buf.data, maker->size);
-        outcome->answer->truth = maker->end;
+        if (report->size)
+                memcpy(outcome->buf.data, report->piece, report->size);
+        outcome->answer->value = objd_bytes(outcome->buf.data, report->size);
+        outcome->answer->truth = report->end;
         return OBJD_OK;
 }

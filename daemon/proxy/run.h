@@ -11,8 +11,9 @@
 #include "rpc/rights.h"
 
 struct recording;
-struct report_maker;
+struct account;
 struct report_makers;
+struct report_read;
 
 /*
  * Handles of the objects that were called last, for all sessions: what a handle remembers of its object saves most of a call's way to it, and
@@ -33,7 +34,8 @@ struct caller {
         const struct rights *rights; /* NULL: all names */
         struct run_handles *handles;
         struct report_makers *reports;
-        struct report_maker **report; /* the session's */
+        struct report_read **report; /* the session's, */
+        struct account *account;     /* and who pays for it */
 };
 
 /*

@@ -169,7 +169,7 @@ static objd_status report(const struct caller *caller, const struct call *call, 
 
         if (stands_still && caller->read_only)
                 return fail(OBJD_E_ACCESS, "this session only reads, and objects would stand still for that");
-        r = report_piece(caller->reports, caller->report, call, outcome);
+        r = report_piece(caller->reports, caller->report, caller->account, call, outcome);
         return r == OBJD_E_EMPTY ? fail(r, "the report's next piece has not been made yet") : r;
 }
 

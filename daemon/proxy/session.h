@@ -40,7 +40,7 @@ struct proxy_session {
         uint64_t coming_seq;        /* its number, if it can be read */
         bool skips;                 /* it was refused, and what still comes of it is nobody's concern */
         struct job *jobs;           /* batches that are not answered */
-        struct report_maker *report;
+        struct report_read *report;
         struct outcome_spares *spares; /* of all sessions */
         uint32_t n_jobs;
         uint32_t n_parked;

@@ -33,6 +33,7 @@ static void on_reply(struct peer *peer, const struct wire_in *in, struct space *
         if (status)
                 keep_sentence(peer, reply.n_answers ? reply.answers[0].sentence : reply.sentence);
         peer->integer = reply.n_answers ? reply.answers[0].integer : 0;
+        peer->truth = reply.n_answers && reply.answers[0].truth;
         peer->order[peer->n_replies] = peer->bench->n_sent;
         peer->statuses[peer->n_replies++] = status;
 }

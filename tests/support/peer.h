@@ -22,7 +22,8 @@ struct peer {
         uint32_t n_welcomes, n_replies, n_refused, n_bare;
         uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
         objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */
-        int64_t integer;                      /* of the last reply's first answer */
+        int64_t integer;                      /* of the last reply's first answer, */
+        bool truth;                           /* and this one of it, too */
         objd_status refused;                  /* of the last refusal, */
         uint64_t refused_seq;                 /* and which batch it was of */
         char sentence[WIRE_SENTENCE_MAX + 1]; /* of the last that was refused, or did not go well */

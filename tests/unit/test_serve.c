@@ -4,10 +4,12 @@
  * test_serve.c -- what the daemon does for one client while another one asks for too much: by counts
  */
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/sys.h"
+#include "dumpload/report.h"
 #include "support/child.h"
 #include "support/inside.h"
 #include "support/peer.h"
@@ -298,6 +300,57 @@ static void a_session_goes_on_where_there_is_room_for_no_other(void **state)
         free(b);
 }
 
+/* ---- Reports ---------------------------------------------------------------------------------------------- */
+
+static unsigned count_descriptors(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        unsigned n = 0;
+
+        assert_non_null(dir);
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n;
+}
+
+static bool reports_are_over(void *context)
+{
+        struct bench *b = context;
+
+        return !__atomic_load_n(&b->server.sessions.reports.n, __ATOMIC_RELAXED);
+}
+
+/* One that has been read to its end costs its session a piece of memory, and nobody a descriptor. */
+static void who_has_read_a_report_costs_no_descriptor(void **state)
+{
+        enum { N = REPORTS_MAX + 4 };
+        const struct call_report asked = { .number = 1, .what = REPORT_STATS };
+        const struct call call = { .code = CALL_STORE_REPORT, .report = &asked, .timeout_ns = OBJD_FOREVER };
+        struct bench *b = calloc(1, sizeof(*b));
+        unsigned n_descriptors = 0;
+
+        bench_begin(b, *state);
+        for (int i = 0; i < N; i++) {
+                struct peer *peer = peer_begin(b, 0);
+
+                peer_send(peer, &call, 1, 0);
+                while (!peer->n_replies) {
+                        bench_run(b);
+                        (void)parked_look(&b->server.parked);
+                }
+                assert_ok(peer->statuses[0]);
+                assert_true(peer->truth);
+                wait_until(reports_are_over, b, "the end of a report");
+                if (!i)
+                        n_descriptors = count_descriptors();
+                assert_true(session_by_id(&b->server.sessions, peer->session)->account->used >= REPORT_PIECE);
+        }
+        assert_int_equal(count_descriptors(), n_descriptors);
+        bench_end(b);
+        free(b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -308,6 +361,7 @@ int main(void)
                 INSIDE_TEST(deadlines_come_in_order),
                 INSIDE_TEST(a_hello_is_small),
                 INSIDE_TEST(a_user_has_so_many_sessions),
+                INSIDE_TEST(who_has_read_a_report_costs_no_descriptor),
                 INSIDE_TEST(a_session_goes_on_where_there_is_room_for_no_other),
         };
 
