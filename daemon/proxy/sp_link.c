@@ -30,6 +30,11 @@
 /* How long a peer is remembered of which nothing is heard. */
 #define FORGET_NS 60000000000LL
 
+/* Where there is no room for more peers, one that is as new as this is not the first to go. */
+#define NEW_NS 1000000000LL
+
+_Static_assert(SESSIONS_MAX < SP_PEERS_MAX, "some peers are of no session");
+
 /* A message that waits to be sent. */
 struct sp_queued {
         struct sp_queued *next;
@@ -49,6 +54,7 @@ struct sp_peer {
         struct sp_queued *first, **last, *newest;
         size_t n_free; /* bytes that nobody pays for */
         int64_t heard_ns;
+        bool is_used;           /* while room is made: a session is answered there */
         struct guarded guarded; /* where everything is sealed */
 };
 
@@ -121,7 +127,8 @@ static void free_peer(struct sp_link *link, struct sp_peer *peer)
         free(peer);
 }
 
-static void forget_old(struct sp_link *link, int64_t now)
+/* Those that have not been heard of since then; but for those in use, unless it is about them, too. */
+static void forget_silent(struct sp_link *link, int64_t since_ns, bool also_used)
 {
         for (uint32_t i = 0; i < SP_PEER_BUCKETS; i++) {
                 struct sp_peer **p = &link->peers[i];
@@ -129,7 +136,7 @@ static void forget_old(struct sp_link *link, int64_t now)
                 while (*p) {
                         struct sp_peer *peer = *p;
 
-                        if (now - peer->heard_ns < FORGET_NS) {
+                        if (peer->heard_ns > since_ns || (peer->is_used && !also_used)) {
                                 p = &peer->next;
                                 continue;
                         }
@@ -154,13 +161,37 @@ static struct sp_peer *find_peer(struct sp_link *link, uint32_t key)
         return NULL;
 }
 
+static void mark_used(struct sp_link *link, bool used)
+{
+        for (struct proxy_session *session = link->server->sessions.list; session; session = session->next) {
+                struct sp_peer *peer =
+                        session->link == &link->link ? find_peer(link, get32(session->route.bytes)) : NULL;
+
+                if (peer)
+                        peer->is_used = used;
+        }
+}
+
+/*
+ * nanomsg does not say when a connection ends, so many of those that are known may be gone. There are fewer sessions than places, so
+ * there are always some where none is answered; whoever is there all the same is known again by the next message.
+ */
+static void make_room(struct sp_link *link)
+{
+        mark_used(link, true);
+        forget_silent(link, now_ns() - NEW_NS, false);
+        if (link->n_peers >= SP_PEERS_MAX)
+                forget_silent(link, INT64_MAX, false);
+        mark_used(link, false);
+}
+
 static struct sp_peer *know_peer(struct sp_link *link, uint32_t key)
 {
         struct sp_peer *peer = find_peer(link, key);
 
         if (!peer && link->n_peers >= SP_PEERS_MAX)
-                forget_old(link, now_ns());
-        if (!peer && link->n_peers < SP_PEERS_MAX)
+                make_room(link);
+        if (!peer)
                 peer = sys.alloc(sizeof(*peer));
         if (peer && !peer->last) {
                 peer->key = key;
@@ -396,7 +427,7 @@ static void on_hello(struct sp_link *link, uint32_t key, const void *hello, size
         if (peer) {
                 guard_expect(link->guard, &peer->guarded, &pending);
         } else {
-                (void)fail(OBJD_E_LIMIT, "there is no place for one more connection");
+                (void)fail(OBJD_E_NOMEM, "no memory for one more connection");
                 guard_turn_away(link->guard, hello, size, answer);
         }
         seal_pending_forget(&pending);
@@ -473,7 +504,7 @@ static void on_readable(void *context)
         int64_t now = now_ns();
 
         if (now - link->forgot_ns > FORGET_NS / 8) {
-                forget_old(link, now);
+                forget_silent(link, now - FORGET_NS, true);
                 link->forgot_ns = now;
         }
         for (uint32_t i = 0; i < PROXY_RECEIVES && sp_receive(&link->sp, &message) == OBJD_OK; i++) {
@@ -502,7 +533,7 @@ static void on_timer(void *context)
         if (!link->is_deaf)
                 log_warning("%s: more than %u connections; all are closed, and may be made again", link->url,
                             SP_CONNECTIONS_MAX);
-        forget_old(link, INT64_MAX);
+        forget_silent(link, INT64_MAX, true);
         link->is_deaf = sp_bind_again(&link->sp, link->url) != OBJD_OK;
 }
 
@@ -609,7 +640,7 @@ void sp_link_close(struct sp_link *link)
                 (void)unlink(link->url + strlen("ipc://"));
         if (link->bound && link->link.needs_token)
                 remove_pointer(link);
-        forget_old(link, INT64_MAX);
+        forget_silent(link, INT64_MAX, true);
         if (link->guard)
                 guard_deinit(link->guard);
         free(link->guard);

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/sp_link.h"
 #include "rpc/frame.h"
 #include "rpc/sp.h"
 #include "support/child.h"
@@ -370,6 +371,82 @@ static void who_only_connects_costs_little(void **state)
         assert_int_equal(fixture_stop(f, SIGTERM), 0);
 }
 
+/* ---- Many who come and go ----------------------------------------------------------------------------------- */
+
+#define AT_ONCE 100
+
+/* What is read in a loop that may be given less than it asks for. */
+static void read_all(int fd, void *bytes, size_t size)
+{
+        size_t n = 0;
+
+        while (n < size) {
+                ssize_t got = recv(fd, (char *)bytes + n, size - n, 0);
+
+                if (got <= 0)
+                        fail_msg("the daemon does not answer: %s", got ? strerror(errno) : "it hangs up");
+                n += (size_t)got;
+        }
+}
+
+/* A connection of nanomsg's protocol REQ, that says one thing: a ping for a session that there is not. */
+static int say_something(void)
+{
+        static const uint8_t greeting[8] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
+        const struct timeval patience = { .tv_sec = PATIENCE_NS / 1000000000 };
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        uint8_t message[9 + 4 + FRAME_HEAD] = { 1, [8] = 4 + FRAME_HEAD, [9] = 0x80 }, theirs[8];
+        uint8_t session[WIRE_SESSION_SIZE] = { 1 };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_true(fd >= 0 && strlen(url) - strlen("ipc://") < sizeof(address.sun_path));
+        memcpy(address.sun_path, url + strlen("ipc://"), strlen(url) - strlen("ipc://"));
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        frame_bare(FRAME_PING, session, message + 9 + 4);
+        assert_int_equal(send(fd, greeting, sizeof(greeting), MSG_NOSIGNAL), sizeof(greeting));
+        read_all(fd, theirs, sizeof(theirs));
+        assert_int_equal(send(fd, message, sizeof(message), MSG_NOSIGNAL), sizeof(message));
+        return fd;
+}
+
+/* That it is refused, as it is. */
+static void hear_answer(int fd)
+{
+        uint8_t head[9 + 4 + FRAME_HEAD];
+
+        read_all(fd, head, sizeof(head));
+        assert_int_equal(head[9 + 4 + 2], FRAME_REFUSED);
+}
+
+/* More of them than the daemon remembers, and each is answered. Who has a session goes on with it, and there is room for others. */
+static void who_comes_and_goes_leaves_room(void **state)
+{
+        struct fixture *f = *state;
+        objd_conn *conn, *late;
+        objd_object *dict;
+        int fds[AT_ONCE];
+
+        start(f);
+        assert_ok(objd_connect(url, &conn));
+        assert_ok(objd_set_timeout(conn, PATIENCE_NS));
+        assert_ok(objd_create(conn, "dict", OBJD_DICT, NULL, &dict));
+        for (int n = 0; n < (int)SP_PEERS_MAX + AT_ONCE; n += AT_ONCE) {
+                for (int i = 0; i < AT_ONCE; i++)
+                        fds[i] = say_something();
+                for (int i = 0; i < AT_ONCE; i++) {
+                        hear_answer(fds[i]);
+                        (void)close(fds[i]);
+                }
+        }
+        expect_service(dict);
+        assert_ok(objd_connect(url, &late));
+        objd_close(late);
+        objd_release(dict);
+        objd_close(conn);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -377,6 +454,7 @@ int main(void)
                 FIXTURE_TEST(large_frames_go_one_by_one),
                 FIXTURE_TEST(large_values_go_as_far_as_the_limit),
                 FIXTURE_TEST(who_only_connects_costs_little),
+                FIXTURE_TEST(who_comes_and_goes_leaves_room),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
