@@ -27,9 +27,9 @@
 /* How long rings are looked at before it is other sources' turn. */
 #define TURN_NS 10000
 
-/* Frames of one client, and their bytes, before others have their turn. */
-#define FRAMES_PER_TURN 32
-#define BYTES_PER_TURN RING_LINK_SIZE
+/* Frames of one client, and their bytes, before others have their turn; one frame in any case. */
+#define FRAMES_PER_TURN 4
+#define BYTES_PER_TURN (64u << 10)
 
 /* A client that does not take its replies is not read from while so much waits for it. */
 #define QUEUED_STOP (256u << 10)

@@ -107,7 +107,7 @@ void proxy_stop(struct proxy_server *server);
  * What a link has received from that route: one or more whole frames. Anything may be in them. A link that has received this often
  * goes back to the server, so that others have their turn.
  */
-#define PROXY_RECEIVES 32u
+#define PROXY_RECEIVES 8u
 void proxy_receive(struct proxy_server *server, struct proxy_link *link, const struct proxy_route *route,
                    const void *bytes, size_t size);
 
