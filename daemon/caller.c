@@ -293,7 +293,7 @@ static void give_token(struct caller *caller)
                 send_token(caller);
         } else if (caller->control->tokens) {
                 memcpy(sentence, caller->sentence, sizeof(sentence));
-                refuse(caller, OBJD_E_ACCESS, sentence);
+                refuse(caller, caller->refusal, sentence);
         } else {
                 refuse(caller, OBJD_E_ACCESS, "this daemon's proxy is for its own user only");
         }

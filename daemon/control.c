@@ -66,7 +66,8 @@ static objd_status check_limits(const struct control *control, uid_t uid)
 /* Whether it will be let in; why not stands in the caller. */
 static void judge(struct control *control, struct caller *caller)
 {
-        objd_status r = policy_check(control->policy, caller->source.fd, &caller->allowed, &caller->rights);
+        objd_status r = policy_check(control->policy, caller->source.fd, &caller->peer, &caller->allowed,
+                                     &caller->rights);
 
         /* Who may work through the daemon is told why it gets no handle only if it asks for one. */
         if (r)

@@ -73,24 +73,26 @@ static void add_group(const struct policy *policy, gid_t gid, struct sum *sum)
                 sum->access = rule->access;
 }
 
-/*
- * The groups that the peer is a member of besides its own, as they were when it connected. If they cannot be learnt, it counts as
- * denied: one of them might be.
- */
-static void add_other_groups(const struct policy *policy, int socket, struct sum *sum)
+/* The groups that the peer is a member of besides its own, as they were when it connected. */
+static objd_status add_other_groups(const struct policy *policy, int socket, struct sum *sum)
 {
+        objd_status r = OBJD_OK;
         socklen_t size = 0;
         gid_t *gids;
 
         if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
-                return;
-        gids = errno == ERANGE ? malloc(size) : NULL;
-        if (gids && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, gids, &size) == 0)
-                for (size_t i = 0; i < size / sizeof(*gids); i++)
-                        add_group(policy, gids[i], sum);
-        else
-                sum->denied = true;
+                return OBJD_OK;
+        if (errno != ERANGE)
+                return fail_errno("cannot tell the groups of who connects");
+        gids = malloc(size);
+        if (!gids)
+                return fail(OBJD_E_NOMEM, "no memory for the groups of who connects");
+        if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, gids, &size) < 0)
+                r = fail_errno("cannot tell the groups of who connects");
+        for (size_t i = 0; r == OBJD_OK && i < size / sizeof(*gids); i++)
+                add_group(policy, gids[i], sum);
         free(gids);
+        return r;
 }
 
 static const struct rights *rights_of(enum policy_access access, const struct policy_rule *proxied)
@@ -100,30 +102,23 @@ static const struct rights *rights_of(enum policy_access access, const struct po
         return access == POLICY_READ_WRITE ? &everything : &reading;
 }
 
-enum policy_access policy_of(const struct policy *policy, int socket, const struct rights **ret_rights)
+static objd_status add_up(const struct policy *policy, int socket, const struct ucred *peer, struct sum *sum)
 {
-        struct sum sum = { .access = POLICY_NOTHING };
-        const struct policy_rule *rule;
-        struct ucred peer;
-        socklen_t size = sizeof(peer);
+        const struct policy_rule *rule = find_rule(policy, false, peer->uid);
+        objd_status r = OBJD_OK;
 
-        *ret_rights = &reading;
-        if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-                return POLICY_NOTHING;
-        rule = find_rule(policy, false, peer.uid);
-        if (peer.uid == policy->own) {
-                sum.access = POLICY_READ_WRITE;
+        if (peer->uid == policy->own) {
+                sum->access = POLICY_READ_WRITE;
         } else if (rule) {
-                sum.access = rule->access;
-                sum.proxied = rule;
+                sum->access = rule->access;
+                sum->proxied = rule;
         } else if (policy->n_rules) {
-                add_group(policy, peer.gid, &sum);
-                add_other_groups(policy, socket, &sum);
+                add_group(policy, peer->gid, sum);
+                r = add_other_groups(policy, socket, sum);
         }
-        if (sum.denied)
-                sum.access = POLICY_NOTHING;
-        *ret_rights = rights_of(sum.access, sum.proxied);
-        return sum.access;
+        if (r || sum->denied)
+                sum->access = POLICY_NOTHING;
+        return r;
 }
 
 bool policy_is_open(const struct policy *policy)
@@ -134,23 +129,23 @@ bool policy_is_open(const struct policy *policy)
         return false;
 }
 
-objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access,
-                         const struct rights **ret_rights)
+objd_status policy_check(const struct policy *policy, int socket, const struct ucred *peer,
+                         enum policy_access *ret_access, const struct rights **ret_rights)
 {
-        struct ucred peer = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
-        socklen_t size = sizeof(peer);
+        struct sum sum = { .access = POLICY_NOTHING };
+        objd_status r = add_up(policy, socket, peer, &sum);
 
-        (void)getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size); /* for the sentence only */
-        *ret_access = policy_of(policy, socket, ret_rights);
-        if (*ret_access >= POLICY_READ_ONLY)
-                return OBJD_OK;
-        if (*ret_access == POLICY_PROXIED)
+        *ret_access = sum.access;
+        *ret_rights = rights_of(sum.access, sum.proxied);
+        if (r || sum.access >= POLICY_READ_ONLY)
+                return r;
+        if (sum.access == POLICY_PROXIED)
                 return fail(
                         OBJD_E_ACCESS,
                         "uid %u (gid %u, pid %d) may use this store only through the daemon (proxied), and "
                         "gets no handle to it",
-                        (unsigned)peer.uid, (unsigned)peer.gid, (int)peer.pid);
+                        (unsigned)peer->uid, (unsigned)peer->gid, (int)peer->pid);
         return fail(OBJD_E_ACCESS,
                     "this store is of uid %u, and uid %u (gid %u, pid %d) is not among those it is open to",
-                    (unsigned)policy->own, (unsigned)peer.uid, (unsigned)peer.gid, (int)peer.pid);
+                    (unsigned)policy->own, (unsigned)peer->uid, (unsigned)peer->gid, (int)peer->pid);
 }

@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "rpc/rights.h"
@@ -43,19 +44,16 @@ struct policy {
 objd_status policy_add(struct policy *policy, const char *what, bool is_group, uint32_t id,
                        enum policy_access access, const struct rights *rights);
 
-/*
- * What the peer of this connected socket may do: what the rule for its uid says; else nothing, if a rule denies one of its
- * groups; else the most that the rules for its groups allow. Of several that let it work through the daemon, one that lets it do
- * everything there counts, or else the first. *ret_rights is what it may do through the daemon, and lives as long as the policy.
- */
-enum policy_access policy_of(const struct policy *policy, int socket, const struct rights **ret_rights);
-
 /* Whether anybody but the daemon's own user may have anything. */
 bool policy_is_open(const struct policy *policy);
 
 /*
- * Whether it may have a handle, and which kind: the refusal's sentence says who it is, and why not.
- * @return OBJD_OK, OBJD_E_ACCESS
+ * What the peer of this connected socket, of which the kernel has said who it is, may do: what the rule for its uid says; else nothing,
+ * if a rule denies one of its groups; else the most that the rules for its groups allow. Of several that let it work through the
+ * daemon, one that lets it do everything there counts, or else the first. *ret_rights is what it may do through the daemon, and lives
+ * as long as the policy. Whether it may have a handle, and which kind, is the status: a refusal's sentence says who it is, and why not.
+ * Whose groups cannot be learnt may do nothing: one of them might be denied.
+ * @return OBJD_OK, OBJD_E_ACCESS, OBJD_E_NOMEM, OBJD_E_SYS (its groups cannot be learnt)
  */
-objd_status policy_check(const struct policy *policy, int socket, enum policy_access *ret_access,
-                         const struct rights **ret_rights);
+objd_status policy_check(const struct policy *policy, int socket, const struct ucred *peer,
+                         enum policy_access *ret_access, const struct rights **ret_rights);

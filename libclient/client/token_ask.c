@@ -45,6 +45,16 @@ static objd_status connect_to(const char *path, int socket)
         return OBJD_OK;
 }
 
+/* Why, and whether to ask again may help. */
+static objd_status refused(const struct control_reply *reply)
+{
+        objd_status status = (objd_status)le32toh(reply->status);
+
+        if (status != OBJD_E_NOMEM && status != OBJD_E_SYS)
+                status = OBJD_E_ACCESS;
+        return fail(status, "the daemon refuses: %s", reply->sentence);
+}
+
 static objd_status take_answer(const char *path, const void *bytes, size_t size, uint8_t *ret_token,
                                size_t *ret_size)
 {
@@ -61,7 +71,7 @@ static objd_status take_answer(const char *path, const void *bytes, size_t size,
         }
         if (is_ours && size == sizeof(*reply) && le16toh(reply->head.type) == CONTROL_REFUSED &&
             !reply->sentence[CONTROL_SENTENCE_MAX - 1])
-                return fail(OBJD_E_ACCESS, "the daemon refuses: %s", reply->sentence);
+                return refused(reply);
         return no_answer(path, "what came makes no sense");
 }
 

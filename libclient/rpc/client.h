@@ -29,12 +29,15 @@ struct rpc_reply {
         _Alignas(16) uint8_t answers[512]; /* and what is made of it. So a reply must stay where it is */
 };
 
-/* What a hello is to show of the right to say it, if anything: *ret_size 0. Asked before each. */
+/*
+ * What a hello is to show of the right to say it, if anything: *ret_size 0. Asked before each.
+ * @return OBJD_OK, OBJD_E_ACCESS (there is none for us), OBJD_E_NODAEMON (asked again later), OBJD_E_NOMEM, OBJD_E_SYS
+ */
 typedef objd_status (*rpc_token_fn)(const char *url, uint8_t ret_token[TOKEN_SIZE_MAX], size_t *ret_size);
 
 /*
  * A session at this address ("ipc:///PATH"), begun within patience_ns.
- * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_INVAL (no such address), OBJD_E_PROTO, OBJD_E_LIMIT, OBJD_E_ACCESS, OBJD_E_NOMEM
+ * @return OBJD_OK, OBJD_E_NODAEMON, OBJD_E_INVAL (no such address), OBJD_E_PROTO, OBJD_E_LIMIT, OBJD_E_ACCESS, OBJD_E_NOMEM, OBJD_E_SYS
  */
 objd_status rpc_open(const char *url, rpc_token_fn token_fn, int64_t patience_ns,
                      struct rpc_client **ret_client);

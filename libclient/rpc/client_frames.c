@@ -143,19 +143,21 @@ static void lack_memory(struct rpc_client *client)
                         : "no memory for a session");
 }
 
-/* What the hello needs to be believed. False: there is none for us, and there will be none. */
+/*
+ * What the hello needs to be believed. False: it is not said now. Without it the daemon would take us for somebody who has no right, so who
+ * cannot be told now asks again; but who is refused, or fails before there is anything that is waited for, is told so.
+ */
 static bool take_token(struct rpc_client *client, uint8_t token[TOKEN_SIZE_MAX], struct wire_hello *hello)
 {
         objd_status r = client->token_fn(client->url, token, &hello->token_size);
 
-        if (r == OBJD_E_ACCESS && !client->had_session) {
-                end_all(client, r, objd_last_error());
-                return false;
-        }
         hello->token = token;
-        if (r)
-                hello->token_size = 0; /* the daemon says what it lacks */
-        return true;
+        if (r == OBJD_OK)
+                return true;
+        if (r == OBJD_E_ACCESS || (r != OBJD_E_NODAEMON && !client->had_session))
+                end_all(client, r, objd_last_error());
+        client->hello_again_ns = now_ns() + HELLO_NS;
+        return false;
 }
 
 /* If nobody takes it, it is as if it had not been said. */

@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,63 @@ static void serving_may_fail_at_every_call(void **state)
         faults_unshare();
 }
 
+/* ---- Who connects ---------------------------------------------------------------------------------------- */
+
+#define GUEST 65534
+#define GUEST_TEXT "65534"
+
+/* Where it can, it is somebody whom the daemon must ask the kernel about twice: who it is, and of which groups. */
+static int connect_as_guest(void *context)
+{
+        const gid_t groups[] = { GUEST - 2, GUEST - 1 };
+        objd_conn *conn;
+        objd_status r;
+
+        if (geteuid() == 0)
+                child_check(setgroups(2, groups) == 0 && setresgid(GUEST, GUEST, GUEST) == 0 &&
+                            setresuid(GUEST, GUEST, GUEST) == 0);
+        r = objd_connect(context, &conn);
+        if (r)
+                fprintf(stderr, "%s\n", objd_last_error());
+        return (int)r;
+}
+
+static void let_guest_in(const char *url, const char *kind)
+{
+        unsigned nth = 0, n_failed;
+
+        faults_only(kind);
+        do {
+                int status;
+
+                faults_begin(++nth, FAULT_ONCE);
+                status = child_wait(child_start(connect_as_guest, (char *)url));
+                n_failed = faults_end();
+                assert_true(WIFEXITED(status));
+                assert_int_not_equal(WEXITSTATUS(status), OBJD_E_ACCESS);
+                if (!n_failed)
+                        assert_int_equal(WEXITSTATUS(status), OBJD_OK);
+        } while (n_failed);
+        printf("%u calls of %s failed for who came by %s\n", nth - 1, kind, url);
+        faults_only(NULL);
+}
+
+/* A refusal is for those whom the policy refuses. */
+static void who_cannot_be_told_apart_is_not_said_to_have_no_right(void **state)
+{
+        struct fixture *f = *state;
+        char ipc[128];
+
+        snprintf(ipc, sizeof(ipc), "ipc://%s/rpc", f->base);
+        share(f);
+        fixture_start(f, (const char *[]){ "--read-only-gid", GUEST_TEXT, "--rpc", ipc, NULL });
+        let_guest_in(f->url, "getsockopt");
+        let_guest_in(f->url, "malloc");
+        let_guest_in(ipc, "getsockopt");
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+        faults_unshare();
+}
+
 /* ---- Connecting ------------------------------------------------------------------------------------------ */
 
 static bool connect_once(struct calm *calm, unsigned nth, enum fault_mode mode)
@@ -384,6 +442,7 @@ int main(void)
                 FIXTURE_TEST(a_start_may_fail_at_every_call),
                 FIXTURE_TEST(taking_up_an_arena_may_fail_at_every_call),
                 FIXTURE_TEST(serving_may_fail_at_every_call),
+                FIXTURE_TEST(who_cannot_be_told_apart_is_not_said_to_have_no_right),
                 FIXTURE_TEST(connecting_may_fail_at_every_call),
                 FIXTURE_TEST(without_a_descriptor_left_the_daemon_keeps_those_it_has),
         };
