@@ -25,10 +25,14 @@ struct option_help {
         const char *help;
 };
 
+/* Where a line goes on. */
+#define OPTION_INDENT "                          "
+
 static const struct option_help option_table[] = {
         { OPT_URL, "url", "URL",
-          "which store: shm:NAME, shm:/DIR/NAME; through its daemon local:NAME, ipc:///PATH or "
-          "tcp://HOST:PORT?key=FILE (default: $OBJD_URL, else shm:default)" },
+          "which store: shm:NAME, shm:/DIR/NAME; through its daemon\n" OPTION_INDENT
+          "local:NAME, ipc:///PATH or tcp://HOST:PORT?key=FILE\n" OPTION_INDENT
+          "(default: $OBJD_URL, else shm:default)" },
         { OPT_JSON, "json", NULL, "answer in JSON" },
         { OPT_HELP, "help", NULL, "this text" },
         { OPT_VERSION, "version", NULL, "which version this is" },

@@ -34,9 +34,6 @@ static const char *chosen_url(const char *url)
 
 static objd_status no_daemon(const struct url *url)
 {
-        char own[PATH_MAX];
-
-        url_default_directory(geteuid(), own);
         if (url->own_directory && strcmp(url->name, STORE_NAME_DEFAULT) == 0)
                 return fail(OBJD_E_NODAEMON,
                             "no daemon answers at %s/%s" STORE_SOCKET "; start one with: objd",
@@ -120,6 +117,20 @@ static objd_status reach_file(const char *text, const struct url *url, objd_conn
         return OBJD_OK;
 }
 
+/* Of an address without a file that could be opened in the daemon's place. */
+static objd_status reach_proxy(const char *text, objd_conn **ret_conn)
+{
+        objd_status r = objd_connect(text, ret_conn);
+        struct url parsed;
+
+        if (r != OBJD_E_NODAEMON)
+                return r;
+        if (url_parse_local(text, &parsed) == OBJD_OK)
+                return no_daemon(&parsed);
+        return fail(r, "no daemon answers at %s; one that listens there is started with: objd --rpc %.*s",
+                    text, (int)strcspn(text, "?"), text);
+}
+
 objd_status reach(const char *url, objd_conn **ret_conn)
 {
         const char *text = chosen_url(url);
@@ -128,7 +139,7 @@ objd_status reach(const char *url, objd_conn **ret_conn)
         objd_status r;
 
         if (proxy_is_url(text))
-                return objd_connect(text, ret_conn);
+                return reach_proxy(text, ret_conn);
         r = url_parse(text, &parsed);
         if (r)
                 return r;
