@@ -31,6 +31,8 @@ static const struct row {
           "a dict through the daemon OBJD, by the carrier WAY (local, ipc, tcp): one at a time, batches, large values" },
         { "rpc-wake", "WAY OBJD", 2, 2, run_rpc_wake,
           "wake of a getter behind the daemon, by a put of a process that has the store mapped" },
+        { "rpc-others", "WAY OBJD", 2, 2, run_rpc_others,
+          "gets through the daemon OBJD, alone and beside clients that ask for too much" },
         { "hist", "[N]", 0, 1, run_hist, "dict: the time of each of N inserts, 10000000 without N" },
         { "memory", "[N]", 0, 1, run_memory,
           "bytes of arena an entry, and a small dict; N of each, 1000000 without" },

@@ -43,6 +43,21 @@ void daemon_start(struct daemon *daemon, const char *objd, const char *const *ex
 objd_conn *daemon_connect(const struct daemon *daemon, const char *url);
 void daemon_stop(struct daemon *daemon);
 
+/* A daemon that listens, and a connection that goes through it. */
+struct proxied {
+        struct daemon daemon;
+        char url[128];
+        objd_conn *conn;
+};
+
+/* Starts the daemon; its url for this way (local, ipc, tcp) is in *p, and the connection is the caller's to make. */
+void proxied_listen(struct proxied *p, const char *way, const char *objd);
+void proxied_stop(struct proxied *p);
+
+/* A dict whose entries are as those of the other rows, filled by handle and opened by the proxied way; and a get, which is checked. */
+objd_object *make_dict(struct proxied *p, const struct bench_keys *keys);
+void get_one(objd_object *dict, const struct bench_keys *keys, size_t i, objd_buf *buf);
+
 /* A call, with a hundred single ones of its kind under way. */
 void measure_flight(const char *metric, objd_conn *conn, objd_object *dict, const struct bench_keys *keys,
                     bool set);
@@ -61,6 +76,7 @@ void run_queue_wake(int argc, char **argv);
 void run_lock(int argc, char **argv);
 void run_start(int argc, char **argv);
 void run_rpc(int argc, char **argv);
+void run_rpc_others(int argc, char **argv);
 void run_rpc_wake(int argc, char **argv);
 void run_hist(int argc, char **argv);
 void run_memory(int argc, char **argv);

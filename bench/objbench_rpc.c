@@ -23,13 +23,6 @@
 #define LARGE_BYTES (UINT32_C(16) << 20)
 #define N_WAKES 200
 
-/* A daemon that listens, and a connection that goes through it. */
-struct proxied {
-        struct daemon daemon;
-        char url[128];
-        objd_conn *conn;
-};
-
 /* ---- The ways --------------------------------------------------------------------------------------------- */
 
 static void make_directory(struct daemon *daemon)
@@ -51,7 +44,7 @@ static void make_key(const struct proxied *p, const char *objd, char path[128])
         setenv("OBJD_KEY_FILE", path, 1);
 }
 
-static void start(struct proxied *p, const char *way, const char *objd)
+void proxied_listen(struct proxied *p, const char *way, const char *objd)
 {
         const char *extra[] = { "--size", "1G", NULL, NULL, NULL, NULL, NULL };
         char key[128];
@@ -75,10 +68,15 @@ static void start(struct proxied *p, const char *way, const char *objd)
                 extra[3] = p->url;
         }
         daemon_start(&p->daemon, objd, extra);
+}
+
+static void start(struct proxied *p, const char *way, const char *objd)
+{
+        proxied_listen(p, way, objd);
         p->conn = daemon_connect(&p->daemon, p->url);
 }
 
-static void stop(struct proxied *p)
+void proxied_stop(struct proxied *p)
 {
         objd_close(p->conn);
         daemon_stop(&p->daemon);
@@ -86,8 +84,7 @@ static void stop(struct proxied *p)
 
 /* ---- One at a time, and in batches ------------------------------------------------------------------------ */
 
-/* A dict whose entries are as those of the other rows, filled by handle. */
-static objd_object *make_dict(struct proxied *p, const struct bench_keys *keys)
+objd_object *make_dict(struct proxied *p, const struct bench_keys *keys)
 {
         objd_config config = OBJD_CONFIG_INIT;
         objd_conn *near = daemon_connect(&p->daemon, p->daemon.url);
@@ -109,7 +106,7 @@ static objd_object *make_dict(struct proxied *p, const struct bench_keys *keys)
         return dict;
 }
 
-static void get_one(objd_object *dict, const struct bench_keys *keys, size_t i, objd_buf *buf)
+void get_one(objd_object *dict, const struct bench_keys *keys, size_t i, objd_buf *buf)
 {
         objd_value key = objd_bytes(&keys->ordered[i], sizeof(keys->ordered[i])), value;
 
@@ -255,7 +252,7 @@ void run_rpc(int argc, char **argv)
         measure_flight("set_flight", p.conn, dict, &keys, true);
         measure_large(dict);
         objd_release(dict);
-        stop(&p);
+        proxied_stop(&p);
 }
 
 /* ---- Wake ------------------------------------------------------------------------------------------------- */
@@ -302,5 +299,5 @@ void run_rpc_wake(int argc, char **argv)
         objd_release(ends.near_queue);
         objd_release(ends.far_queue);
         objd_close(ends.near);
-        stop(&ends.p);
+        proxied_stop(&ends.p);
 }

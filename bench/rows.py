@@ -237,6 +237,20 @@ def rpc_rows():
     ]
 
 
+def others_rows():
+    """What other clients of the daemon cost one that asks for one thing at a time."""
+    return [
+        Row(f"rpc-others-{way}", f"get through the daemon, {way}, beside others", [
+            Side("objd", ["objbench", "rpc-others", way, "OBJD"]),
+        ], [
+            no_more("one that sends all it can: the same alone, x", ["objd.get_flood_ratio"], 2),
+            no_more("one that never reads its answers: the same alone, x", ["objd.get_mute_ratio"], 1.05),
+            no_more("a thousand idle sessions: the same alone, x", ["objd.get_idle_ratio"], 1.05),
+        ])
+        for way in ("local", "ipc")
+    ]
+
+
 def table():
     """All rows, in the order in which they are run."""
     table_rows = [dict_get_row("100000", "100k", 1.5, 4), dict_get_row("1000000", "1M", 1.7, 3)]
@@ -244,4 +258,4 @@ def table():
     table_rows += [dict_insert_row(n, size) for n, size in SIZES]
     for rows_of in (dict_pair_rows, list_rows):
         table_rows += [row for n, size in SIZES for row in rows_of(n, size)]
-    return table_rows + queue_rows() + lock_and_start_rows() + rpc_rows() + growth_rows()
+    return table_rows + queue_rows() + lock_and_start_rows() + rpc_rows() + others_rows() + growth_rows()
