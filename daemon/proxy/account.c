@@ -410,7 +410,21 @@ void *account_resize(void *context, void *old, size_t old_size, size_t new_size)
         return piece;
 }
 
-/* ---- The desk --------------------------------------------------------------------------------------------- */
+/* ---- What is there already --------------------------------------------------------------------------------------------- */
+
+void *account_take_hand(struct account *account)
+{
+        if (account->hand_is_taken || !account_charge(account, ACCOUNT_HAND))
+                return NULL;
+        account->hand_is_taken = true;
+        return account->hand;
+}
+
+void account_give_hand(struct account *account)
+{
+        account->hand_is_taken = false;
+        account_give(account, ACCOUNT_HAND);
+}
 
 void *account_take_desk(struct account *account, size_t size)
 {

@@ -96,6 +96,10 @@ size_t account_room(const struct account *account);
 /* resize() of a struct memory, whose context is the account. */
 void *account_resize(void *context, void *old, size_t old_size, size_t new_size);
 
+/* The piece on hand, of ACCOUNT_HAND bytes; NULL: it is taken, or would be too much. */
+void *account_take_hand(struct account *account);
+void account_give_hand(struct account *account);
+
 /* A piece of the desk, if there is one and so much is not too much; gives back what is one. False, NULL: it is none, there is none. */
 void *account_take_desk(struct account *account, size_t size);
 bool account_give_desk(struct account *account, const void *piece, size_t size);

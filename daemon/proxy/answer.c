@@ -407,8 +407,9 @@ static objd_status join_piece(struct proxy_session *session, const struct frame_
         account->refused = false;
         if (head->flags & FRAME_FIRST) {
                 frame_joiner_drop(&session->joiner); /* the client has given the last one up */
-                session->coming_seq = wire_check_seq(piece, head->piece);
                 account->refused = head->message > account_room(account);
+                if (account->refused || head->piece < head->message)
+                        session->coming_seq = wire_check_seq(piece, head->piece);
         }
         if (!account->refused && head->piece == head->message) {
                 /* Wherever it lies: it is copied before anything is made of it. */

@@ -23,7 +23,7 @@
 #define TURN_VALUES 8u
 
 /*
- * The account's memory, and how much of its arena it is. What is on the session's hand comes first, then what is on everybody's desk. A
+ * The account's memory, and how much of its arena it is. What is on everybody's desk comes first, where it is for more than a hand holds. A
  * space takes pieces and gives them back, and never asks for another size of one.
  */
 static void *job_resize(void *context, void *old, size_t old_size, size_t new_size)
@@ -96,18 +96,49 @@ static objd_status unpack(struct job *job, const struct wire_in *in, const struc
         return make_outcomes(job);
 }
 
+/* Cleared. */
+static struct job *take_job(struct proxy_session *session)
+{
+        struct job *job = session->spare_job;
+
+        if (!job)
+                return sys.alloc(sizeof(*job));
+        session->spare_job = NULL;
+        memset(job, 0, sizeof(*job));
+        return job;
+}
+
+static void give_job(struct job *job)
+{
+        struct proxy_session *session = job->session;
+
+        if (session->spare_job)
+                free(job);
+        else
+                session->spare_job = job;
+}
+
+static void take_memory(struct job *job, size_t limit)
+{
+        void *hand = account_take_hand(job->session->account);
+
+        space_init(&job->space, &(struct memory){ .resize = job_resize, .context = job }, limit);
+        job->has_hand = hand != NULL;
+        if (hand)
+                space_lend(&job->space, hand, ACCOUNT_HAND);
+}
+
 objd_status job_new(struct proxy_session *session, const struct wire_in *in, const struct wire_limits *limits,
                     struct job **ret_job)
 {
-        struct job *job = account_charge(session->account, sizeof(*job)) ? sys.alloc(sizeof(*job)) : NULL;
+        struct job *job = account_charge(session->account, sizeof(*job)) ? take_job(session) : NULL;
         objd_status r;
 
         *ret_job = NULL;
         if (!job)
                 return account_fail(session->account, fail(OBJD_E_NOMEM, "no memory for a batch"));
         job->session = session;
-        space_init(&job->space, &(struct memory){ .resize = job_resize, .context = job },
-                   SPACE_MAX + in->size);
+        take_memory(job, SPACE_MAX + in->size);
         r = unpack(job, in, limits);
         if (r) {
                 job->batch.n_calls = 0;
@@ -144,6 +175,8 @@ static void give_memory(struct job *job)
         space_deinit(&job->space);
         if (alone)
                 account_end_reset(account);
+        if (job->has_hand)
+                account_give_hand(account);
         account_give(account, job->charged + sizeof(*job));
 }
 
@@ -160,7 +193,7 @@ void job_free(struct job *job)
         for (size_t i = 0; i < job->batch.n_calls; i++)
                 outcome_free(&job->outcomes[i], job->session->spares);
         give_memory(job);
-        free(job);
+        give_job(job);
 }
 
 objd_ref job_object(const struct job *job)

@@ -31,6 +31,7 @@ struct job {
         int64_t deadline_ns; /* while it is parked: job_deadline() */
         uint32_t heap_place; /* 1 + its place among all that have one, 0: none */
         struct space space;  /* the batch, and what it takes to answer */
+        bool has_hand;       /* beginning with what the account has on hand */
         size_t in_arena;     /* what of it is in the account's arena */
         uint8_t *message;    /* that the batch came in, if it came in pieces, */
         size_t message_room; /* and how much memory that has */

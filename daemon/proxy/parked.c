@@ -422,8 +422,13 @@ void parked_wake(struct parked *parked)
 
 int64_t parked_look(struct parked *parked)
 {
-        int64_t now = now_ns(), polled, looked, next;
+        int64_t now, polled, looked, next;
 
+        if (!parked->n_jobs) {
+                sweep(parked);
+                return -1;
+        }
+        now = now_ns();
         end_late(parked, now);
         polled = look_around(parked, &parked->polled, PARKED_PAUSE_POLL_NS, now);
         looked = look_around(parked, &parked->looked, PARKED_PAUSE_LOOK_NS, now);

@@ -24,8 +24,9 @@
 #define SPIN_MAX_NS 50000
 #define SPIN_MIN_NS 2000
 
-/* How long rings are looked at before it is other sources' turn. */
-#define TURN_NS 10000
+/* How long rings are looked at before it is other sources' turn, and how often before the clock is read. */
+#define TURN_NS 20000
+#define TURN_LOOKS 8
 
 /* Frames of one client, and their bytes, before others have their turn; one frame in any case. */
 #define FRAMES_PER_TURN 4
@@ -123,7 +124,7 @@ static void wake(struct ring_peer *peer)
 static void on_bell(void *context)
 {
         struct ring_peer *peer = context;
-        int64_t now = now_ns();
+        int64_t now = peer->link->server->sessions.now_ns;
 
         if (!peer->is_awake) {
                 peer->spin_ns = now - peer->heard_ns < 2 * SPIN_MAX_NS ? SPIN_MAX_NS : peer->spin_ns / 2;
@@ -442,27 +443,32 @@ static void on_news(void *context)
         link->some_have_left = true;
 }
 
+/* Whether there was something to do, or may be if we look again. */
+static bool serve_next(struct ring_link *link, int64_t now)
+{
+        for (int i = 0; i < TURN_LOOKS; i++) {
+                if (serve_all(link, now))
+                        return true;
+                if (!link->spin_ns)
+                        return false;
+                wait_relax();
+        }
+        return true;
+}
+
 /* What the server does after the events. Whether it is to come back at once. */
 static bool look(void *context)
 {
         struct ring_link *link = context;
-        int64_t now, until;
+        int64_t *now = &link->server->sessions.now_ns, until = *now + TURN_NS;
 
         if (link->some_have_left)
                 remove_who_has_left(link);
         if (!link->n_awake)
                 return false;
-        now = now_ns();
-        until = now + TURN_NS;
-        while (now < until) {
-                if (!serve_all(link, now)) {
-                        if (!link->spin_ns)
-                                break;
-                        wait_relax();
-                }
-                now = now_ns();
-        }
-        sleep_who_is_silent(link, now);
+        while (*now < until && serve_next(link, *now))
+                *now = now_ns();
+        sleep_who_is_silent(link, *now);
         return link->n_awake > 0;
 }
 

@@ -39,7 +39,7 @@ static int64_t sweep_ns(const struct proxy_server *server)
 static void end_sessions(struct proxy_server *server)
 {
         struct proxy_session *next;
-        int64_t now = now_ns();
+        int64_t now = server->sessions.now_ns;
         bool any = false;
 
         if (!server->n_ending && now - server->swept_ns < sweep_ns(server))
@@ -82,6 +82,7 @@ bool proxy_round(struct proxy_server *server, bool busy)
         int ms = wait_ms(server);
         int n = epoll_wait(server->epoll, events, PROXY_LINKS_MAX + 3, busy ? 0 : ms);
 
+        server->sessions.now_ns = now_ns();
         for (int i = 0; i < n && !server->ends; i++) {
                 const struct proxy_source *source = events[i].data.ptr;
 

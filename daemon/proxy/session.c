@@ -11,6 +11,7 @@
 
 #include <sodium.h>
 
+#include "arena/life.h"
 #include "base/status.h"
 #include "base/sys.h"
 #include "object/directory.h"
@@ -227,28 +228,46 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         return OBJD_OK;
 }
 
+/* It takes as long whatever they are. */
+static bool is_same_id(const uint8_t a[SESSION_ID_SIZE], const uint8_t b[SESSION_ID_SIZE])
+{
+        uint64_t of_a[SESSION_ID_SIZE / 8], of_b[SESSION_ID_SIZE / 8];
+
+        memcpy(of_a, a, sizeof(of_a));
+        memcpy(of_b, b, sizeof(of_b));
+        return !((of_a[0] ^ of_b[0]) | (of_a[1] ^ of_b[1]));
+}
+
 struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8_t id[SESSION_ID_SIZE])
 {
         for (struct proxy_session *s = *bucket_of(sessions, id); s; s = s->bucket_next)
-                if (sodium_memcmp(s->id, id, SESSION_ID_SIZE) == 0)
+                if (is_same_id(s->id, id))
                         return s;
         return NULL;
 }
 
 /* ---- Going on, and ending ------------------------------------------------------------------------------- */
 
+/* As long as the end that we have set stands there, nobody has begun to reap it, and no clock has to be asked. */
 bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session)
 {
-        session->heard_ns = now_ns();
-        if (session->heard_ns - session->renewed_ns < sessions->expiry_ns / RENEW_PART)
-                return session_lives(sessions->conn->arena, session->client);
-        session->renewed_ns = session->heard_ns;
-        return session_renew(sessions->conn->arena, session->client, session->heard_ns + sessions->expiry_ns);
+        struct arena *arena = sessions->conn->arena;
+        uint64_t end_ns = word_get(&arena_client(arena, id_number(session->client))->expires_ns);
+
+        session->is_heard = true;
+        if (sessions->now_ns - session->renewed_ns < sessions->expiry_ns / RENEW_PART &&
+            end_ns == (uint64_t)(session->renewed_ns + sessions->expiry_ns))
+                return true;
+        session->renewed_ns = now_ns();
+        return session_renew(arena, session->client, session->renewed_ns + sessions->expiry_ns);
 }
 
-bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session)
+bool session_is_over(const struct proxy_sessions *sessions, struct proxy_session *session)
 {
-        return now_ns() - session->heard_ns >= sessions->expiry_ns ||
+        if (session->is_heard)
+                session->heard_ns = sessions->now_ns;
+        session->is_heard = false;
+        return sessions->now_ns - session->heard_ns >= sessions->expiry_ns ||
                !session_lives(sessions->conn->arena, session->client);
 }
 
@@ -260,6 +279,7 @@ void session_forget(struct proxy_sessions *sessions, struct proxy_session *sessi
         account_unref(session->account);
         past_free(&session->past);
         ledger_free(&session->ledger);
+        free(session->spare_job);
         free(session);
 }
 

@@ -31,7 +31,8 @@ struct proxy_session {
         bool resumed;         /* an earlier daemon may have run batches that we know nothing of */
         struct ledger ledger; /* which batches it was sent, and where their records are */
         struct past past;     /* how their changes have failed */
-        int64_t heard_ns;
+        bool is_heard;        /* since its time was last looked at, */
+        int64_t heard_ns;     /* and when it was before that */
         int64_t renewed_ns;
         struct proxy_link *link; /* where it was last heard, */
         struct proxy_route route;
@@ -40,6 +41,7 @@ struct proxy_session {
         uint64_t coming_seq;        /* its number, if it can be read */
         bool skips;                 /* it was refused, and what still comes of it is nobody's concern */
         struct job *jobs;           /* batches that are not answered */
+        struct job *spare_job;      /* memory of one that is, for the next one; NULL: none */
         struct report_read *report;
         struct outcome_spares *spares; /* of all sessions */
         uint32_t n_jobs;
@@ -64,6 +66,7 @@ struct proxy_sessions {
         struct proxy_session *list;
         struct proxy_session *buckets[SESSION_BUCKETS]; /* by id */
         uint32_t n;
+        int64_t now_ns; /* a moment ago: the server's thread reads the clock once for all that it does next */
         int64_t expiry_ns;
         uint64_t n_expired;
 };
@@ -92,7 +95,7 @@ struct proxy_session *session_by_id(struct proxy_sessions *sessions, const uint8
 bool session_heard(struct proxy_sessions *sessions, struct proxy_session *session);
 
 /* Whether its time is over, or somebody else has found so in the arena. Its jobs must have been dropped before it is forgotten. */
-bool session_is_over(const struct proxy_sessions *sessions, const struct proxy_session *session);
+bool session_is_over(const struct proxy_sessions *sessions, struct proxy_session *session);
 
 /* Drops what this daemon knows of it; what is in the arena stays. */
 void session_forget(struct proxy_sessions *sessions, struct proxy_session *session);

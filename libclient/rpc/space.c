@@ -67,11 +67,12 @@ static void allocator_free(void *data, void *piece)
 
 void space_init(struct space *space, const struct memory *memory, size_t limit)
 {
-        *space = (struct space){
-                .allocator = { .alloc = allocator_alloc, .free = allocator_free, .allocator_data = space },
-                .memory = memory ? *memory : memory_plain,
-                .limit = limit ? limit : SIZE_MAX,
-        };
+        memset(space, 0, sizeof(*space));
+        space->allocator.alloc = allocator_alloc;
+        space->allocator.free = allocator_free;
+        space->allocator.allocator_data = space;
+        space->memory = memory ? *memory : memory_plain;
+        space->limit = limit ? limit : SIZE_MAX;
 }
 
 static void give_list(struct space *space, struct space_chunk *chunk)
@@ -151,12 +152,16 @@ static void *take_large(struct space *space, size_t size)
         return chunk + 1;
 }
 
-/* size is at most LARGE and fits any chunk but the first, which is small. */
+/* size is at most LARGE and fits any chunk but the first, which is small. What was lent counts as one. */
 static bool add_chunk(struct space *space, size_t size)
 {
-        size_t next = space->chunks ? 2 * space->chunks->size : FIRST_CHUNK;
+        size_t next = FIRST_CHUNK;
         struct space_chunk *chunk;
 
+        if (space->chunks)
+                next = 2 * space->chunks->size;
+        else if (space->lent)
+                next = 2 * FIRST_CHUNK;
         if (next > CHUNK_MAX)
                 next = CHUNK_MAX;
         while (next < sizeof(*chunk) + size)

@@ -25,17 +25,23 @@ void wire_out_init(struct wire_out *out, uint32_t bulk_from)
         space_init(&out->space, NULL, 0);
 }
 
+/* Most messages have taken no memory. */
+static bool has_memory(const struct wire_out *out)
+{
+        return out->room != out->small || out->space.taken || out->parts || out->settled || out->kept;
+}
+
 void wire_out_deinit(struct wire_out *out)
 {
+        if (!has_memory(out))
+                return;
         space_deinit(&out->space);
         if (out->room != out->small)
                 free(out->room);
         free(out->parts);
         free(out->settled);
         free(out->kept);
-        memset(out, 0, offsetof(struct wire_out, small));
-        out->body = out->room = out->small;
-        out->room_size = sizeof(out->small);
+        wire_out_init(out, 0);
 }
 
 void wire_out_move(struct wire_out *from, struct wire_out *to)
@@ -56,8 +62,10 @@ static objd_status no_memory(void)
 
 void wire_out_begin(struct wire_out *out)
 {
-        space_reset(&out->space);
-        free(out->settled);
+        if (out->space.taken)
+                space_reset(&out->space);
+        if (out->settled)
+                free(out->settled);
         out->settled = NULL;
         out->size = out->body_size = 0;
         out->n_parts = 0;

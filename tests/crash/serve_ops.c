@@ -297,8 +297,10 @@ static void ask_expiry(struct serving *s)
 {
         struct proxy_server *server = &s->served.server;
 
-        for (struct proxy_session *session = server->sessions.list; session; session = session->next)
+        for (struct proxy_session *session = server->sessions.list; session; session = session->next) {
+                session->is_heard = false;
                 session->heard_ns -= server->sessions.expiry_ns;
+        }
         server->swept_ns -= server->sessions.expiry_ns;
         s->served.busy = true; /* it need not sleep for that */
 }
