@@ -49,7 +49,7 @@ struct carrier_local {
         int control;      /* -1 while DOWN */
         int bell;         /* these two are only there while UP */
         struct ring_pair pair;
-        uint8_t *frame;             /* of max_frame bytes: what has been received last, */
+        uint8_t *frame;             /* of max_frame bytes: the piece that has been received last, */
         struct frame_head received; /* and its head */
         int64_t spin_ns;
         bool is_hung_up; /* atomic; and so are these: a thread that waits has no lock */
@@ -252,15 +252,8 @@ static void listen_to_bell(struct carrier_local *c)
 /* A piece of a long message stays in the ring until it is released: it is only copied to where it is put together. */
 static objd_status next_frame(struct carrier_local *c, struct carrier_frames *ret_frames)
 {
-        const void *piece;
-        objd_status r =
-                ring_next(&c->pair.down, c->carrier.max_frame, c->frame + FRAME_HEAD, &c->received, &piece);
-
-        if (r)
-                return r;
-        frame_encode(&c->received, c->frame);
-        *ret_frames = (struct carrier_frames){ c->frame, FRAME_HEAD + (size_t)c->received.piece, piece };
-        return OBJD_OK;
+        *ret_frames = (struct carrier_frames){ .head = &c->received };
+        return ring_next(&c->pair.down, c->carrier.max_frame, c->frame, &c->received, &ret_frames->piece);
 }
 
 static objd_status receive_now(struct carrier_local *c, struct carrier_frames *ret_frames)
@@ -314,20 +307,19 @@ static int64_t at_most_max(int64_t ns)
         return ns < SPIN_MAX_NS ? ns : SPIN_MAX_NS;
 }
 
-static bool spin(struct carrier_local *c, int64_t until_ns)
+/* *now is read again meanwhile. */
+static bool spin(struct carrier_local *c, int64_t *now, int64_t until_ns)
 {
-        int64_t start, now, end;
+        int64_t start = *now, end = start + c->spin_ns < until_ns ? start + c->spin_ns : until_ns;
 
         if (has_something(c))
                 return true;
         if (!c->spin_ns || wait_processors() < 2)
                 return false;
-        start = now = now_ns();
-        end = start + c->spin_ns < until_ns ? start + c->spin_ns : until_ns;
-        while (now < end) {
+        while (*now < end) {
                 for (int i = 0; i < SPIN_LOOKS; i++) {
                         if (has_something(c)) {
-                                int64_t enough = at_most_max(2 * (now - start) + SPIN_MIN_NS);
+                                int64_t enough = at_most_max(2 * (*now - start) + SPIN_MIN_NS);
 
                                 c->spin_ns = enough > c->spin_ns ? enough
                                                                  : c->spin_ns - (c->spin_ns - enough) / 16;
@@ -335,7 +327,7 @@ static bool spin(struct carrier_local *c, int64_t until_ns)
                         }
                         wait_relax();
                 }
-                now = now_ns();
+                *now = now_ns();
         }
         c->spin_ns = c->spin_ns / 4 < SPIN_MIN_NS ? 0 : c->spin_ns / 4;
         return false;
@@ -376,16 +368,21 @@ static void sleep_on_rings(struct carrier_local *c, int64_t until_ns)
 }
 
 /* While it is_waiting, rings that are up stay where they are. Without rings, the daemon's answer is waited for, or time. */
-static void local_wait(struct carrier *carrier, int64_t until_ns)
+static int64_t local_wait(struct carrier *carrier, int64_t until_ns)
 {
         struct carrier_local *c = as_local(carrier);
+        int64_t now = now_ns();
 
         set_flag(&c->is_waiting, true);
-        if (get_state(c) != UP)
+        if (get_state(c) != UP) {
                 (void)sleep_until(c, until_ns);
-        else if (!get_flag(&c->is_hung_up) && !spin(c, until_ns) && may_sleep(c))
+                now = now_ns();
+        } else if (!get_flag(&c->is_hung_up) && !spin(c, &now, until_ns) && may_sleep(c)) {
                 sleep_on_rings(c, until_ns);
+                now = now_ns();
+        }
         set_flag(&c->is_waiting, false);
+        return now;
 }
 
 /* ---- Beginning and ending --------------------------------------------------------------------------------- */

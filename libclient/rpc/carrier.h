@@ -18,12 +18,16 @@
 #include <stdint.h>
 
 struct carrier;
+struct frame_head;
 
 /* One or more whole frames that have come; they are the carrier's until carrier_release(). */
 struct carrier_frames {
         void *data;
         size_t size;
-        const void *piece; /* of the only frame, if it is elsewhere; read once */
+
+        /* Or one of which the carrier has read the head, and checked it: its piece may change, and is read once. NULL: it is as above. */
+        const struct frame_head *head;
+        const void *piece;
 };
 
 struct carrier_kind {
@@ -33,7 +37,7 @@ struct carrier_kind {
         objd_status (*send)(struct carrier *carrier, void *data, size_t size);
         objd_status (*receive)(struct carrier *carrier, struct carrier_frames *ret_frames);
         void (*release)(struct carrier *carrier, struct carrier_frames *frames);
-        void (*wait)(struct carrier *carrier, int64_t until_ns);
+        int64_t (*wait)(struct carrier *carrier, int64_t until_ns);
 };
 
 struct carrier {
@@ -87,10 +91,10 @@ static inline void carrier_release(struct carrier *carrier, struct carrier_frame
         carrier->kind->release(carrier, frames);
 }
 
-/* Until something may have come, or until then. */
-static inline void carrier_wait(struct carrier *carrier, int64_t until_ns)
+/* Until something may have come, or until then. Gives the time afterwards, or what it was a moment before. */
+static inline int64_t carrier_wait(struct carrier *carrier, int64_t until_ns)
 {
-        carrier->kind->wait(carrier, until_ns);
+        return carrier->kind->wait(carrier, until_ns);
 }
 
 /* The kinds. @return as carrier_open() */

@@ -92,7 +92,7 @@ static void sp_kind_release(struct carrier *carrier, struct carrier_frames *fram
         sp_free(&as_sp(carrier)->sp, frames->data);
 }
 
-static void sp_kind_wait(struct carrier *carrier, int64_t until_ns)
+static int64_t sp_kind_wait(struct carrier *carrier, int64_t until_ns)
 {
         struct carrier_sp *c = as_sp(carrier);
         struct pollfd fds[] = { { .fd = c->sp.readable, .events = POLLIN },
@@ -106,6 +106,7 @@ static void sp_kind_wait(struct carrier *carrier, int64_t until_ns)
         /* Said once: whoever has something to send tries again now. */
         if (ppoll(fds, n, &time, NULL) > 0 && n == 2 && fds[1].revents)
                 __atomic_store_n(&c->full, false, __ATOMIC_RELAXED);
+        return now_ns();
 }
 
 static const struct carrier_kind sp_kind = {

@@ -375,7 +375,7 @@ static void release(struct carrier *carrier, struct carrier_frames *frames)
         sp_free(&as_tcp(carrier)->sp, frames->data);
 }
 
-static void wait_tcp(struct carrier *carrier, int64_t until_ns)
+static int64_t wait_tcp(struct carrier *carrier, int64_t until_ns)
 {
         int64_t left_ns = until_ns - now_ns();
         struct timespec time = { 0 };
@@ -383,6 +383,7 @@ static void wait_tcp(struct carrier *carrier, int64_t until_ns)
         if (left_ns > 0)
                 time = (struct timespec){ .tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000 };
         (void)ppoll(&(struct pollfd){ .fd = carrier->readable, .events = POLLIN }, 1, &time, NULL);
+        return now_ns();
 }
 
 static const struct carrier_kind tcp_kind = {

@@ -48,7 +48,7 @@ static objd_status make_anew(struct rpc_client *client)
         tickets_init(client);
         client->next_seq = 1;
         client->hello_again_ns = 0;
-        client->heard_ns = client->asked_ns = client->said_ns = now_ns();
+        client->heard_ns = client->asked_ns = client->said_ns = client_clock(client);
         rpc_threads_init(&client->threads);
         __atomic_store_n(&client->fork_generation, fork_generation(), __ATOMIC_RELEASE);
         return OBJD_OK;
@@ -102,9 +102,9 @@ static int64_t beat(struct rpc_client *client)
 
         if (!every)
                 every = BEAT_NS;
-        if (now_ns() - client->said_ns >= every) {
+        if (client->now_ns - client->said_ns >= every) {
                 client_say(client, FRAME_PING);
-                client->said_ns = now_ns();
+                client->said_ns = client->now_ns;
         }
         return client->said_ns + every;
 }
@@ -115,8 +115,11 @@ static void *keep(void *context)
 
         (void)pthread_mutex_lock(&client->mutex);
         while (!client->ends) {
-                int64_t next = client_come_up(client);
                 struct timespec time;
+                int64_t next;
+
+                (void)client_clock(client);
+                next = client_come_up(client);
 
                 if (!client->reading)
                         client_receive(client);
@@ -150,7 +153,7 @@ static objd_status await_welcome(struct rpc_client *client, int64_t patience_ns)
 
         client->pending = &p;
         while (!client->up && !p.done) {
-                int64_t until = client_push(client, &p, now_ns());
+                int64_t until = client_push(client, &p, client_clock(client));
 
                 if (p.done || (patience_ns != OBJD_FOREVER && now_ns() - began >= patience_ns))
                         break;

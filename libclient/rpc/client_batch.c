@@ -42,7 +42,6 @@ uint64_t client_queue_up(struct rpc_client *client, struct pending *p)
                 return 0;
         client->next_seq = seq + 1;
         p->seq = seq;
-        p->began_ns = now_ns();
         while (*end)
                 end = &(*end)->next;
         *end = p;
@@ -106,6 +105,7 @@ objd_status client_unpack(struct rpc_client *client, struct pending *p, struct r
 void client_wait(struct rpc_client *client, int64_t until_ns)
 {
         struct timespec time;
+        int64_t now;
 
         if (client->reading) {
                 time = as_timespec(until_ns);
@@ -114,8 +114,10 @@ void client_wait(struct rpc_client *client, int64_t until_ns)
         }
         client->reading = true;
         (void)pthread_mutex_unlock(&client->mutex);
-        carrier_wait(client->carrier, until_ns);
+        now = carrier_wait(client->carrier, until_ns);
         (void)pthread_mutex_lock(&client->mutex);
+        if (now > client->now_ns)
+                client->now_ns = now;
         client_receive(client);
         client->reading = false;
         (void)pthread_cond_broadcast(&client->changed);
@@ -188,9 +190,19 @@ bool client_gives_up(struct rpc_client *client, struct pending *p, int64_t now)
         return true;
 }
 
+int64_t client_begin(struct rpc_client *client, struct pending *p)
+{
+        if (!client_come_up(client))
+                client_send(client, p);
+        p->began_ns = client_clock(client);
+        if (p->sent_ns)
+                p->sent_ns = client->said_ns = p->began_ns;
+        return p->began_ns;
+}
+
 static objd_status await(struct rpc_client *client, struct pending *p)
 {
-        int64_t now = p->began_ns; /* nearly: reading the clock takes as long as packing a call */
+        int64_t now = client_begin(client, p);
 
         while (!p->done) {
                 int64_t until = client_push(client, p, now);
@@ -200,7 +212,7 @@ static objd_status await(struct rpc_client *client, struct pending *p)
                 client_wait(client,
                             p->patience_ns == OBJD_FOREVER ? until : at_most(until, now + p->patience_ns));
                 if (!p->done)
-                        now = now_ns();
+                        now = client_clock(client);
         }
         return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
 }

@@ -37,7 +37,7 @@ static objd_status send_frame(struct rpc_client *client, struct frame_cutter *cu
         if (r)
                 *cutter = before;
         else
-                client->said_ns = now_ns();
+                client->said_ns = client->now_ns;
         return r;
 }
 
@@ -49,7 +49,7 @@ void client_say(struct rpc_client *client, enum frame_type type)
                 return;
         frame_bare(type, client->welcome.session, data);
         if (carrier_send(client->carrier, data, FRAME_HEAD) == OBJD_OK)
-                client->said_ns = now_ns();
+                client->said_ns = client->now_ns;
 }
 
 /* False: nobody takes the rest now. */
@@ -301,7 +301,7 @@ static void on_frame(struct rpc_client *client, const struct frame_head *head, c
         bool whole;
 
         if (head->type != FRAME_REFUSED)
-                client->heard_ns = now_ns();
+                client->heard_ns = client->now_ns;
         switch (head->type) {
         case FRAME_PING:
                 client_say(client, FRAME_PONG);
@@ -341,11 +341,15 @@ static void on_frames(struct rpc_client *client, const struct carrier_frames *fr
         const uint8_t *at = frames->data, *end = at + frames->size;
         struct frame_head head;
 
+        if (frames->head) {
+                on_frame(client, frames->head, frames->piece);
+                return;
+        }
         while (at < end &&
                frame_decode(at, (size_t)(end - at), client->carrier->max_frame, (uint32_t)WIRE_MESSAGE_MAX,
                             &head) == OBJD_OK &&
                head.piece <= (size_t)(end - at) - FRAME_HEAD) {
-                on_frame(client, &head, frames->piece ? frames->piece : at + FRAME_HEAD);
+                on_frame(client, &head, at + FRAME_HEAD);
                 at += FRAME_HEAD + head.piece;
         }
 }
@@ -391,10 +395,10 @@ int64_t client_come_up(struct rpc_client *client)
         int64_t now, again_ns = 0;
 
         if (!is_linked(client, &again_ns))
-                return again_ns ? again_ns : now_ns() + RETRY_NS;
+                return again_ns ? again_ns : client_clock(client) + RETRY_NS;
         if (client->up)
                 return 0;
-        now = now_ns();
+        now = client_clock(client);
         again_ns = now + RETRY_NS;
         if (now >= client->hello_again_ns)
                 say_hello(client);

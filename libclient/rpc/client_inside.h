@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/forklock.h"
+#include "base/sys.h"
 #include "rpc/carrier.h"
 #include "rpc/client.h"
 #include "rpc/frame.h"
@@ -70,6 +71,7 @@ struct rpc_client {
                 *sender; /* whose frames are going out: those of one message must not mix with another's */
         uint64_t next_seq;
         int64_t hello_again_ns; /* not before then; 0: now */
+        int64_t now_ns;         /* as it was read last: to read the clock takes as long as to pack a call */
         int64_t heard_ns, asked_ns, said_ns;
         bool keeper_runs, ends;
         int64_t keeper_ns; /* until when the keeper sleeps */
@@ -84,6 +86,12 @@ struct rpc_client {
         int event;                  /* readable while there is a finished one, and */
         int epoll;                  /* while that is, or something has come; -1, both: nobody has asked */
 };
+
+/* The time. */
+static inline int64_t client_clock(struct rpc_client *client)
+{
+        return client->now_ns = now_ns();
+}
 
 static inline int64_t at_most(int64_t a, int64_t b)
 {
@@ -112,7 +120,7 @@ void client_send(struct rpc_client *client, struct pending *p);
 /* Tells the daemon that a batch which has been sent is to wait for nothing more. If nobody takes it, it is said again with the batch. */
 void client_say_cancelled(struct rpc_client *client, struct pending *p);
 
-/* Takes in what has come. */
+/* Takes in what has come; client_clock() has been called a moment ago. */
 void client_receive(struct rpc_client *client);
 
 /* A batch is over: its reply is there, or status and sentence say why there will be none. */
@@ -128,6 +136,9 @@ void client_leave_queue(struct rpc_client *client, struct pending *p);
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch);
 /* client NULL: what comes of the reply's memory is not its concern. */
 objd_status client_unpack(struct rpc_client *client, struct pending *p, struct rpc_reply *ret_reply);
+
+/* Sends it, if it can be sent, and then looks at the clock: who is to work on it does so meanwhile. Gives the time. */
+int64_t client_begin(struct rpc_client *client, struct pending *p);
 
 /* Does for one batch what is to be done now (at that moment, or a little later), and gives the moment at which there may be something to do again. */
 int64_t client_push(struct rpc_client *client, struct pending *p, int64_t now);

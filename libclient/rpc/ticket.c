@@ -104,7 +104,7 @@ static objd_status send_ticket(struct rpc_client *client, struct rpc_ticket *tic
         }
         ticket->p.ticket = ticket;
         client->n_tickets++;
-        look_by(client, client_push(client, &ticket->p, ticket->p.began_ns));
+        look_by(client, client_push(client, &ticket->p, client_begin(client, &ticket->p)));
         return OBJD_OK;
 }
 
@@ -136,7 +136,7 @@ int64_t tickets_push(struct rpc_client *client)
         int64_t now;
 
         free_dropped(client);
-        now = now_ns();
+        now = client_clock(client);
         if (!client_come_up(client) && now < client->push_ns)
                 return client->push_ns;
         client->push_ns = INT64_MAX;
@@ -193,6 +193,7 @@ static objd_status look(struct rpc_client *client, int64_t timeout_ns, int64_t d
 
         if (!client->n_tickets)
                 return fail(OBJD_E_NOTFOUND, "there is nothing to collect: no batch is submitted");
+        (void)client_clock(client);
         if (!client->reading)
                 client_receive(client);
         until = tickets_push(client);
@@ -277,6 +278,7 @@ static objd_status make_descriptor(struct rpc_client *client)
                 r = watch(client, client->carrier->readable);
         if (r == OBJD_OK) {
                 client->carrier->watched = true;
+                (void)client_clock(client);
                 if (!client->reading)
                         client_receive(client);
                 return OBJD_OK;

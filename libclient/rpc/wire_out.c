@@ -361,8 +361,8 @@ void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size)
         uint64_t bulk = out->n_parts ? round8(out->body_size) : out->body_size;
         struct wire_seek *seek = &out->seek;
 
-        if (out->settled) {
-                memcpy(dst, out->settled + from, size);
+        if (out->settled || !out->n_parts) {
+                memcpy(dst, (out->settled ? out->settled : out->body) + from, size);
                 return;
         }
         if (from < bulk)
