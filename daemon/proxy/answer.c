@@ -255,6 +255,7 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
                 return;
         }
         ledger_ack(&session->ledger, job->batch.seq, job->batch.acked);
+        ledger_tell(&session->ledger, job->batch.seq, job->batch.unanswered, job->batch.n_unanswered);
         if (ledger_is_full(&session->ledger))
                 (void)ledger_drop(&session->ledger, &session->records);
         if (!is_wanted(server, session, job->batch.seq, &again)) {

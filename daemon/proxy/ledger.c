@@ -42,9 +42,28 @@ void ledger_ack(struct ledger *ledger, uint64_t seq, uint64_t acked)
                 ledger->acked = acked;
 }
 
+void ledger_tell(struct ledger *ledger, uint64_t seq, const uint64_t *unanswered, size_t n)
+{
+        uint64_t first = seq > RECORD_WINDOW ? seq - RECORD_WINDOW + 1 : 1;
+        bool is_out[RECORD_WINDOW] = { false };
+
+        if (!n || n > RECORD_WINDOW)
+                return;
+        if (first <= ledger->acked)
+                first = ledger->acked + 1;
+        for (size_t i = 0; i < n; i++)
+                if (unanswered[i] >= first && unanswered[i] < seq)
+                        is_out[unanswered[i] % RECORD_WINDOW] = true;
+        for (uint64_t number = first; number < seq; number++)
+                if (!is_out[number % RECORD_WINDOW])
+                        ledger->had[number % RECORD_WINDOW] = number;
+}
+
 bool ledger_is_answered(const struct ledger *ledger, uint64_t seq)
 {
-        return seq <= ledger->acked || ledger->seen[seq % RECORD_WINDOW] > seq;
+        size_t place = seq % RECORD_WINDOW;
+
+        return seq <= ledger->acked || ledger->seen[place] > seq || ledger->had[place] == seq;
 }
 
 /* ---- Rows ------------------------------------------------------------------------------------------------- */
@@ -136,6 +155,34 @@ void ledger_note(struct ledger *ledger, uint32_t number, size_t place, size_t si
                 row->n = (uint32_t)place + 1;
         row->bytes += size + ENTRY_COST;
         ledger->bytes += size + ENTRY_COST;
+}
+
+/* What it has been answered by the batch that it belongs to. */
+static uint64_t bytes_of_batch(const struct ledger_row *row)
+{
+        uint64_t old = row->n_old > row->n_noted ? (uint64_t)(row->n_old - row->n_noted) * row->mean_old : 0;
+
+        return row->bytes > old ? row->bytes - old : 0;
+}
+
+uint64_t ledger_unanswered(const struct ledger *ledger)
+{
+        uint64_t bytes = 0;
+
+        for (uint32_t i = 0; i < ledger->n_rows; i++)
+                if (!is_done_with(ledger, &ledger->rows[i]))
+                        bytes += bytes_of_batch(&ledger->rows[i]);
+        return bytes;
+}
+
+bool ledger_has_room(const struct ledger *ledger, size_t size)
+{
+        uint64_t bytes;
+
+        if (!ledger->limit || ledger->bytes + size <= ledger->limit)
+                return true;
+        bytes = ledger_unanswered(ledger);
+        return !bytes || bytes + size <= ledger->limit;
 }
 
 /* ---- Dropping --------------------------------------------------------------------------------------------- */

@@ -37,8 +37,10 @@ struct ledger_row {
 struct ledger {
         uint64_t seen
                 [RECORD_WINDOW]; /* by number modulo the window: the last batch that this daemon was sent */
-        uint64_t acked;          /* the client has the replies up to this one */
-        struct ledger_row *rows; /* the first n_rows are in use */
+        uint64_t acked;          /* the client has the replies up to this one, */
+        uint64_t had[RECORD_WINDOW]; /* and to these, which it has told of by number */
+        uint64_t limit;              /* bytes of answers that it may not have; 0: any */
+        struct ledger_row *rows;     /* the first n_rows are in use */
         uint32_t n_rows, capacity;
         uint64_t bytes; /* in all rows */
 };
@@ -54,6 +56,9 @@ objd_status ledger_read(struct ledger *ledger, struct objd_object *records);
 /* The client has said in its batch seq that it has all replies up to acked. */
 void ledger_ack(struct ledger *ledger, uint64_t seq, uint64_t acked);
 
+/* And that of all before it, it has no reply yet to these, of which there is one at least. */
+void ledger_tell(struct ledger *ledger, uint64_t seq, const uint64_t *unanswered, size_t n);
+
 /* Whether the client has the reply to this batch: it has said so, or has used the number a window later. */
 bool ledger_is_answered(const struct ledger *ledger, uint64_t seq);
 
@@ -65,6 +70,15 @@ void ledger_rest(struct ledger *ledger, uint32_t row);
 
 /* An answer of so many bytes stands, or may stand, at this place. */
 void ledger_note(struct ledger *ledger, uint32_t row, size_t place, size_t size);
+
+/* About how many bytes of answers the client may still ask for. */
+uint64_t ledger_unanswered(const struct ledger *ledger);
+
+/*
+ * Whether an answer of so many bytes may be added: what the client may still ask for takes no more than the limit together,
+ * unless it is one answer.
+ */
+bool ledger_has_room(const struct ledger *ledger, size_t size);
 
 /*
  * Drops records that are done with, but not too many at once; all the same where it is not much (ledger_is_full()). Gives whether

@@ -19,6 +19,21 @@ struct record_head {
         uint64_t intent;
 };
 
+/* Answers that the client does not take are not gathered for ever. @return OBJD_OK, OBJD_E_LIMIT */
+static objd_status may_add(struct recording *record, size_t size)
+{
+        const struct ledger *ledger = record->at.ledger;
+
+        if (record->is_due || record->spare || ledger_has_room(ledger, size))
+                return OBJD_OK;
+        record->size = 0; /* nothing is written */
+        return fail(
+                OBJD_E_LIMIT,
+                "the client has not said to have got %llu bytes of answers, and with one of %zu more they would "
+                "be over the limit of %llu (--client-memory)",
+                (unsigned long long)ledger_unanswered(ledger), size, (unsigned long long)ledger->limit);
+}
+
 /* What is written: the record, or the spare with it. */
 static objd_status place_bytes(struct recording *record, objd_value *ret_bytes)
 {
@@ -61,7 +76,9 @@ static objd_status pack(struct rider *rider, objd_value *ret_bytes)
         if (r)
                 return r;
         record->size = sizeof(head) + record->out.size;
-        r = take_bytes(record, record->size);
+        r = may_add(record, record->size);
+        if (r == OBJD_OK)
+                r = take_bytes(record, record->size);
         if (r)
                 return r;
         head.body_size = record->out.body_size;
@@ -128,8 +145,10 @@ static objd_status write_alone(struct recording *record)
 objd_status record_intent(struct recording *record, uint64_t word)
 {
         struct record_head head = { .seq = record->at.seq, .intent = word };
-        objd_status r = take_bytes(record, sizeof(head));
+        objd_status r = may_add(record, sizeof(head));
 
+        if (r == OBJD_OK)
+                r = take_bytes(record, sizeof(head));
         if (r)
                 return r;
         record->size = sizeof(head);
@@ -150,6 +169,7 @@ void record_answer(struct recording *record, struct outcome *outcome, objd_statu
         record->outcomes = outcome;
         record->n_outcomes = 1;
         record->collect = collect_nothing;
+        record->is_due = true;
         if (pack(&record->rider, &value) == OBJD_OK)
                 (void)objd_dict_set(record->rider.records, &key, &value);
 }

@@ -38,6 +38,7 @@ struct recording {
         uint64_t intent;                           /* this (record_intent()) */
         uint8_t *bytes;
         size_t size;
+        bool is_due;       /* what it tells of has been done: it is not refused any more */
         uint8_t *spare;    /* NULL: it does not go there. Else what is to be in the spare, and */
         size_t spare_used; /* how much of that is used without it */
 

@@ -220,6 +220,7 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
         session->uid = hello->name.uid;
         session->ready_last = &session->ready;
         session->spares = &sessions->spares;
+        session->ledger.limit = sessions->accounts.limit;
         session->heard_ns = session->renewed_ns = now_ns();
         frame_joiner_init(&session->joiner,
                           &(struct memory){ .resize = account_resize, .context = session->account }, 0);

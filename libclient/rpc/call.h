@@ -214,6 +214,9 @@ struct call_batch {
         bool atomic;
         bool cancel; /* without calls: the batch of this number, which has been sent, is to wait for nothing more */
         int64_t timeout_ns; /* how long to wait for a living process in the middle of a change (objd_set_timeout()) */
+        const uint64_t *
+                unanswered; /* if n_unanswered is not 0: all before this one, of which there is no reply yet */
+        size_t n_unanswered;
         const struct call *calls;
         size_t n_calls;
 };

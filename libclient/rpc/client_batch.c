@@ -17,6 +17,10 @@
 #define RESEND_MAX_NS 4000000000LL
 #define RESEND_NS_PER_BYTE 20 /* what the daemon may take to work on it */
 
+/* After so many bytes of replies the daemon is told which have not come, if they are not too many. */
+#define TELL_FROM ((uint64_t)1 << 20)
+#define TELL_MAX 255u
+
 /* ---- Its number, and its bytes ---------------------------------------------------------------------------------------------- */
 
 /* Whether a batch under way has its place in the daemon's memory where the one with this number would have its own. */
@@ -73,14 +77,43 @@ static uint64_t first_unanswered(const struct rpc_client *client)
         return p->seq;
 }
 
+/*
+ * What waits for long keeps `acked` back, and the daemon keeps all answers since then. So from time to time it is told which have not come.
+ * Gives how many: 0 if it is not to be told, or if all have come.
+ */
+static size_t find_unanswered(struct rpc_client *client, const struct pending *last,
+                              uint64_t ret_numbers[TELL_MAX])
+{
+        size_t n = 0;
+
+        if (first_unanswered(client) == last->seq)
+                client->untold = 0;
+        if (client->untold < TELL_FROM)
+                return 0;
+        for (const struct pending *p = client->pending; p != last; p = p->next) {
+                if (p->done)
+                        continue;
+                if (n == TELL_MAX)
+                        return 0;
+                ret_numbers[n++] = p->seq;
+        }
+        client->untold = 0;
+        return n;
+}
+
 objd_status client_pack(struct rpc_client *client, struct pending *p, struct call_batch *batch)
 {
+        uint64_t unanswered[TELL_MAX];
         objd_status r;
 
         batch->seq = p->seq;
         batch->acked = first_unanswered(client) - 1;
+        batch->unanswered = unanswered;
+        batch->n_unanswered = find_unanswered(client, p, unanswered);
         wire_out_init(p->out, WIRE_BULK_FROM);
         r = wire_pack_batch(p->out, batch, client->welcome.max_message);
+        batch->unanswered = NULL;
+        batch->n_unanswered = 0;
         p->resend_ns = RESEND_MIN_NS + (int64_t)p->out->size * RESEND_NS_PER_BYTE;
         return r;
 }

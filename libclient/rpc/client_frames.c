@@ -224,6 +224,7 @@ static void on_reply(struct rpc_client *client, const struct wire_in *in)
                 return;
         }
         client->n_lacked = 0;
+        client->untold += in->size;
         client_end(client, p, OBJD_OK, NULL);
 }
 

@@ -254,6 +254,8 @@ objd_status wire_general_pack_batch(struct wire_out *out, const struct call_batc
         message.atomic = batch->atomic;
         message.cancel = batch->cancel;
         message.timeout_ns = batch->timeout_ns;
+        message.unanswered = (uint64_t *)batch->unanswered; /* it is only read */
+        message.n_unanswered = batch->n_unanswered;
         message.n_requests = batch->n_calls;
         message.requests = wire_take(&out->space, batch->n_calls, sizeof(*message.requests));
         requests = wire_take(&out->space, batch->n_calls, sizeof(*requests));
@@ -538,5 +540,7 @@ objd_status wire_general_unpack_batch(const struct wire_in *in, const struct wir
         ret_batch->atomic = message->atomic;
         ret_batch->cancel = message->cancel;
         ret_batch->timeout_ns = message->timeout_ns;
+        ret_batch->unanswered = message->unanswered;
+        ret_batch->n_unanswered = message->n_unanswered;
         return calls_in(&source, message, ret_batch);
 }

@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,6 +222,19 @@ static bool has_taken_less(void *context)
         return said_of(expectation->f, "raw", "memory") < expectation->size;
 }
 
+/* The one client's get. */
+static bool is_parked(void *context)
+{
+        char comm[32] = "";
+        FILE *file = fopen("/proc/self/comm", "re");
+
+        assert_non_null(file);
+        assert_non_null(fgets(comm, sizeof(comm), file));
+        (void)fclose(file);
+        comm[strcspn(comm, "\n")] = '\0';
+        return said_of(context, comm, "waiting") == 1;
+}
+
 /* ---- Tests -------------------------------------------------------------------------------------------------- */
 
 static void who_reads_nothing_is_bounded(void **state)
@@ -330,6 +344,50 @@ static void large_values_go_as_far_as_the_limit(void **state)
         objd_release(dict);
         objd_close(conn);
         free(bytes);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+static void *wait_for_item(void *context)
+{
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_value item;
+        objd_status r = objd_queue_get(context, &item, &buf, OBJD_FOREVER);
+
+        objd_buf_free(&buf);
+        return (void *)(uintptr_t)r;
+}
+
+/* Nor is more than that kept of answers to which nothing more comes, while one that was asked for before them has not come. */
+static void who_waits_for_long_is_told_more_than_the_limit(void **state)
+{
+        enum { N = 40 };
+        struct fixture *f = *state;
+        objd_value key = objd_cstr("v"), value = objd_bytes(calloc(1, MIB), MIB), got;
+        objd_object *dict, *queue;
+        objd_buf buf = OBJD_BUF_INIT;
+        objd_conn *conn;
+        pthread_t thread;
+        void *result;
+
+        start(f);
+        assert_ok(objd_connect(url, &conn));
+        assert_ok(objd_set_timeout(conn, PATIENCE_NS));
+        assert_ok(objd_create(conn, "dict", OBJD_DICT, NULL, &dict));
+        assert_ok(objd_create(conn, "queue", OBJD_QUEUE, NULL, &queue));
+        assert_int_equal(pthread_create(&thread, NULL, wait_for_item, queue), 0);
+        wait_until(is_parked, f, "the get waits");
+        for (int i = 0; i < N; i++) {
+                assert_ok(objd_dict_set(dict, &key, &value));
+                assert_ok(objd_dict_pop(dict, &key, &got, &buf));
+        }
+        assert_ok(objd_queue_put(queue, &key, PATIENCE_NS));
+        assert_int_equal(pthread_join(thread, &result), 0);
+        assert_ok((objd_status)(uintptr_t)result);
+        free((void *)(uintptr_t)value.data);
+        objd_buf_free(&buf);
+        objd_release(queue);
+        objd_release(dict);
+        objd_close(conn);
         assert_int_equal(fixture_stop(f, SIGTERM), 0);
 }
 
@@ -453,6 +511,7 @@ int main(void)
                 FIXTURE_TEST(who_reads_nothing_is_bounded),
                 FIXTURE_TEST(large_frames_go_one_by_one),
                 FIXTURE_TEST(large_values_go_as_far_as_the_limit),
+                FIXTURE_TEST(who_waits_for_long_is_told_more_than_the_limit),
                 FIXTURE_TEST(who_only_connects_costs_little),
                 FIXTURE_TEST(who_comes_and_goes_leaves_room),
         };

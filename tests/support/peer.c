@@ -118,6 +118,8 @@ uint64_t peer_send(struct peer *peer, const struct call *calls, size_t n, uint32
 {
         const struct call_batch batch = { .seq = ++peer->next_seq,
                                           .acked = peer->acked,
+                                          .unanswered = peer->unanswered,
+                                          .n_unanswered = peer->n_unanswered,
                                           .timeout_ns = 1000000000,
                                           .calls = calls,
                                           .n_calls = n };

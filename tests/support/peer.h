@@ -18,7 +18,9 @@ struct peer {
         uint32_t number;
         uint8_t session[WIRE_SESSION_SIZE];
         uint64_t next_seq;
-        uint64_t acked; /* what it says with its next batch */
+        uint64_t acked; /* what it says with its next batch, and */
+        const uint64_t *unanswered;
+        size_t n_unanswered;
         uint32_t n_welcomes, n_replies, n_refused, n_bare;
         uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
         objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */

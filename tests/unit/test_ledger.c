@@ -167,6 +167,92 @@ static void what_is_little_is_kept(void **state)
         free(b);
 }
 
+/* ---- Beside what waits for long ---------------------------------------------------------------------------- */
+
+static objd_object *empty_queue(objd_conn *conn)
+{
+        objd_object *queue;
+
+        assert_ok(objd_create(conn, "empty", OBJD_QUEUE, NULL, &queue));
+        return queue;
+}
+
+/* A get that nobody puts for keeps `acked` where it is. */
+static void wait_for_nothing(struct peer *peer, const objd_object *queue)
+{
+        struct call wait = get(queue);
+
+        wait.timeout_ns = OBJD_FOREVER;
+        (void)send_all(peer, &wait, 1);
+        assert_int_equal(peer->n_replies, 0);
+}
+
+/* What the client does not take is bounded in bytes, too; what goes beyond it is refused, and has changed nothing. */
+static void answers_that_nobody_takes_have_a_limit(void **state)
+{
+        enum { N = 10, FIT = 4 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *empty = empty_queue(*state), *queue = full_queue(*state, N);
+        const struct call take = get(queue);
+        const uint64_t unanswered[] = { 1 };
+        struct peer *peer;
+        uint64_t len;
+
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        ledger_of(b)->limit = FIT * LARGE + LARGE / 2;
+        wait_for_nothing(peer, empty);
+        for (int i = 0; i < FIT; i++) {
+                (void)send_all(peer, &take, 1);
+                last_went_well(peer);
+        }
+        (void)send_all(peer, &take, 1);
+        assert_status(peer->statuses[peer->n_replies - 1], OBJD_E_LIMIT);
+        assert_contains(peer->sentence, "has not said to have got");
+        assert_ok(objd_queue_len(queue, &len));
+        assert_int_equal(len, N - FIT);
+
+        /* Told that only the first has not come, the daemon has room again, and does not run what comes late. */
+        peer->unanswered = unanswered;
+        peer->n_unanswered = 1;
+        for (int i = 0; i < N - FIT; i++) {
+                (void)send_all(peer, &take, 1);
+                last_went_well(peer);
+        }
+        assert_true(ledger_unanswered(ledger_of(b)) < 2 * LARGE);
+        assert_true(records_memory(b) <= ledger_of(b)->limit + 2 * LARGE);
+        peer->next_seq = 2;
+        (void)send_all(peer, &take, 1);
+        assert_int_equal(peer->n_replies, N + 1);
+        assert_ok(objd_queue_len(queue, &len));
+        assert_int_equal(len, 0);
+        bench_end(b);
+        objd_release(queue);
+        objd_release(empty);
+        free(b);
+}
+
+/* One answer may be over the limit by itself. */
+static void one_answer_is_never_too_much(void **state)
+{
+        enum { N = 3 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *queue = full_queue(*state, N);
+        const struct call take = get(queue);
+        struct peer *peer;
+
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        ledger_of(b)->limit = LARGE / 2;
+        for (int i = 0; i < N; i++) {
+                peer->acked = send_all(peer, &take, 1);
+                last_went_well(peer);
+        }
+        bench_end(b);
+        objd_release(queue);
+        free(b);
+}
+
 /* ---- What may be asked for -------------------------------------------------------------------------------- */
 
 /* The next daemon has all that is not answered, and uses no row of those for something else. */
@@ -328,6 +414,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 INSIDE_TEST(who_waits_for_replies_has_one_row),
                 INSIDE_TEST(what_is_done_with_is_dropped),
+                INSIDE_TEST(answers_that_nobody_takes_have_a_limit),
+                INSIDE_TEST(one_answer_is_never_too_much),
                 INSIDE_TEST(what_is_little_is_kept),
                 INSIDE_TEST(the_next_daemon_finds_all),
                 INSIDE_TEST(a_late_copy_is_not_run),

@@ -32,6 +32,9 @@ static void check_batch(const struct call_batch *batch, struct wire_out *out)
         assert_int_equal(got.acked, batch->acked);
         assert_int_equal(got.atomic, batch->atomic);
         assert_int_equal(got.timeout_ns, batch->timeout_ns);
+        assert_int_equal(got.n_unanswered, batch->n_unanswered);
+        for (size_t i = 0; i < got.n_unanswered; i++)
+                assert_int_equal(got.unanswered[i], batch->unanswered[i]);
         assert_int_equal(got.n_calls, batch->n_calls);
         for (size_t i = 0; i < got.n_calls; i++)
                 if (!calls_equal(&got.calls[i], &batch->calls[i]))
@@ -222,6 +225,21 @@ static void a_message_is_the_same_in_pieces_of_any_size(void **state)
 }
 
 /* ---- The short way ------------------------------------------------------------------------------------- */
+
+static void a_batch_tells_what_has_not_come(void **state)
+{
+        static const uint64_t unanswered[] = { 7, 300, UINT64_MAX };
+        const struct call ping = { .code = CALL_SESSION_PING };
+        struct call_batch batch = { .seq = 301, .acked = 6, .calls = &ping, .n_calls = 1 };
+        struct wire_out out;
+
+        (void)state;
+        wire_out_init(&out, 0);
+        batch.unanswered = unanswered;
+        for (batch.n_unanswered = 0; batch.n_unanswered <= 3; batch.n_unanswered++)
+                check_batch(&batch, &out);
+        wire_out_deinit(&out);
+}
 
 /* Makes an unpacked batch of these bytes in both ways; what the short way makes must be what the general one does. */
 static bool unpack_both_ways(const struct wire_in *in)
@@ -530,6 +548,7 @@ static void versions_are_agreed_on_or_refused_in_words(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_batch_tells_what_has_not_come),
                 cmocka_unit_test(each_code_has_its_number_and_name_in_the_schema),
                 cmocka_unit_test(each_code_goes_there_and_back),
                 cmocka_unit_test(each_type_of_value_goes_there_and_back_empty_and_large),
