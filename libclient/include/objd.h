@@ -275,6 +275,8 @@ typedef struct objd_pin objd_pin;
  *    differ in what they cost, or in how much they take at once, say so where they are declared ("without a mapping").
  *  - What goes to the daemon in one call or batch, and what comes back, is at most 1 GiB and 16 MiB; more is OBJD_E_TOOBIG, and
  *    has changed nothing.
+ *  - Signal handlers make no calls on it, and none is left by longjmp(): calls take memory and locks. One that is made by a handler which
+ *    interrupted another call on such a connection is refused with OBJD_E_REENTERED.
  *  - It has threads of its own. For "ipc:" and "tcp:" it needs the library nanomsg, and loads it.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),

@@ -73,23 +73,48 @@ static objd_status start_keeper(struct rpc_client *client)
         return OBJD_OK;
 }
 
+/*
+ * This thread is in a call, on whichever client. A handler of a signal that has interrupted it makes none: it would wait for a mutex,
+ * or for what is to be taken in, and the one who has them is itself.
+ */
+static _Thread_local bool is_inside;
+
+static void set_inside(bool inside)
+{
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        is_inside = inside;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void client_leave(struct rpc_client *client)
+{
+        (void)pthread_mutex_unlock(&client->mutex);
+        set_inside(false);
+}
+
 objd_status client_enter(struct rpc_client *client)
 {
         objd_status r = OBJD_OK;
 
+        if (is_inside)
+                return fail(OBJD_E_REENTERED,
+                            "called from a signal handler that interrupted another call of this thread");
+        set_inside(true);
         if (__atomic_load_n(&client->fork_generation, __ATOMIC_ACQUIRE) != fork_generation()) {
                 forklock_take(&client->anew_lock);
                 if (client->fork_generation != fork_generation())
                         r = make_anew(client);
                 forklock_give(&client->anew_lock);
         }
-        if (r)
+        if (r) {
+                set_inside(false);
                 return r;
+        }
         (void)pthread_mutex_lock(&client->mutex);
         if (!client->keeper_runs)
                 r = start_keeper(client);
         if (r)
-                (void)pthread_mutex_unlock(&client->mutex);
+                client_leave(client);
         return r;
 }
 

@@ -268,7 +268,7 @@ objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_
         if (r == OBJD_OK)
                 r = await(client, &p);
         client_leave_queue(client, &p);
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
         wire_out_deinit(&out);
         free(p.sentence);
         if (r == OBJD_OK)
@@ -286,9 +286,10 @@ static bool give_to_joiner(const struct rpc_reply *reply)
         if (!client || reply->room < CLIENT_TAKE_FROM ||
             __atomic_load_n(&client->fork_generation, __ATOMIC_ACQUIRE) != fork_generation())
                 return false;
-        (void)pthread_mutex_lock(&client->mutex);
+        if (client_enter(client))
+                return false;
         given = frame_joiner_give(&client->joiner, reply->bytes, reply->room);
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
         return given;
 }
 

@@ -104,8 +104,12 @@ static inline struct timespec as_timespec(int64_t ns)
         return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 }
 
-/* With the mutex held after OBJD_OK; in a child all is made anew first. */
+/*
+ * With the mutex held after OBJD_OK, until client_leave(); in a child all is made anew first.
+ * @return OBJD_OK, OBJD_E_REENTERED, and why nothing could be made anew
+ */
 objd_status client_enter(struct rpc_client *client);
+void client_leave(struct rpc_client *client);
 
 /* ---- client_frames.c --------------------------------------------------------------------------------------- */
 

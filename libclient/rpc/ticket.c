@@ -124,7 +124,7 @@ objd_status rpc_submit(struct rpc_client *client, struct call_batch *batch, int6
         wire_out_init(&ticket->out, 0);
         *ret_ticket = ticket;
         r = send_ticket(client, ticket, batch);
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
         if (r)
                 rpc_ticket_free(ticket);
         return r;
@@ -224,7 +224,7 @@ objd_status rpc_collect(struct rpc_client *client, int64_t timeout_ns, struct rp
                 if (!--client->n_tickets)
                         (void)pthread_cond_broadcast(&client->changed);
         }
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
         return r;
 }
 
@@ -297,7 +297,7 @@ objd_status rpc_collect_fd(struct rpc_client *client, int *ret_fd)
                 r = make_descriptor(client);
         if (r == OBJD_OK)
                 *ret_fd = client->epoll;
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
         return r;
 }
 
@@ -322,15 +322,13 @@ void rpc_cancel(struct rpc_client *client, struct rpc_ticket *ticket)
         if (client_enter(client))
                 return;
         cancel(client, ticket);
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
 }
 
 void rpc_give_up(struct rpc_client *client, struct rpc_ticket *ticket, void (*free_fn)(void *context))
 {
-        if (client_enter(client)) {
-                free_fn(ticket->context);
-                return;
-        }
+        if (client_enter(client))
+                return; /* who is at work on it may not lose it */
         if (!--client->n_tickets)
                 (void)pthread_cond_broadcast(&client->changed);
         if (ticket->p.done) {
@@ -342,5 +340,5 @@ void rpc_give_up(struct rpc_client *client, struct rpc_ticket *ticket, void (*fr
                 ticket->free_fn = free_fn;
                 cancel(client, ticket);
         }
-        (void)pthread_mutex_unlock(&client->mutex);
+        client_leave(client);
 }
