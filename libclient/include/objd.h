@@ -277,6 +277,8 @@ typedef struct objd_pin objd_pin;
  *    has changed nothing.
  *  - Signal handlers make no calls on it, and none is left by longjmp(): calls take memory and locks. One that is made by a handler which
  *    interrupted another call on such a connection is refused with OBJD_E_REENTERED.
+ *  - 256 of its calls and submitted batches can be under way at once. One more waits for the end of one of them, for as long as a call
+ *    does for a living holder, and then gives OBJD_E_LIMIT, and has changed nothing.
  *  - It has threads of its own. For "ipc:" and "tcp:" it needs the library nanomsg, and loads it.
  *
  * @return OBJD_OK, OBJD_E_INVAL (no such url), OBJD_E_NODAEMON (none answers, or none can be started),

@@ -57,7 +57,8 @@ void rpc_remember_thread(struct rpc_client *client);
  * Sends the batch (whose seq and acked are set here) and waits for its reply: patience_ns without a sign of the daemon, or
  * OBJD_FOREVER, and for as long as the calls themselves may wait. reply is to be freed with rpc_reply_free() after OBJD_OK, which
  * says that there is one, not what it says.
- * @return OBJD_OK, OBJD_E_NODAEMON (whether a change was made is not known), OBJD_E_TOOBIG, OBJD_E_NOMEM, OBJD_E_PROTO
+ * @return OBJD_OK, OBJD_E_NODAEMON (whether a change was made is not known), OBJD_E_LIMIT (for so long there have been as many under
+ *         way as there can be), OBJD_E_TOOBIG, OBJD_E_NOMEM, OBJD_E_PROTO, OBJD_E_REENTERED
  */
 objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
                      struct rpc_reply *ret_reply);

@@ -250,6 +250,25 @@ static objd_status await(struct rpc_client *client, struct pending *p)
         return p->status ? fail(p->status, "%s", p->sentence ? p->sentence : "") : OBJD_OK;
 }
 
+/* A number, when one of as many batches as the daemon remembers has ended; they may all wait for long. */
+static objd_status await_place(struct rpc_client *client, struct pending *p)
+{
+        int64_t until_ns = INT64_MAX;
+
+        while (!client_queue_up(client, p)) {
+                int64_t now = now_ns();
+
+                if (until_ns == INT64_MAX && p->patience_ns != OBJD_FOREVER)
+                        until_ns = now + p->patience_ns;
+                if (now >= until_ns)
+                        return fail(OBJD_E_LIMIT,
+                                    "%u calls of this connection are under way, which is all there can be",
+                                    client->welcome.window);
+                client_wait(client, at_most(until_ns, now + RESEND_MIN_NS));
+        }
+        return OBJD_OK;
+}
+
 objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_t patience_ns,
                      struct rpc_reply *ret_reply)
 {
@@ -262,8 +281,11 @@ objd_status rpc_send(struct rpc_client *client, struct call_batch *batch, int64_
 
         if (r)
                 return r;
-        while (!client_queue_up(client, &p))
-                client_wait(client, now_ns() + RESEND_MIN_NS);
+        r = await_place(client, &p);
+        if (r) {
+                client_leave(client);
+                return r;
+        }
         r = client_pack(client, &p, batch);
         if (r == OBJD_OK)
                 r = await(client, &p);
