@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "client/proxy.h"
 #include "dumpload/load_store.h"
 #include "object/bundle.h"
 
@@ -88,31 +89,87 @@ static objd_status publish_together(struct load *load)
         return r || !report.status ? r : fail(report.status, "%s", report.why);
 }
 
-static objd_status publish(struct load *load, struct loaded *loaded)
-{
-        objd_object *object;
-        objd_status r = objd_open_ref(load->conn, loaded->ref, OBJD_KIND_ANY, &object);
+/* ---- Through the daemon, which has the bundle (docs/protocol.md) ----------------------------------------------------- */
 
-        if (r)
-                return r;
-        r = load_store_publish(object, loaded->name, load->existing == LOAD_REPLACE);
-        objd_release(object);
-        if (r)
-                return r;
-        loaded->state = LOADED_EXISTING; /* nobody deletes it any more */
-        load->report->n_loaded++;
-        return OBJD_OK;
+/* The list, in pieces. */
+struct names {
+        objd_object *list;
+        objd_value keys[LOAD_AT_ONCE], refs[LOAD_AT_ONCE];
+        size_t n;
+        int64_t n_nameless;
+};
+
+static objd_status send_names(struct names *names)
+{
+        objd_status r =
+                names->n ? objd_dict_set_many(names->list, names->keys, names->refs, names->n) : OBJD_OK;
+
+        names->n = 0;
+        return r;
 }
 
-/* Those without names first: what a name leads to is whole, and so is all that can be reached from there. */
-static objd_status publish_one_by_one(struct load *load)
+static objd_status send_list(const struct load *load, objd_object *list)
 {
+        struct names names = { .list = list };
         objd_status r = OBJD_OK;
 
-        for (int names = 0; names < 2; names++)
-                for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
-                        if (load->objects[i].state == LOADED_WHOLE && !load->objects[i].name == !names)
-                                r = publish(load, &load->objects[i]);
+        for (size_t i = 0; i < load->len && r == OBJD_OK; i++) {
+                const struct loaded *loaded = &load->objects[i];
+
+                if (loaded->state != LOADED_WHOLE)
+                        continue;
+                names.keys[names.n] = loaded->name ? objd_cstr(loaded->name) : objd_int(names.n_nameless++);
+                names.refs[names.n++] = objd_refer(loaded->ref);
+                if (names.n == LOAD_AT_ONCE)
+                        r = send_names(&names);
+        }
+        return r ? r : send_names(&names);
+}
+
+/* The daemon has died on it: what was decided has been done by the next one, and of what was not, nothing is left. */
+static bool is_there(const struct load *load)
+{
+        for (size_t i = 0; i < load->len; i++) {
+                objd_object *object;
+                objd_status r = OBJD_E_GONE;
+
+                if (load->objects[i].state == LOADED_WHOLE)
+                        r = objd_open_ref(load->conn, load->objects[i].ref, OBJD_KIND_ANY, &object);
+                if (r == OBJD_OK)
+                        objd_release(object);
+                if (r == OBJD_OK || r == OBJD_E_ACCESS)
+                        return true;
+        }
+        return false;
+}
+
+static objd_status publish_list(struct load *load, objd_object *list)
+{
+        objd_status r = send_list(load, list);
+
+        if (r)
+                return r;
+        /* Whatever is answered: what is not to stay is still the session's, and goes with it. */
+        load->is_decided = true;
+        r = proxy_publish(list, load->existing == LOAD_REPLACE);
+        if (r == OBJD_E_GONE && is_there(load))
+                r = OBJD_OK;
+        else if (r == OBJD_E_GONE)
+                r = fail(r, "the daemon has died, and nothing is loaded: load it again");
+        for (size_t i = 0; i < load->len && r == OBJD_OK; i++)
+                load->report->n_loaded += load->objects[i].state == LOADED_WHOLE;
+        return r;
+}
+
+static objd_status publish_proxied(struct load *load)
+{
+        objd_object *list;
+        objd_status r = objd_create(load->conn, NULL, OBJD_DICT, NULL, &list);
+
+        if (r)
+                return r;
+        r = publish_list(load, list);
+        objd_release(list);
         return r;
 }
 
@@ -120,9 +177,11 @@ objd_status load_publish(struct load *load)
 {
         objd_status r = check_names(load);
 
+        if (r == OBJD_OK && load->conn->rpc)
+                return load_here(load, publish_proxied(load));
         if (r == OBJD_OK)
                 r = check_free(load);
         if (r == OBJD_OK)
-                r = load->conn->rpc ? publish_one_by_one(load) : publish_together(load);
+                r = publish_together(load);
         return load_here(load, r);
 }

@@ -70,12 +70,3 @@ objd_status load_store_end(objd_object *object, objd_kind kind, const struct obj
                 r = objd_queue_task_done(object);
         return r;
 }
-
-/* ---- The end --------------------------------------------------------------------------------------------- */
-
-objd_status load_store_publish(objd_object *object, const char *name, bool replaces)
-{
-        if (!name)
-                return proxy_keep(object);
-        return replaces ? proxy_replace(object, name) : proxy_set_name(object, name);
-}

@@ -611,7 +611,8 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
                                        .handles = &sessions->handles,
                                        .reports = &sessions->reports,
                                        .report = &job->session->report,
-                                       .account = job->session->account };
+                                       .account = job->session->account,
+                                       .publication = &sessions->publication };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
                 step_calls(&caller, job, left);

@@ -14,5 +14,8 @@
 /* @return OBJD_OK, OBJD_E_ACCESS, OBJD_E_BUSY (the object's name is being changed) */
 objd_status permit_call(const struct caller *caller, const struct call *call);
 
+/* One more name that a call is about. @return OBJD_OK, OBJD_E_ACCESS */
+objd_status permit_name(const struct caller *caller, const char *name);
+
 /* Takes out of a list what the caller may not use. */
 void permit_infos(const struct caller *caller, objd_info *infos, size_t *n);

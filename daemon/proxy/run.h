@@ -7,6 +7,7 @@
  * Reads are made by the library's own functions. A change is made so that its answer is written down with it (record.h).
  */
 
+#include "object/bundle.h"
 #include "proxy/outcome.h"
 #include "rpc/rights.h"
 
@@ -25,6 +26,14 @@ struct run_handles {
         struct objd_object at[RUN_HANDLES]; /* by place; conn NULL: none */
 };
 
+/* Objects that it has been decided about that they get their names: the last that there were. */
+struct publication {
+        uint64_t session; /* whose they were; 0: there have been none */
+        bool is_done;     /* false: a living holder of something keeps it from being done */
+        struct bundle bundle;
+        struct bundle_report report;
+};
+
 /* In whose name. */
 struct caller {
         struct objd_conn *
@@ -36,6 +45,7 @@ struct caller {
         struct report_makers *reports;
         struct report_read **report; /* the session's, */
         struct account *account;     /* and who pays for it */
+        struct publication *publication;
 };
 
 /*
@@ -66,8 +76,8 @@ objd_status run_change(const struct caller *caller, const struct call *call, str
                        struct recording *record, struct outcome *outcome);
 objd_status run_on_names(const struct caller *caller, const struct call *call, struct recording *record,
                          struct outcome *outcome);
-objd_status run_load(const struct caller *caller, const struct call *call, struct recording *record,
-                     struct outcome *outcome);
+objd_status run_set_state(const struct caller *caller, const struct call *call);
+objd_status run_publish(const struct caller *caller, const struct call *call);
 objd_status run_lock(const struct caller *caller, const struct call *call, struct objd_object *object,
                      struct recording *record, struct outcome *outcome);
 
@@ -82,3 +92,12 @@ objd_status run_find_kept(const struct caller *caller, objd_ref ref, struct objd
 
 /* What of a call the engine does not look at itself. @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG, OBJD_E_TYPE */
 objd_status run_check(const struct call *call);
+
+/* @return OBJD_OK, OBJD_E_INVAL: it is no anonymous object of the session's */
+objd_status run_check_own(const struct caller *caller, const struct objd_object *object);
+
+/* Whether the call asks again for what has been decided: its list is no longer the session's. */
+bool run_is_publishing(const struct caller *caller, const struct call *call);
+
+/* Goes on with it if it is not done. @return OBJD_OK, OBJD_E_BUSY: another time */
+objd_status run_end_publication(struct publication *publication);

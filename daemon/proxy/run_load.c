@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * run_load.c -- what who loads a dump needs beyond the calls that everybody uses: states, and names that replace others
+ * run_load.c -- what who loads a dump needs beyond the calls that everybody uses: states (names are run_publish.c's)
  *
  * Only for anonymous objects that the session itself has made. So what others rely on is never changed under them, and who has made
  * an object that makes no sense has it for himself.
@@ -10,15 +10,11 @@
 #include "base/status.h"
 #include "object/directory.h"
 #include "object/kind.h"
-#include "proxy/record.h"
 #include "proxy/run.h"
 
-/* is_kept: it may have been kept already, by the same call. */
-static objd_status check_own(const struct caller *caller, const struct objd_object *object, bool is_kept)
+objd_status run_check_own(const struct caller *caller, const struct objd_object *object)
 {
-        uint64_t owner = word_get(&object->shm->owner);
-
-        if (owner == caller->client || (is_kept && !owner))
+        if (word_get(&object->shm->owner) == caller->client)
                 return OBJD_OK;
         return fail(OBJD_E_INVAL, "%s is no anonymous object of this session", object_label(object));
 }
@@ -57,45 +53,13 @@ static objd_status set_state(const struct caller *caller, const struct call_stat
         return r;
 }
 
-static void collect_nothing(struct recording *record)
-{
-        (void)record;
-}
-
-static objd_status replace(const struct caller *caller, const struct call *call, struct objd_object *object,
-                           struct recording *record, struct outcome *outcome)
-{
-        struct lane *lane;
-        objd_status r = directory_check_name(call->name);
-
-        if (r == OBJD_OK)
-                r = lane_act_as(caller->conn->arena, caller->client, 0, &lane);
-        if (r)
-                return r;
-        record_begin(record, lane, outcome, 1, collect_nothing, NULL);
-        r = directory_replace(object, call->name, 0);
-        record_end(record, lane);
-        lane_act_as_self(lane);
-        return r;
-}
-
-/* States and keeping need no record: made twice they are what they are. */
-objd_status run_load(const struct caller *caller, const struct call *call, struct recording *record,
-                     struct outcome *outcome)
+/* It needs no record: made twice it is what it is. */
+objd_status run_set_state(const struct caller *caller, const struct call *call)
 {
         struct objd_object object;
         objd_status r = run_find(caller, call->object, &object);
 
         if (r == OBJD_OK)
-                r = check_own(caller, &object, call->code == CALL_OBJECT_KEEP);
-        if (r)
-                return r;
-        switch (call->code) {
-        case CALL_OBJECT_SET_STATE:
-                return set_state(caller, call->state, &object);
-        case CALL_OBJECT_REPLACE:
-                return replace(caller, call, &object, record, outcome);
-        default:
-                return directory_disown(&object, 0);
-        }
+                r = run_check_own(caller, &object);
+        return r ? r : set_state(caller, call->state, &object);
 }

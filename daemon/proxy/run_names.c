@@ -194,9 +194,10 @@ objd_status run_on_names(const struct caller *caller, const struct call *call, s
         case CALL_OBJECT_INFO:
                 return info(caller, call, outcome);
         case CALL_OBJECT_SET_STATE:
-        case CALL_OBJECT_REPLACE:
-        case CALL_OBJECT_KEEP:
-                return run_load(caller, call, record, outcome);
+                return run_set_state(caller, call);
+        case CALL_OBJECT_NAME_ALL:
+        case CALL_OBJECT_REPLACE_ALL:
+                return run_publish(caller, call);
         default:
                 return change_name(caller, call, record, outcome);
         }

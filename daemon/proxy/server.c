@@ -35,6 +35,13 @@ static int64_t sweep_ns(const struct proxy_server *server)
         return part_ns < TICK_MS * 1000000LL ? TICK_MS * 1000000LL : part_ns;
 }
 
+/* What a session has published that has ended before it was done. */
+static void end_publication(struct publication *publication, struct arena *arena)
+{
+        if (publication->session && !publication->is_done && !session_lives(arena, publication->session))
+                (void)run_end_publication(publication); /* or another time */
+}
+
 /* Those that have been told to end, and from time to time those that have not been heard of. */
 static void end_sessions(struct proxy_server *server)
 {
@@ -62,6 +69,7 @@ static void end_sessions(struct proxy_server *server)
         }
         if (any)
                 sessions_recover(&server->sessions);
+        end_publication(&server->sessions.publication, server->conn.arena);
 }
 
 static int wait_ms(struct proxy_server *server)

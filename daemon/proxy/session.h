@@ -60,6 +60,7 @@ struct proxy_session {
 struct proxy_sessions {
         struct objd_conn *conn;
         struct run_handles handles;
+        struct publication publication;
         struct report_makers reports;
         struct accounts accounts;
         struct outcome_spares spares;

@@ -74,8 +74,13 @@ objd_ref proxy_ref_of(const objd_object *object);
 
 /* For who loads a dump: of anonymous objects of this session's own. */
 objd_status proxy_set_state(objd_object *object, const struct call_state *state);
-objd_status proxy_replace(objd_object *object, const char *name);
-objd_status proxy_keep(objd_object *object);
+
+/*
+ * They come to stay, all of them or none: list is a dict, likewise of this session's, with their refs by the names that they are to have, or
+ * by numbers where they are to have none. It is gone then. replaces: what has such a name is deleted; else it is OBJD_E_EXISTS.
+ * @return OBJD_OK, OBJD_E_EXISTS, OBJD_E_ACCESS, OBJD_E_BUSY; OBJD_E_GONE: it has been done, or all of them are gone
+ */
+objd_status proxy_publish(objd_object *list, bool replaces);
 
 /* ---- Reports ----------------------------------------------------------------------------------------------- */
 

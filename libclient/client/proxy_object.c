@@ -210,14 +210,10 @@ objd_status proxy_set_state(objd_object *object, const struct call_state *state)
                         &(struct call){ .code = CALL_OBJECT_SET_STATE, .state = state });
 }
 
-objd_status proxy_replace(objd_object *object, const char *name)
+objd_status proxy_publish(objd_object *list, bool replaces)
 {
-        return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_REPLACE, .name = name });
-}
-
-objd_status proxy_keep(objd_object *object)
-{
-        return proxy_do(object, OBJD_KIND_ANY, &(struct call){ .code = CALL_OBJECT_KEEP });
+        return proxy_do(list, OBJD_KIND_ANY,
+                        &(struct call){ .code = replaces ? CALL_OBJECT_REPLACE_ALL : CALL_OBJECT_NAME_ALL });
 }
 
 objd_status proxy_info(objd_object *object, objd_info *ret_info)

@@ -24,8 +24,8 @@ const struct call_properties call_table[CALL_CODES] = {
         [CALL_OBJECT_SET_NAME] = { "object set_name", GROUP_OBJECT, MUTATES | CALL_NAMED },
         [CALL_OBJECT_INFO] = { "object info", GROUP_OBJECT, OBJECT },
         [CALL_OBJECT_SET_STATE] = { "object set_state", GROUP_OBJECT, MUTATES },
-        [CALL_OBJECT_REPLACE] = { "object replace", GROUP_OBJECT, MUTATES | CALL_NAMED },
-        [CALL_OBJECT_KEEP] = { "object keep", GROUP_OBJECT, MUTATES },
+        [CALL_OBJECT_NAME_ALL] = { "object name_all", GROUP_OBJECT, MUTATES },
+        [CALL_OBJECT_REPLACE_ALL] = { "object replace_all", GROUP_OBJECT, MUTATES },
 
         [CALL_DICT_GET] = { "dict get", GROUP_DICT, OBJECT | CALL_IN_ATOMIC | CALL_KEY },
         [CALL_DICT_SET] = { "dict set", GROUP_DICT, IN_BATCH | CALL_KEY | CALL_VALUE },

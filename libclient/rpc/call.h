@@ -31,8 +31,9 @@ enum call_code {
 
         /* Of anonymous objects of the session's own, for those who load a dump. */
         CALL_OBJECT_SET_STATE = 28, /* object, state */
-        CALL_OBJECT_REPLACE = 29,   /* object, name: what has it is deleted */
-        CALL_OBJECT_KEEP = 30,      /* object: it stays when the session ends */
+        CALL_OBJECT_NAME_ALL =
+                29, /* object: a dict with all of them, by the names that they are to have, or a number */
+        CALL_OBJECT_REPLACE_ALL = 30, /* the same; what has such a name is deleted */
 
         CALL_DICT_GET = 40,
         CALL_DICT_SET = 41,

@@ -7,7 +7,7 @@
 #include "support/way.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,10 +61,16 @@ static void open_ipc(const struct fixture *f, struct plan *plan, char ret_url[25
         add_option(plan, "--rpc", listen);
 }
 
-/* One that nobody has at this moment; until the daemon has it, somebody else may take it. */
-static uint16_t free_port(void)
+/* An address of this machine that is this process's alone, so its ports are there for one daemon after the other. */
+static struct in_addr own_address(void)
 {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        return (struct in_addr){ .s_addr = htonl(127u << 24 | ((uint32_t)getpid() & 0x7fffff)) };
+}
+
+/* One that nobody has at this moment; until the daemon has it, somebody else may take it. */
+static uint16_t free_port(struct in_addr at)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = at };
         socklen_t size = sizeof(address);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -79,10 +85,13 @@ static uint16_t free_port(void)
 static void open_tcp(const struct fixture *f, struct plan *plan, char ret_url[256])
 {
         char *listen = plan->texts[plan->n_texts++], *keys = plan->texts[plan->n_texts++];
+        struct in_addr at = own_address();
         struct rights all_rights = { 0 };
         uint8_t id[KEY_ID_SIZE];
+        char text[INET_ADDRSTRLEN];
 
-        (void)snprintf(listen, 256, "tcp://127.0.0.1:%u", free_port());
+        assert_non_null(inet_ntop(AF_INET, &at, text, sizeof(text)));
+        (void)snprintf(listen, 256, "tcp://%s:%u", text, free_port(at));
         (void)snprintf(keys, 256, "%s/tcp.key", f->base);
         (void)snprintf(ret_url, 256, "%s?key=%s", listen, keys);
         (void)unlink(keys);
@@ -124,6 +133,7 @@ static const struct way all_ways = { "all", open_all };
 /* What all tests of this program have in common. */
 static const struct way *way = ways;
 static struct fixture *fixture;
+static struct plan plan; /* of its daemon */
 static char url[256];
 static objd_conn *near;     /* by handle to the same store */
 static uint64_t n_at_first; /* objects in an empty store */
@@ -177,7 +187,6 @@ static uint64_t count_objects(void)
 static int begin(void **state)
 {
         int n_tries = 0, status;
-        struct plan plan;
 
         (void)state;
         if (way_is_handle())
@@ -225,6 +234,11 @@ int way_run_tests(int argc, char **argv, const char *name, const struct CMUnitTe
 struct fixture *way_daemon(void)
 {
         return fixture;
+}
+
+void way_start_again(void)
+{
+        fixture_start(fixture, plan.options);
 }
 
 const struct ways *way_all(void)

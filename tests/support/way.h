@@ -84,5 +84,6 @@ struct ways {
 };
 const struct ways *way_all(void);
 
-/* NULL by handle. */
+/* NULL by handle. Once it has been stopped, the next one is started as it was. */
 struct fixture *way_daemon(void);
+void way_start_again(void);
