@@ -27,7 +27,8 @@ static void call_from_a_handler(int signal_number)
         objd_value key = objd_cstr("handler");
 
         (void)signal_number;
-        __atomic_store_n(&handlers_status, objd_dict_add_int(handlers_dict, &key, 1, NULL), __ATOMIC_RELAXED);
+        __atomic_store_n(&handlers_status, (int)objd_dict_add_int(handlers_dict, &key, 1, NULL),
+                         __ATOMIC_RELAXED);
         __atomic_add_fetch(&n_handled, 1, __ATOMIC_RELEASE);
 }
 
