@@ -316,9 +316,13 @@ static unsigned count_descriptors(void)
 
 static bool reports_are_over(void *context)
 {
-        struct bench *b = context;
+        struct report_makers *makers = context;
+        uint32_t n;
 
-        return !__atomic_load_n(&b->server.sessions.reports.n, __ATOMIC_RELAXED);
+        (void)pthread_mutex_lock(&makers->lock);
+        n = makers->n;
+        (void)pthread_mutex_unlock(&makers->lock);
+        return !n;
 }
 
 /* One that has been read to its end costs its session a piece of memory, and nobody a descriptor. */
@@ -341,7 +345,7 @@ static void who_has_read_a_report_costs_no_descriptor(void **state)
                 }
                 assert_ok(peer->statuses[0]);
                 assert_true(peer->truth);
-                wait_until(reports_are_over, b, "the end of a report");
+                wait_until(reports_are_over, &b->server.sessions.reports, "the end of a report");
                 if (!i)
                         n_descriptors = count_descriptors();
                 assert_true(session_by_id(&b->server.sessions, peer->session)->account->used >= REPORT_PIECE);
