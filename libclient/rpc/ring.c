@@ -259,10 +259,20 @@ objd_status ring_next(struct ring *ring, uint32_t max_frame, void *copy, struct 
         return OBJD_OK;
 }
 
+/* What a sleeping writer has put does not grow: more than half of it is left to be read. */
+static bool is_rather_full(const struct ring *ring)
+{
+        uint64_t left = __atomic_load_n(&ring->shm->put, __ATOMIC_RELAXED) - ring->own;
+
+        return left > ring->size / 2 && left <= ring->size;
+}
+
 bool ring_take(struct ring *ring, const struct frame_head *head)
 {
         ring->own += ring_padded(FRAME_HEAD + (size_t)head->piece);
         __atomic_store_n(&ring->shm->taken, ring->own, __ATOMIC_SEQ_CST);
+        if (!__atomic_load_n(&ring->shm->writer_sleeps, __ATOMIC_SEQ_CST) || is_rather_full(ring))
+                return false;
         return take_back(&ring->shm->writer_sleeps);
 }
 

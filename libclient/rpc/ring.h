@@ -107,7 +107,10 @@ static inline bool ring_has_news(const struct ring *ring)
 objd_status ring_next(struct ring *ring, uint32_t max_frame, void *copy, struct frame_head *ret_head,
                       const void **ret_piece);
 
-/* Done with the frame that ring_next() has given. True: the writer sleeps, and is to be woken. */
+/*
+ * Done with the frame that ring_next() has given. True: the writer sleeps, and is to be woken. That is so when half of the ring is free:
+ * who was woken for each frame would write one, and sleep again. So whoever has more than that to read goes on reading.
+ */
 bool ring_take(struct ring *ring, const struct frame_head *head);
 
 /* Before sleeping for news. False: there are some already. */
