@@ -612,7 +612,9 @@ void job_step(struct proxy_sessions *sessions, struct job *job, uint32_t *left)
                                        .reports = &sessions->reports,
                                        .report = &job->session->report,
                                        .account = job->session->account,
-                                       .publication = &sessions->publication };
+                                       .publication = &sessions->publication,
+                                       .reads_large = &job->session->reads_large,
+                                       .may_pin = job->batch.n_calls == 1 && !job->batch.atomic };
 
         if (!job->batch.atomic || !job->batch.n_calls) {
                 step_calls(&caller, job, left);
@@ -640,17 +642,31 @@ void job_begin_reply(struct job *job)
         job->charged -= job->charged / 2;
 }
 
+static void unpin(void *pin)
+{
+        objd_unpin(pin);
+}
+
 /* A large value that is all of the bulk goes with the reply, so that a link need not copy what it cannot send at once. */
 static void keep_value(struct job *job, struct wire_out *out)
 {
-        objd_buf *buf = &job->outcomes[0].buf;
+        struct outcome *outcome = &job->outcomes[0];
+        objd_buf *buf = &outcome->buf;
         const uint8_t *bytes = buf->data, *part = out->n_parts == 1 ? out->parts[0].data : NULL;
 
-        if (job->batch.n_calls != 1 || !part || !bytes || part < bytes || part >= bytes + buf->size)
+        if (job->batch.n_calls != 1 || !part)
                 return;
-        out->kept = buf->data;
-        out->kept_size = buf->size;
-        *buf = (objd_buf)OBJD_BUF_INIT;
+        if (outcome->pin) {
+                out->kept = outcome->pin;
+                out->free_kept = unpin;
+                out->kept_size = outcome->answer->value.size;
+                outcome->pin = NULL;
+        } else if (bytes && part >= bytes && part < bytes + buf->size) {
+                out->kept = buf->data;
+                out->free_kept = free;
+                out->kept_size = buf->size;
+                *buf = (objd_buf)OBJD_BUF_INIT;
+        }
 }
 
 objd_status job_reply(struct job *job, struct wire_out *out, uint64_t max_size)

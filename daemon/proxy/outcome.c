@@ -48,6 +48,7 @@ static void give_buf(objd_buf *buf, struct outcome_spares *spares)
 void outcome_free(struct outcome *outcome, struct outcome_spares *spares)
 {
         give_buf(&outcome->buf, spares);
+        objd_unpin(outcome->pin);
         if (outcome->items)
                 objd_items_free(outcome->items);
         if (outcome->infos)
@@ -73,7 +74,8 @@ void outcome_spares_free(struct outcome_spares *spares)
 
 size_t outcome_cost(const struct outcome *outcome)
 {
-        return outcome->buf.size + items_memory(outcome->items) +
+        return outcome->buf.size + (outcome->pin ? outcome->answer->value.size : 0) +
+               items_memory(outcome->items) +
                (outcome->infos ? outcome->answer->n_infos * sizeof(*outcome->infos) : 0) +
                (outcome->sentence ? strlen(outcome->sentence) : 0);
 }

@@ -22,6 +22,7 @@ struct outcome {
         struct answer *answer;
         struct outcome_more *more; /* NULL: outcome_has_more() */
         objd_buf buf;
+        objd_pin *pin; /* the value is read where it lies */
         objd_items *items;
         objd_info *infos;
         char *sentence;

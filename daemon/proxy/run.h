@@ -46,6 +46,8 @@ struct caller {
         struct report_read **report; /* the session's, */
         struct account *account;     /* and who pays for it */
         struct publication *publication;
+        bool *reads_large; /* whether the last value that it has read was large */
+        bool may_pin;      /* the answer is sent at once: a large value may stay where it lies until then */
 };
 
 /*

@@ -52,7 +52,35 @@ static objd_status run_cursor(const struct call *call, struct objd_object *dict,
         return OBJD_OK;
 }
 
-static objd_status run_read_dict(const struct call *call, struct objd_object *dict, struct outcome *outcome)
+/* Of such a value it costs more to be copied than to be pinned. */
+#define PIN_FROM (64u << 10)
+
+/* Whose values are large is given them where they lie, if there is a place for a pin left. */
+static objd_status pin_value(const struct call *call, struct objd_object *object, struct outcome *outcome)
+{
+        objd_value *value = &outcome->answer->value;
+
+        return call->code == CALL_DICT_GET ? objd_dict_pin(object, call->keys, value, &outcome->pin)
+                                           : objd_list_pin(object, call->index, value, &outcome->pin);
+}
+
+static objd_status get_value(const struct caller *caller, const struct call *call, struct objd_object *object,
+                             struct outcome *outcome)
+{
+        objd_value *value = &outcome->answer->value;
+        objd_status r = OBJD_E_LIMIT;
+
+        if (*caller->reads_large && caller->may_pin)
+                r = pin_value(call, object, outcome);
+        if (r == OBJD_E_LIMIT)
+                r = call->code == CALL_DICT_GET ? objd_dict_get(object, call->keys, value, &outcome->buf)
+                                                : objd_list_get(object, call->index, value, &outcome->buf);
+        *caller->reads_large = r == OBJD_OK && value->size >= PIN_FROM;
+        return r;
+}
+
+static objd_status run_read_dict(const struct caller *caller, const struct call *call,
+                                 struct objd_object *dict, struct outcome *outcome)
 {
         struct answer *answer = outcome->answer;
         objd_items *items;
@@ -60,7 +88,7 @@ static objd_status run_read_dict(const struct call *call, struct objd_object *di
 
         switch (call->code) {
         case CALL_DICT_GET:
-                return objd_dict_get(dict, call->keys, &answer->value, &outcome->buf);
+                return get_value(caller, call, dict, outcome);
         case CALL_DICT_CONTAINS:
                 return objd_dict_contains(dict, call->keys, &answer->truth);
         case CALL_DICT_LEN:
@@ -81,7 +109,8 @@ static objd_status run_read_dict(const struct call *call, struct objd_object *di
         return r;
 }
 
-static objd_status run_read_list(const struct call *call, struct objd_object *list, struct outcome *outcome)
+static objd_status run_read_list(const struct caller *caller, const struct call *call,
+                                 struct objd_object *list, struct outcome *outcome)
 {
         struct answer *answer = outcome->answer;
         objd_items *items;
@@ -89,7 +118,7 @@ static objd_status run_read_list(const struct call *call, struct objd_object *li
 
         switch (call->code) {
         case CALL_LIST_GET:
-                return objd_list_get(list, call->index, &answer->value, &outcome->buf);
+                return get_value(caller, call, list, outcome);
         case CALL_LIST_LEN:
                 return objd_list_len(list, &answer->number);
         case CALL_LIST_INDEX:
@@ -108,7 +137,6 @@ static objd_status run_read_list(const struct call *call, struct objd_object *li
 objd_status run_read(const struct caller *caller, const struct call *call, struct objd_object *object,
                      struct outcome *outcome)
 {
-        (void)caller;
         switch (call->code) {
         case CALL_QUEUE_PEEK:
                 return objd_queue_peek(object, &outcome->answer->value, &outcome->buf);
@@ -118,7 +146,7 @@ objd_status run_read(const struct caller *caller, const struct call *call, struc
                 return objd_queue_join(object, OBJD_NOWAIT);
         default:
                 return call_properties(call->code)->group == GROUP_DICT
-                               ? run_read_dict(call, object, outcome)
-                               : run_read_list(call, object, outcome);
+                               ? run_read_dict(caller, call, object, outcome)
+                               : run_read_list(caller, call, object, outcome);
         }
 }

@@ -28,6 +28,7 @@ struct proxy_session {
         bool read_only;
         struct proxy_who who; /* whose it is: nobody else goes on with it */
         bool ends;            /* nothing more is taken from it; it is closed soon */
+        bool reads_large;     /* the last value that it has read was large */
         bool resumed;         /* an earlier daemon may have run batches that we know nothing of */
         struct ledger ledger; /* which batches it was sent, and where their records are */
         struct past past;     /* how their changes have failed */

@@ -69,7 +69,8 @@ struct wire_out {
         struct space space;
         struct wire_seek seek;
         uint8_t *settled; /* the whole message, if it has been copied together */
-        void *kept; /* malloc()'s, with all parts in it; it goes with the message. NULL: the parts are somebody else's, */
+        void *kept; /* what all parts lie in; it goes with the message. NULL: the parts are somebody else's, */
+        void (*free_kept)(void *kept);
         size_t kept_size; /* and this is its size */
         uint8_t small
                 [WIRE_OUT_SMALL]; /* the room, while that is enough. So a wire_out must stay where it is */

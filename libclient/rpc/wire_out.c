@@ -40,7 +40,8 @@ void wire_out_deinit(struct wire_out *out)
                 free(out->room);
         free(out->parts);
         free(out->settled);
-        free(out->kept);
+        if (out->kept)
+                out->free_kept(out->kept);
         wire_out_init(out, 0);
 }
 

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "arena/arena.h"
+#include "object/object.h"
 #include "proxy/sp_link.h"
 #include "rpc/frame.h"
 #include "rpc/sp.h"
@@ -31,6 +33,7 @@ struct raw {
         struct sp sp;
         uint8_t session[WIRE_SESSION_SIZE];
         uint64_t next_seq;
+        size_t n_fill;        /* bytes of large values that have come */
         struct sp_count told; /* what it says to have got: at first, and perhaps for ever, nothing */
 };
 
@@ -136,9 +139,13 @@ static void raw_say(struct raw *raw, enum frame_type type)
         wait_until(is_sent, &attempt, "nanomsg takes a frame");
 }
 
+/* What large values are made of. */
+#define FILL 7
+
 /* Takes the next message, which has one frame of that type, and gives its flags; *ret_size is the size of the frame. */
 static uint8_t raw_take(struct raw *raw, enum frame_type type, size_t *ret_size)
 {
+        const uint8_t *bytes;
         struct arrival arrival = { .raw = raw };
         uint32_t before = raw->told.number;
         struct frame_head head;
@@ -150,6 +157,9 @@ static uint8_t raw_take(struct raw *raw, enum frame_type type, size_t *ret_size)
         assert_int_equal(head.type, type);
         *ret_size = FRAME_HEAD + (size_t)head.piece;
         assert_int_equal(arrival.message.size, *ret_size);
+        bytes = arrival.message.data;
+        for (size_t i = FRAME_HEAD; i < *ret_size; i++)
+                raw->n_fill += bytes[i] == FILL;
         sp_free(&raw->sp, arrival.message.data);
         return head.flags;
 }
@@ -180,11 +190,12 @@ static unsigned long long said_of(const struct fixture *f, const char *comm, con
 
 static objd_object *make_value(objd_conn *conn, const char *key, size_t size)
 {
-        char *bytes = calloc(1, size);
+        char *bytes = malloc(size);
         objd_value k = objd_cstr(key), v = objd_bytes(bytes, size);
         objd_object *dict;
 
         assert_non_null(bytes);
+        memset(bytes, FILL, size);
         assert_ok(objd_open_or_create(conn, "dict", OBJD_DICT, NULL, &dict));
         assert_ok(objd_dict_set(dict, &k, &v));
         free(bytes);
@@ -309,6 +320,76 @@ static void large_frames_go_one_by_one(void **state)
         assert_int_equal(n_large, 4);
         raw_say(&raw, FRAME_PONG);
         wait_until(has_taken_less, &(struct expectation){ f, MIB / 2 }, "nobody pays for what was sent");
+        sp_close(&raw.sp);
+        objd_release(near);
+        objd_close(conn);
+        assert_int_equal(fixture_stop(f, SIGTERM), 0);
+}
+
+static uint64_t n_pins(const objd_object *near)
+{
+        return word_get_acquire(&near->conn->arena->header->n_pins);
+}
+
+static bool nothing_is_pinned(void *context)
+{
+        return n_pins(context) == 0;
+}
+
+/* Reads a reply to its end. */
+static void raw_take_reply(struct raw *raw, uint8_t flags)
+{
+        size_t size;
+
+        while (!(flags & FRAME_LAST)) {
+                raw_say(raw, FRAME_PONG);
+                flags = raw_take(raw, FRAME_REPLY, &size);
+        }
+        raw_say(raw, FRAME_PONG);
+}
+
+/* A value that is on its way is the one that was there, whatever becomes of it; and its memory is free when it has gone. */
+static void large_values_are_sent_from_where_they_lie(void **state)
+{
+        struct fixture *f = *state;
+        struct call get = { .code = CALL_DICT_GET };
+        objd_value key = objd_cstr("large"), other = objd_cstr("other");
+        objd_object *near;
+        objd_conn *conn;
+        struct raw raw;
+        uint8_t flags;
+        size_t size;
+
+        start(f);
+        conn = fixture_connect(f);
+        near = make_value(conn, "large", 5 * MIB);
+        raw_begin(&raw);
+        raw.told.number = 1; /* the welcome */
+        get.object = objd_ref_of(near);
+        get.keys = &key;
+        get.n_keys = 1;
+        raw_send(&raw, &get);
+        raw_take_reply(&raw, raw_take(&raw, FRAME_REPLY, &size));
+        assert_in_range(raw.n_fill, 5 * MIB, 5 * MIB + 100);
+
+        /* Now it is known to read large values. */
+        raw.n_fill = 0;
+        raw_send(&raw, &get);
+        flags = raw_take(&raw, FRAME_REPLY, &size);
+        assert_int_equal(n_pins(near), 1);
+        assert_ok(objd_dict_set(near, &key, &other));
+        assert_ok(objd_dict_del(near, &key));
+        for (int i = 0; i < 20; i++) { /* nor is its memory another one's */
+                char *bytes = calloc(1, 5 * MIB);
+                objd_value zeros = objd_bytes(bytes, 5 * MIB);
+
+                assert_non_null(bytes);
+                assert_ok(objd_dict_set(near, &other, &zeros));
+                free(bytes);
+        }
+        raw_take_reply(&raw, flags);
+        assert_in_range(raw.n_fill, 5 * MIB, 5 * MIB + 100);
+        wait_until(nothing_is_pinned, near, "the value is let go");
         sp_close(&raw.sp);
         objd_release(near);
         objd_close(conn);
@@ -510,6 +591,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 FIXTURE_TEST(who_reads_nothing_is_bounded),
                 FIXTURE_TEST(large_frames_go_one_by_one),
+                FIXTURE_TEST(large_values_are_sent_from_where_they_lie),
                 FIXTURE_TEST(large_values_go_as_far_as_the_limit),
                 FIXTURE_TEST(who_waits_for_long_is_told_more_than_the_limit),
                 FIXTURE_TEST(who_only_connects_costs_little),

@@ -212,6 +212,7 @@ static void make_reply(struct wire_out *out, size_t size)
         wire_out_init(out, WIRE_BULK_FROM);
         assert_ok(wire_pack_reply(out, &reply, 0));
         out->kept = bytes;
+        out->free_kept = free;
         out->kept_size = size;
 }
 
