@@ -20,13 +20,12 @@ struct record_head {
 };
 
 /* Answers that the client does not take are not gathered for ever. @return OBJD_OK, OBJD_E_LIMIT */
-static objd_status may_add(struct recording *record, size_t size)
+static objd_status may_add(const struct recording *record, size_t size)
 {
         const struct ledger *ledger = record->at.ledger;
 
         if (record->is_due || record->spare || ledger_has_room(ledger, size))
                 return OBJD_OK;
-        record->size = 0; /* nothing is written */
         return fail(
                 OBJD_E_LIMIT,
                 "the client has not said to have got %llu bytes of answers, and with one of %zu more they would "
@@ -79,8 +78,10 @@ static objd_status pack(struct rider *rider, objd_value *ret_bytes)
         r = may_add(record, record->size);
         if (r == OBJD_OK)
                 r = take_bytes(record, record->size);
-        if (r)
+        if (r) {
+                record->size = 0; /* the change is undone, and nothing of it is written */
                 return r;
+        }
         head.body_size = record->out.body_size;
         memcpy(record->bytes, &head, sizeof(head));
         wire_out_copy(&record->out, 0, record->bytes + sizeof(head), record->out.size);
