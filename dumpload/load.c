@@ -117,6 +117,13 @@ objd_status load_read(struct objd_conn *conn, FILE *f, const char *file, enum lo
         *ret_report = (struct load_report){ 0 };
         if (r)
                 return r;
+        if (objd_is_read_only(conn)) {
+                lines_deinit(&lines);
+                return fail(
+                        OBJD_E_ACCESS,
+                        "%s: nothing can be loaded by who only reads; connect as a user, or with a key, that may write",
+                        file);
+        }
         load.lines = &lines;
         r = read_until_fault(&load, &lines);
         if (r == OBJD_OK)

@@ -21,12 +21,19 @@
 
 objd_status load_here(const struct load *load, objd_status r)
 {
+        return load_here_at(load, load->lines->n, r);
+}
+
+objd_status load_here_at(const struct load *load, uint64_t line, objd_status r)
+{
         char why[512];
 
         if (!r)
                 return r;
         snprintf(why, sizeof(why), "%s", objd_last_error());
-        return lines_fail(load->lines, r, "%s", why);
+        return lines_fail_at(
+                load->lines, line, r, "%s%s", why,
+                r == OBJD_E_NOMEM ? "; delete something, or load it into a larger store (objd --size)" : "");
 }
 
 static objd_status invalid(const struct load *load, const char *why)

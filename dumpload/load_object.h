@@ -69,6 +69,8 @@ objd_status load_publish(struct load *load);
 
 /* What the engine said, with the line of the file in front of it; r itself. */
 objd_status load_here(const struct load *load, objd_status r);
+objd_status load_here_at(const struct load *load, uint64_t line,
+                         objd_status r); /* another line than the last */
 
 /* Frees everything; if it has not come to that, what has been made is deleted. */
 void load_deinit(struct load *load);

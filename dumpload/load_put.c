@@ -14,20 +14,16 @@
 /* A batch keeps copies; a value of so many bytes goes in by itself, from where it is. */
 #define ALONE_FROM (16u << 10)
 
-/* The entry in this line, or, with 0, nothing in particular, has not gone in. */
+/* The entry in this line, or, with 0, nothing in particular, has not gone in. The object has no name yet that could be said. */
 static objd_status refused(const struct load *load, uint64_t line, objd_status r)
 {
-        char why[512];
-
-        if (!r)
-                return r;
-        snprintf(why, sizeof(why), "%s", objd_last_error());
-        /* Where the sentence would say how the object is called: it has no name yet. */
+        if (!line)
+                line = load->lines->n;
         if (r == OBJD_E_EXISTS)
-                snprintf(why, sizeof(why), "the dict has this key already");
-        else if (r == OBJD_E_FULL)
-                snprintf(why, sizeof(why), "the queue has more items than its bound");
-        return lines_fail_at(load->lines, line ? line : load->lines->n, r, "%s", why);
+                return lines_fail_at(load->lines, line, r, "the dict has this key already");
+        if (r == OBJD_E_FULL)
+                return lines_fail_at(load->lines, line, r, "the queue has more items than its bound");
+        return load_here_at(load, line, r);
 }
 
 static objd_status put_alone(const struct load *load, const objd_value *key, int64_t priority,

@@ -56,6 +56,9 @@ local=local:$dir/test
 others=(--proxy-uid 61001 --read-only-uid 61002 --proxy-gid 61003 --deny-uid 61004
         --proxy-uid "61006:rw team/* jobs" --proxy-uid "61007:ro team/*" --proxy-gid "61008:rw group/*")
 
+printf '%s\n' '{"objd_dump":1}' '{"object":1,"name":"other","kind":"list","len":0}' '{"end":1}' '{"objects":1}' >"$dir/dump"
+chmod 644 "$dir/dump"
+
 # Without rules the socket is the daemon's own user's.
 start_daemon shm || exit 1
 [ "$(stat -c %a "$dir/rpc")" = 600 ] || fail "without rules others may connect"
@@ -80,6 +83,7 @@ for round in 1 2; do
         expect 0 "$round" 61002 "$ipc" get d proxied
         expect 1 "only reads" 61002 "$ipc" set d proxied 3
         expect 1 "only reads" 61002 "$ipc" dump --json
+        expect 1 "nothing can be loaded by who only reads" 61002 "$ipc" load "$dir/dump"
 
         # Who may nothing.
         expect 3 "is not among those it is open to" 61004 "$ipc" ls
@@ -93,6 +97,7 @@ for round in 1 2; do
                 expect 1 "no right to use an object of the name" 61006 "$url" create dict other
                 expect 1 "no right to use an object of the name" 61006 "$url" get d own
                 expect 1 "may only use some names" 61006 "$url" dump --json
+                expect 1 "no right to use an object of the name \"other\"" 61006 "$url" load "$dir/dump"
                 said=$(as 61006 "$url" ls)
                 case $said in
                 *team/a*) ;;
