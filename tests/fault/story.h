@@ -55,8 +55,9 @@ void story_compare(struct story *story);
 typedef unsigned (*story_fn)(struct story *story, const char *url, unsigned nth, enum fault_mode mode);
 
 /*
- * For each kind of call, until a story comes to its end untouched: every nth one, or, if not all are wanted, some. A story without a
- * failure in which something is refused, but that the machine was too slow, fails the test.
+ * For each kind of call, until a story comes to its end untouched: every nth one; or, if not all are wanted, some of them. If all are,
+ * several in a row must be untouched. A story without a failure in which something is refused, but that the machine was too slow,
+ * fails the test.
  */
 struct story_sweep {
         story_fn tell;
