@@ -213,7 +213,8 @@ static objd_status fail_address(const struct sp *sp, const char *what, const cha
         int error = sp->library->errno_();
 
         return fail(error == EINVAL || error == ENAMETOOLONG || error == ENODEV ? OBJD_E_INVAL : OBJD_E_SYS,
-                    "cannot %s %s: %s", what, url, sp->library->strerror_(error));
+                    "cannot %s %s: %s", what, url,
+                    error == ENODEV ? "this machine has no such address" : sp->library->strerror_(error));
 }
 
 /* The library knows of IPv6 only if it is told to; then it needs a kernel that does, so it is told for such addresses only. */
