@@ -53,7 +53,8 @@ void outcome_free(struct outcome *outcome, struct outcome_spares *spares)
                 objd_items_free(outcome->items);
         if (outcome->infos)
                 objd_infos_free(outcome->infos);
-        free(outcome->sentence);
+        if (outcome->sentence)
+                free(outcome->sentence);
 }
 
 void outcome_reset(struct outcome *outcome)

@@ -47,7 +47,7 @@ static objd_status place_bytes(struct recording *record, objd_value *ret_bytes)
 
 static void drop_bytes(struct recording *record)
 {
-        if (record->bytes != record->few)
+        if (record->bytes && record->bytes != record->few)
                 free(record->bytes);
         record->bytes = NULL;
 }
@@ -114,7 +114,8 @@ void record_deinit(struct recording *record)
 {
         wire_out_deinit(&record->out);
         drop_bytes(record);
-        free(record->spare);
+        if (record->spare)
+                free(record->spare);
 }
 
 void record_begin(struct recording *record, struct lane *lane, struct outcome *outcomes, size_t n,

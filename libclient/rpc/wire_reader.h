@@ -42,13 +42,18 @@ static __attribute__((noinline, unused)) bool read_longest_varint(struct reader 
         return false;
 }
 
-/* All bytes at once: the place of an object, and other numbers that every call has, take four or five. */
+/* Two bytes, as lengths have; or all at once: the place of an object, and other numbers that every call has, take four or five. */
 static __attribute__((noinline, unused)) bool read_long_varint(struct reader *reader, uint64_t *ret_number)
 {
         uint64_t word, ends;
 
         if (reader->end - reader->at < (ptrdiff_t)sizeof(word))
                 return read_longest_varint(reader, ret_number);
+        if (reader->at[1] < 128) {
+                *ret_number = (uint64_t)(reader->at[0] & 127) | (uint64_t)reader->at[1] << 7;
+                reader->at += 2;
+                return true;
+        }
         memcpy(&word, reader->at, sizeof(word));
         word = le64toh(word);
         ends = ~word & 0x8080808080808080;
