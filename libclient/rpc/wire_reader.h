@@ -19,8 +19,6 @@
 
 struct reader {
         const uint8_t *at, *end;
-        uint8_t last; /* tag of the field before this one */
-        bool one_of;  /* a member of the message's oneof has been there */
 };
 
 /* Byte by byte: one of more than 8 bytes, or at the end of everything. */
@@ -132,25 +130,24 @@ static inline bool read_inner(struct reader *reader, struct reader *ret_inner)
         return true;
 }
 
-/* The next field's tag; false also if it does not come after the one before it. There must be a byte left. */
-static inline bool read_tag(struct reader *reader, uint8_t *ret_tag)
+/* Whether the next field is this one; then it is to be read. Who asks for fields in their order takes each of them once at most. */
+static inline bool next_is(struct reader *reader, uint8_t tag)
 {
-        uint8_t tag = *reader->at++;
-
-        if (tag <= reader->last || tag >= 128)
+        if (reader->at == reader->end || *reader->at != tag)
                 return false;
-        reader->last = tag;
-        *ret_tag = tag;
+        reader->at++;
         return true;
 }
 
-/* The two numbers that exclude one another. */
-static inline bool read_delta(struct reader *reader, int64_t *ret_integer, double *ret_real)
+/* A number that may be left out. */
+static inline bool read_number(struct reader *reader, uint8_t tag, uint64_t *number)
 {
-        if (reader->one_of)
-                return false;
-        reader->one_of = true;
-        return ret_integer ? read_signed(reader, ret_integer) : read_real(reader, ret_real);
+        return !next_is(reader, tag) || read_varint(reader, number);
+}
+
+static inline bool read_signed_number(struct reader *reader, uint8_t tag, int64_t *number)
+{
+        return !next_is(reader, tag) || read_signed(reader, number);
 }
 
 /* ---- Values -------------------------------------------------------------------------------------------- */

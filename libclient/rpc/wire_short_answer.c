@@ -26,127 +26,103 @@ static bool read_sentence(struct reader *reader, struct space *space, const char
         return true;
 }
 
-static bool read_dict_field(struct reader *reader, uint8_t tag, struct answer *answer)
+static inline bool read_result_value(struct reader *reader, struct answer *answer)
 {
-        switch (tag) {
-        case TAG_BYTES(1):
-                return read_value(reader, &answer->value);
-        case TAG_NUMBER(3):
-                return read_bool(reader, &answer->truth);
-        case TAG_NUMBER(4):
-                return read_varint(reader, &answer->number);
-        case TAG_NUMBER(5):
-                return read_delta(reader, &answer->integer, NULL);
-        case TAG_FIXED64(6):
-                return read_delta(reader, NULL, &answer->real);
-        default:
-                return false;
-        }
+        return !next_is(reader, TAG_BYTES(1)) || read_value(reader, &answer->value);
 }
 
-static bool read_list_field(struct reader *reader, uint8_t tag, struct answer *answer)
+static inline bool read_truth(struct reader *reader, uint8_t tag, struct answer *answer)
 {
-        if (tag == TAG_BYTES(1))
-                return read_value(reader, &answer->value);
-        return tag == TAG_NUMBER(2) && read_varint(reader, &answer->number);
+        return !next_is(reader, tag) || read_bool(reader, &answer->truth);
+}
+
+/* One of two numbers, or neither. */
+static inline bool read_sum(struct reader *reader, struct answer *answer)
+{
+        if (next_is(reader, TAG_NUMBER(5)))
+                return read_signed(reader, &answer->integer);
+        return !next_is(reader, TAG_FIXED64(6)) || read_real(reader, &answer->real);
+}
+
+static bool read_dict(struct reader *reader, struct answer *answer)
+{
+        return read_result_value(reader, answer) && read_truth(reader, TAG_NUMBER(3), answer) &&
+               read_number(reader, TAG_NUMBER(4), &answer->number) && read_sum(reader, answer);
+}
+
+static bool read_list(struct reader *reader, struct answer *answer)
+{
+        return read_result_value(reader, answer) && read_number(reader, TAG_NUMBER(2), &answer->number);
 }
 
 /* Either a length or a lease: not both. */
-static bool read_queue_field(struct reader *reader, uint8_t tag, struct answer *answer)
+static bool read_queue(struct reader *reader, struct answer *answer)
 {
-        if (tag == TAG_BYTES(1))
-                return read_value(reader, &answer->value);
-        return (tag == TAG_NUMBER(2) || tag == TAG_NUMBER(3)) && !answer->number &&
-               read_varint(reader, &answer->number);
+        if (!read_result_value(reader, answer))
+                return false;
+        return next_is(reader, TAG_NUMBER(2)) ? read_varint(reader, &answer->number)
+                                              : read_number(reader, TAG_NUMBER(3), &answer->number);
 }
 
-static bool read_lock_field(struct reader *reader, uint8_t tag, struct answer *answer)
+static bool read_lock(struct reader *reader, struct answer *answer)
+{
+        return read_number(reader, TAG_NUMBER(1), &answer->number) &&
+               read_truth(reader, TAG_NUMBER(2), answer) &&
+               read_signed_number(reader, TAG_NUMBER(3), &answer->integer);
+}
+
+static bool read_inside(struct reader *inner, uint8_t tag, struct answer *answer)
 {
         switch (tag) {
-        case TAG_NUMBER(1):
-                return read_varint(reader, &answer->number);
-        case TAG_NUMBER(2):
-                return read_bool(reader, &answer->truth);
-        case TAG_NUMBER(3):
-                return read_signed(reader, &answer->integer);
+        case TAG_SAY_DICT:
+                return read_dict(inner, answer);
+        case TAG_SAY_LIST:
+                return read_list(inner, answer);
+        case TAG_SAY_QUEUE:
+                return read_queue(inner, answer);
+        case TAG_SAY_LOCK:
+                return read_lock(inner, answer);
         default:
                 return false;
         }
 }
 
-static bool read_field(struct reader *reader, uint8_t group, uint8_t tag, struct answer *answer)
-{
-        switch (group) {
-        case TAG_SAY_DICT:
-                return read_dict_field(reader, tag, answer);
-        case TAG_SAY_LIST:
-                return read_list_field(reader, tag, answer);
-        case TAG_SAY_QUEUE:
-                return read_queue_field(reader, tag, answer);
-        default:
-                return read_lock_field(reader, tag, answer);
-        }
-}
-
-static bool read_result(struct reader *reader, uint8_t group, struct answer *answer)
+/* The last field, if there is one. */
+static bool read_result(struct reader *reader, struct answer *answer)
 {
         struct reader inner;
         uint8_t tag;
 
-        if (group != TAG_SAY_DICT && group != TAG_SAY_LIST && group != TAG_SAY_QUEUE && group != TAG_SAY_LOCK)
-                return false;
-        if (!read_inner(reader, &inner) || reader->at != reader->end)
-                return false;
-        while (inner.at < inner.end)
-                if (!read_tag(&inner, &tag) || !read_field(&inner, group, tag, answer))
-                        return false;
-        return true;
+        if (reader->at == reader->end)
+                return true;
+        tag = *reader->at++;
+        return read_inner(reader, &inner) && reader->at == reader->end && read_inside(&inner, tag, answer) &&
+               inner.at == inner.end;
 }
 
 static bool read_answer(struct reader *outer, struct space *space, struct answer *answer)
 {
         struct reader reader;
-        uint32_t status;
-        uint8_t tag;
+        uint32_t status = 0;
 
         answer_init(answer);
         answer->sentence = "";
-        if (!read_inner(outer, &reader))
+        if (!read_inner(outer, &reader) || (next_is(&reader, TAG_STATUS) && !read_u32(&reader, &status)))
                 return false;
-        while (reader.at < reader.end) {
-                if (!read_tag(&reader, &tag))
-                        return false;
-                if (tag == TAG_STATUS) {
-                        if (!read_u32(&reader, &status))
-                                return false;
-                        answer->status = (objd_status)status;
-                } else if (tag == TAG_SENTENCE) {
-                        if (!read_sentence(&reader, space, &answer->sentence))
-                                return false;
-                } else if (!read_result(&reader, tag, answer)) {
-                        return false;
-                }
-        }
-        return true;
+        answer->status = (objd_status)status;
+        return (!next_is(&reader, TAG_SENTENCE) || read_sentence(&reader, space, &answer->sentence)) &&
+               read_result(&reader, answer);
 }
 
+/* What follows is answers, and nothing else. */
 static bool read_reply_head(struct reader *reader, struct call_reply *reply)
 {
         uint32_t status = 0;
-        uint8_t tag;
 
-        while (reader->at < reader->end && *reader->at != TAG_ANSWER) {
-                bool good = read_tag(reader, &tag);
-
-                if (good && tag == TAG_SEQ)
-                        good = read_varint(reader, &reply->seq);
-                else if (good && tag == TAG_REPLY_STATUS)
-                        good = read_u32(reader, &status);
-                else
-                        good = good && tag == TAG_FAILED && read_u32(reader, &reply->failed);
-                if (!good)
-                        return false;
-        }
+        if (!read_number(reader, TAG_SEQ, &reply->seq) ||
+            (next_is(reader, TAG_REPLY_STATUS) && !read_u32(reader, &status)) ||
+            (next_is(reader, TAG_FAILED) && !read_u32(reader, &reply->failed)))
+                return false;
         reply->status = (objd_status)status;
         return true;
 }

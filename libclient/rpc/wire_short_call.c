@@ -33,163 +33,86 @@ static inline bool read_one(struct reader *reader, struct values *values, const 
 }
 
 /* What all groups begin with. */
-static bool read_begin(struct reader *reader, uint8_t tag, struct call *call)
+static inline bool read_begin(struct reader *reader, struct call *call)
 {
-        uint64_t number;
+        uint64_t code = 0;
 
-        switch (tag) {
-        case TAG_CODE:
-                if (!read_varint(reader, &number) || number >= CALL_CODES)
-                        return false;
-                call->code = (enum call_code)number;
-                return true;
-        case TAG_PLACE:
-                return read_varint(reader, &call->object.place);
-        case TAG_SERIAL:
-                return read_varint(reader, &call->object.serial);
-        default:
+        if (!read_number(reader, TAG_CODE, &code) || code >= CALL_CODES)
                 return false;
-        }
+        call->code = (enum call_code)code;
+        return read_number(reader, TAG_PLACE, &call->object.place) &&
+               read_number(reader, TAG_SERIAL, &call->object.serial);
+}
+
+static inline bool read_values(struct reader *reader, uint8_t tag, struct values *values,
+                               const objd_value **ret_value, size_t *ret_n)
+{
+        return !next_is(reader, tag) || read_one(reader, values, ret_value, ret_n);
+}
+
+/* One of two numbers, or neither. */
+static inline bool read_delta(struct reader *reader, struct call *call)
+{
+        if (next_is(reader, TAG_NUMBER(7)))
+                return read_signed(reader, &call->integer);
+        return !next_is(reader, TAG_FIXED64(8)) || read_real(reader, &call->real);
 }
 
 static bool read_dict(struct reader *reader, struct values *values, struct call *call)
 {
-        uint8_t tag;
-
-        while (reader->at < reader->end) {
-                bool good = read_tag(reader, &tag);
-
-                if (!good)
-                        return false;
-                switch (tag) {
-                case TAG_BYTES(4):
-                        good = read_one(reader, values, &call->keys, &call->n_keys);
-                        break;
-                case TAG_BYTES(5):
-                        good = read_one(reader, values, &call->values, &call->n_values);
-                        break;
-                case TAG_NUMBER(7):
-                        good = read_delta(reader, &call->integer, NULL);
-                        break;
-                case TAG_FIXED64(8):
-                        good = read_delta(reader, NULL, &call->real);
-                        break;
-                case TAG_NUMBER(9):
-                        good = read_varint(reader, &call->max);
-                        break;
-                default:
-                        good = read_begin(reader, tag, call);
-                }
-                if (!good)
-                        return false;
-        }
-        return true;
+        return read_begin(reader, call) &&
+               read_values(reader, TAG_BYTES(4), values, &call->keys, &call->n_keys) &&
+               read_values(reader, TAG_BYTES(5), values, &call->values, &call->n_values) &&
+               read_delta(reader, call) && read_number(reader, TAG_NUMBER(9), &call->max);
 }
 
 static bool read_list(struct reader *reader, struct values *values, struct call *call)
 {
-        uint8_t tag;
-
-        while (reader->at < reader->end) {
-                bool good = read_tag(reader, &tag);
-
-                if (!good)
-                        return false;
-                switch (tag) {
-                case TAG_BYTES(4):
-                        good = read_one(reader, values, &call->values, &call->n_values);
-                        break;
-                case TAG_NUMBER(5):
-                        good = read_signed(reader, &call->index);
-                        break;
-                case TAG_NUMBER(6):
-                        good = read_signed(reader, &call->stop);
-                        break;
-                case TAG_NUMBER(7):
-                        good = read_bool(reader, &call->descending);
-                        break;
-                default:
-                        good = read_begin(reader, tag, call);
-                }
-                if (!good)
-                        return false;
-        }
-        return true;
+        return read_begin(reader, call) &&
+               read_values(reader, TAG_BYTES(4), values, &call->values, &call->n_values) &&
+               read_signed_number(reader, TAG_NUMBER(5), &call->index) &&
+               read_signed_number(reader, TAG_NUMBER(6), &call->stop) &&
+               (!next_is(reader, TAG_NUMBER(7)) || read_bool(reader, &call->descending));
 }
 
 static bool read_queue(struct reader *reader, struct values *values, struct call *call)
 {
         int64_t priority = 0, lease_ns = 0;
-        uint8_t tag;
 
-        while (reader->at < reader->end) {
-                bool good = read_tag(reader, &tag);
-
-                if (!good)
-                        return false;
-                switch (tag) {
-                case TAG_BYTES(4):
-                        good = read_one(reader, values, &call->values, &call->n_values);
-                        break;
-                case TAG_NUMBER(5):
-                        good = read_signed(reader, &call->timeout_ns);
-                        break;
-                case TAG_NUMBER(6):
-                        good = read_signed(reader, &priority);
-                        break;
-                case TAG_NUMBER(7):
-                        good = read_varint(reader, &call->max);
-                        break;
-                case TAG_NUMBER(8):
-                        good = read_signed(reader, &lease_ns);
-                        break;
-                case TAG_NUMBER(9):
-                        good = read_varint(reader, &call->lease);
-                        break;
-                default:
-                        good = read_begin(reader, tag, call);
-                }
-                if (!good)
-                        return false;
-        }
+        if (!read_begin(reader, call) ||
+            !read_values(reader, TAG_BYTES(4), values, &call->values, &call->n_values) ||
+            !read_signed_number(reader, TAG_NUMBER(5), &call->timeout_ns) ||
+            !read_signed_number(reader, TAG_NUMBER(6), &priority) ||
+            !read_number(reader, TAG_NUMBER(7), &call->max) ||
+            !read_signed_number(reader, TAG_NUMBER(8), &lease_ns) ||
+            !read_number(reader, TAG_NUMBER(9), &call->lease))
+                return false;
         call->integer = call->code == CALL_QUEUE_GET_LEASE ? lease_ns : priority;
         return true;
 }
 
 static bool read_lock(struct reader *reader, struct call *call)
 {
-        uint8_t tag;
-
-        while (reader->at < reader->end) {
-                if (!read_tag(reader, &tag))
-                        return false;
-                if (!(tag == TAG_NUMBER(4) ? read_signed(reader, &call->timeout_ns)
-                                           : read_begin(reader, tag, call)))
-                        return false;
-        }
-        return true;
+        return read_begin(reader, call) && read_signed_number(reader, TAG_NUMBER(4), &call->timeout_ns);
 }
 
-static bool read_group(struct reader *reader, uint8_t tag, struct values *values, struct call *call,
-                       enum call_group *ret_group)
+/* All of a message must have been read. */
+static bool read_inside(struct reader *inner, uint8_t tag, struct values *values, struct call *call,
+                        enum call_group *ret_group)
 {
-        struct reader inner;
-
-        if (!read_inner(reader, &inner) || reader->at != reader->end)
-                return false;
         switch (tag) {
         case TAG_ASK_DICT:
                 *ret_group = GROUP_DICT;
-                return read_dict(&inner, values, call);
+                return read_dict(inner, values, call);
         case TAG_ASK_LIST:
                 *ret_group = GROUP_LIST;
-                return read_list(&inner, values, call);
+                return read_list(inner, values, call);
         case TAG_ASK_QUEUE:
                 *ret_group = GROUP_QUEUE;
-                return read_queue(&inner, values, call);
+                return read_queue(inner, values, call);
         case TAG_ASK_LOCK:
                 *ret_group = GROUP_LOCK;
-                return read_lock(&inner, call);
+                return read_lock(inner, call);
         default:
                 return false;
         }
@@ -198,37 +121,25 @@ static bool read_group(struct reader *reader, uint8_t tag, struct values *values
 static bool read_call(struct reader *outer, struct values *values, bool atomic, struct call *call)
 {
         enum call_group group;
-        struct reader reader;
+        struct reader reader, inner;
         uint8_t tag;
 
         *call = (struct call){ 0 };
-        if (!read_inner(outer, &reader) || reader.at == reader.end || !read_tag(&reader, &tag))
+        if (!read_inner(outer, &reader) ||
+            (next_is(&reader, TAG_THREAD) && !read_u32(&reader, &call->thread)) || reader.at == reader.end)
                 return false;
-        if (tag == TAG_THREAD &&
-            (!read_u32(&reader, &call->thread) || reader.at == reader.end || !read_tag(&reader, &tag)))
-                return false;
-        return read_group(&reader, tag, values, call, &group) && !wire_check_call(call, group, atomic);
+        tag = *reader.at++;
+        return read_inner(&reader, &inner) && reader.at == reader.end &&
+               read_inside(&inner, tag, values, call, &group) && inner.at == inner.end &&
+               !wire_check_call(call, group, atomic);
 }
 
+/* What follows is requests, and nothing else. */
 static bool read_batch_head(struct reader *reader, struct call_batch *batch)
 {
-        uint8_t tag;
-
-        while (reader->at < reader->end && *reader->at != TAG_REQUEST) {
-                bool good = read_tag(reader, &tag);
-
-                if (good && tag == TAG_SEQ)
-                        good = read_varint(reader, &batch->seq);
-                else if (good && tag == TAG_ACKED)
-                        good = read_varint(reader, &batch->acked);
-                else if (good && tag == TAG_ATOMIC)
-                        good = read_bool(reader, &batch->atomic);
-                else
-                        good = good && tag == TAG_TIMEOUT && read_signed(reader, &batch->timeout_ns);
-                if (!good)
-                        return false;
-        }
-        return true;
+        return read_number(reader, TAG_SEQ, &batch->seq) && read_number(reader, TAG_ACKED, &batch->acked) &&
+               (!next_is(reader, TAG_ATOMIC) || read_bool(reader, &batch->atomic)) &&
+               read_signed_number(reader, TAG_TIMEOUT, &batch->timeout_ns);
 }
 
 bool wire_short_unpack_batch(const struct wire_in *in, const struct wire_limits *limits, struct space *space,
