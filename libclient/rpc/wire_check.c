@@ -215,7 +215,7 @@ static objd_status count_element(struct walk *walk, struct place *place,
              field->descriptor == &objd__rpc__answer__descriptor))
                 return fail(OBJD_E_TOOBIG, "a %s has more than %u %s", place->type->short_name,
                             walk->bounds->n_calls, field->name);
-        if (field->type == PROTOBUF_C_TYPE_UINT64 && place->n_elements > OBJD_NDIM_MAX)
+        if (place->type == &objd__rpc__array__descriptor && place->n_elements > OBJD_NDIM_MAX)
                 return bad_field(place, field, "has too many numbers");
         if (++walk->n_elements > WIRE_ELEMENTS_MAX)
                 return fail(OBJD_E_TOOBIG, "a message has more than %u elements", WIRE_ELEMENTS_MAX);

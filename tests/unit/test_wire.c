@@ -241,6 +241,25 @@ static void a_batch_tells_what_has_not_come(void **state)
         wire_out_deinit(&out);
 }
 
+/* However many calls it has, and however many there are. */
+static void a_batch_of_many_calls_tells_of_many(void **state)
+{
+        struct call calls[100];
+        uint64_t unanswered[255];
+        struct call_batch batch = { .seq = 1000, .calls = calls, .n_calls = 100, .unanswered = unanswered };
+        struct wire_out out;
+
+        (void)state;
+        for (size_t i = 0; i < 100; i++)
+                calls[i] = (struct call){ .code = CALL_SESSION_PING };
+        for (size_t i = 0; i < 255; i++)
+                unanswered[i] = i + 700;
+        wire_out_init(&out, 0);
+        for (batch.n_unanswered = 1; batch.n_unanswered <= 255; batch.n_unanswered += 127)
+                check_batch(&batch, &out);
+        wire_out_deinit(&out);
+}
+
 /* Makes an unpacked batch of these bytes in both ways; what the short way makes must be what the general one does. */
 static bool unpack_both_ways(const struct wire_in *in)
 {
@@ -549,6 +568,7 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_batch_tells_what_has_not_come),
+                cmocka_unit_test(a_batch_of_many_calls_tells_of_many),
                 cmocka_unit_test(each_code_has_its_number_and_name_in_the_schema),
                 cmocka_unit_test(each_code_goes_there_and_back),
                 cmocka_unit_test(each_type_of_value_goes_there_and_back_empty_and_large),
