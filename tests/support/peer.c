@@ -34,6 +34,7 @@ static void on_reply(struct peer *peer, const struct wire_in *in, struct space *
                 keep_sentence(peer, reply.n_answers ? reply.answers[0].sentence : reply.sentence);
         peer->integer = reply.n_answers ? reply.answers[0].integer : 0;
         peer->truth = reply.n_answers && reply.answers[0].truth;
+        peer->value_size = reply.n_answers ? reply.answers[0].value.size : 0;
         peer->order[peer->n_replies] = peer->bench->n_sent;
         peer->statuses[peer->n_replies++] = status;
 }

@@ -25,7 +25,8 @@ struct peer {
         uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
         objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */
         int64_t integer;                      /* of the last reply's first answer, */
-        bool truth;                           /* and this one of it, too */
+        bool truth;                           /* and these of it, too */
+        uint64_t value_size;
         objd_status refused;                  /* of the last refusal, */
         uint64_t refused_seq;                 /* and which batch it was of */
         char sentence[WIRE_SENTENCE_MAX + 1]; /* of the last that was refused, or did not go well */
