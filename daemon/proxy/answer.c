@@ -322,7 +322,8 @@ static objd_status welcome(struct proxy_server *server, struct proxy_link *link,
 {
         struct proxy_hello proxy = { .name.pid = (int64_t)hello->pid,
                                      .who = who_speaks(link, route),
-                                     .resume = hello->has_session ? hello->session : NULL };
+                                     .resume = hello->has_session ? hello->session : NULL,
+                                     .nonce = hello->has_nonce ? hello->nonce : NULL };
         struct wire_welcome welcome = {
                 .heartbeat_ns = (uint64_t)server->sessions.expiry_ns / 4,
                 .expiry_ns = (uint64_t)server->sessions.expiry_ns,

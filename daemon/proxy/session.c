@@ -89,16 +89,39 @@ static void make_arena_id(const uint8_t id[SESSION_ID_SIZE], const struct proxy_
         (void)crypto_generichash(ret, SESSION_ID_SIZE, both, sizeof(both), NULL, 0);
 }
 
+/*
+ * The id that a new session has. With a nonce it follows from that and from who says it: then nothing has to be remembered for the
+ * same hello to be known again, by this daemon or the next, and nobody can make another's session his own by what he has seen.
+ */
+static void make_id(const struct proxy_hello *hello, uint8_t ret[SESSION_ID_SIZE])
+{
+        bool has_key = hello->who && hello->who->has_key;
+        struct {
+                uint8_t nonce[WIRE_NONCE_SIZE];
+                uint32_t uid, has_key;
+                uint8_t key[KEY_ID_SIZE];
+        } all = { .uid = hello->name.uid, .has_key = has_key };
+
+        if (!hello->nonce) {
+                randombytes_buf(ret, SESSION_ID_SIZE);
+                return;
+        }
+        memcpy(all.nonce, hello->nonce, sizeof(all.nonce));
+        if (has_key)
+                memcpy(all.key, hello->who->key, sizeof(all.key));
+        (void)crypto_generichash(ret, SESSION_ID_SIZE, (const uint8_t *)&all, sizeof(all), NULL, 0);
+}
+
 /* ---- Beginning -------------------------------------------------------------------------------------------- */
 
 static objd_status claim(struct proxy_sessions *sessions, const struct proxy_hello *hello,
-                         struct proxy_session *session)
+                         const uint8_t id[SESSION_ID_SIZE], struct proxy_session *session)
 {
         uint8_t arena_id[SESSION_ID_SIZE];
         int64_t now = now_ns();
         objd_status r;
 
-        randombytes_buf(session->id, sizeof(session->id));
+        memcpy(session->id, id, sizeof(session->id));
         make_arena_id(session->id, hello->who, arena_id);
         r = session_claim(sessions->conn->arena, arena_id, &hello->name, now + sessions->expiry_ns,
                           now + GATE_PATIENCE_NS, &session->client);
@@ -111,11 +134,11 @@ static objd_status claim(struct proxy_sessions *sessions, const struct proxy_hel
 }
 
 static objd_status resume(struct proxy_sessions *sessions, const struct proxy_hello *hello,
-                          struct proxy_session *session)
+                          const uint8_t id[SESSION_ID_SIZE], struct proxy_session *session)
 {
         uint8_t arena_id[SESSION_ID_SIZE];
 
-        make_arena_id(hello->resume, hello->who, arena_id);
+        make_arena_id(id, hello->who, arena_id);
         if (!session_find(sessions->conn->arena, arena_id, &session->client))
                 return OBJD_E_NOTFOUND;
         if (session_uid(sessions->conn->arena, session->client) != hello->name.uid)
@@ -123,7 +146,7 @@ static objd_status resume(struct proxy_sessions *sessions, const struct proxy_he
         /* Daemons that die young must not each leave it the end that an earlier one has set. */
         if (!session_renew(sessions->conn->arena, session->client, now_ns() + sessions->expiry_ns))
                 return OBJD_E_NOTFOUND;
-        memcpy(session->id, hello->resume, sizeof(session->id));
+        memcpy(session->id, id, sizeof(session->id));
         session->resumed = true;
         return find_records(sessions, session);
 }
@@ -181,15 +204,53 @@ static void set_rights(struct proxy_session *session, const struct proxy_hello *
         session->read_only = session->who.rights.read_only;
 }
 
+/* What this daemon knows already; NULL: nothing, or it is somebody else's. */
+static struct proxy_session *find_own(struct proxy_sessions *sessions, const struct proxy_hello *hello,
+                                      const uint8_t id[SESSION_ID_SIZE])
+{
+        struct proxy_session *session = session_by_id(sessions, id);
+
+        if (!session || session->uid != hello->name.uid || !session_is_of(session, hello->who))
+                return NULL;
+        set_rights(session, hello);
+        return session;
+}
+
+/* In the arena: the one that is to go on, or that the same hello has begun before, or a new one. */
+static objd_status find_or_claim(struct proxy_sessions *sessions, const struct proxy_hello *hello,
+                                 const uint8_t new_id[SESSION_ID_SIZE], struct proxy_session *session,
+                                 bool *ret_resumed)
+{
+        objd_status r = OBJD_E_NOTFOUND;
+
+        if (hello->resume)
+                r = resume(sessions, hello, hello->resume, session);
+        *ret_resumed = r != OBJD_E_NOTFOUND;
+        if (r == OBJD_E_NOTFOUND && hello->nonce)
+                r = resume(sessions, hello, new_id, session);
+        if (r == OBJD_E_NOTFOUND)
+                r = check_limits(sessions, hello);
+        else
+                return r;
+        return r ? r : claim(sessions, hello, new_id, session);
+}
+
 objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hello *hello, bool *ret_resumed,
                          struct proxy_session **ret_session)
 {
-        struct proxy_session *session = hello->resume ? session_by_id(sessions, hello->resume) : NULL;
-        objd_status r = OBJD_E_NOTFOUND;
+        struct proxy_session *session = hello->resume ? find_own(sessions, hello, hello->resume) : NULL;
+        uint8_t new_id[SESSION_ID_SIZE];
+        objd_status r;
 
-        *ret_resumed = true;
-        if (session && session->uid == hello->name.uid && session_is_of(session, hello->who)) {
-                set_rights(session, hello);
+        make_id(hello, new_id);
+        *ret_resumed = session;
+        if (!session && hello->nonce)
+                session = find_own(sessions, hello, new_id);
+        if (session && session->ends && !*ret_resumed) {
+                randombytes_buf(new_id, sizeof(new_id)); /* that one is over; nobody has been told of it */
+                session = NULL;
+        }
+        if (session) {
                 *ret_session = session;
                 return OBJD_OK;
         }
@@ -202,14 +263,7 @@ objd_status session_open(struct proxy_sessions *sessions, const struct proxy_hel
                 free(session);
                 return fail(OBJD_E_NOMEM, "no memory for a session");
         }
-        if (hello->resume)
-                r = resume(sessions, hello, session);
-        if (r == OBJD_E_NOTFOUND) {
-                *ret_resumed = false;
-                r = check_limits(sessions, hello);
-                if (r == OBJD_OK)
-                        r = claim(sessions, hello, session);
-        }
+        r = find_or_claim(sessions, hello, new_id, session, ret_resumed);
         if (r) {
                 account_unref(session->account);
                 ledger_free(&session->ledger);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "base/fork.h"
 #include "base/status.h"
 #include "base/sys.h"
@@ -47,6 +49,9 @@ static objd_status make_anew(struct rpc_client *client)
         client->pending = client->sender = NULL;
         tickets_init(client);
         client->next_seq = 1;
+        client->untold = 0;
+        randombytes_buf(client->nonce,
+                        sizeof(client->nonce)); /* a child begins another session than its parent */
         client->hello_again_ns = 0;
         client->heard_ns = client->asked_ns = client->said_ns = client_clock(client);
         rpc_threads_init(&client->threads);

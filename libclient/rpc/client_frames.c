@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "base/status.h"
 #include "base/sys.h"
 #include "rpc/wire_check.h"
@@ -171,6 +173,7 @@ static void say_hello(struct rpc_client *client)
                 .pid = (uint64_t)getpid(),
                 .has_session = client->had_session,
                 .bulk_from = WIRE_BULK_FROM,
+                .has_nonce = true,
         };
         uint8_t token[TOKEN_SIZE_MAX];
         struct frame_cutter cutter;
@@ -179,6 +182,7 @@ static void say_hello(struct rpc_client *client)
         if (!take_token(client, token, &hello))
                 return;
         memcpy(hello.session, client->welcome.session, sizeof(hello.session));
+        memcpy(hello.nonce, client->nonce, sizeof(hello.nonce));
         wire_out_init(&out, 0);
         if (wire_pack_hello(&out, &hello) == OBJD_OK) {
                 frame_cut(&cutter, FRAME_HELLO, nobody, &out, client->carrier->max_frame);
@@ -252,6 +256,7 @@ static void on_welcome(struct rpc_client *client, const struct wire_in *in)
                         client->welcome.max_frame = client->carrier->max_frame;
                 client->read_only = welcome.read_only;
                 client->had_session = client->up = true;
+                randombytes_buf(client->nonce, sizeof(client->nonce)); /* the next session is another one */
                 client->holder[0] = '\0';
                 for (struct pending *p = client->pending; p; p = p->next) {
                         p->sending = false;

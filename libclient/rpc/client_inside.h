@@ -63,6 +63,7 @@ struct rpc_client {
         bool read_only;
         char holder[256]; /* while there is no welcome: who is in its way, as the daemon says; or empty */
         struct wire_welcome welcome;
+        uint8_t nonce[WIRE_NONCE_SIZE]; /* of the hello, however often it is said: until there is a welcome */
         struct frame_joiner joiner;
         int64_t piece_ns;        /* when the last piece came of what is not whole yet */
         unsigned n_lacked;       /* what has come, and found no memory, since something did */

@@ -36,6 +36,7 @@
 #define WIRE_KEY_ID_MAX 64u
 #define WIRE_CLIENT_NAME_MAX 64u
 #define WIRE_SESSION_SIZE 16u
+#define WIRE_NONCE_SIZE 16u
 
 /* ---- Out --------------------------------------------------------------------------------------------- */
 
@@ -136,6 +137,8 @@ struct wire_hello {
         size_t key_id_size;
         uint32_t bulk_from;
         uint32_t max_message;
+        bool has_nonce;
+        uint8_t nonce[WIRE_NONCE_SIZE];
 };
 
 struct wire_welcome {

@@ -36,6 +36,7 @@ objd_status wire_pack_hello(struct wire_out *out, const struct wire_hello *hello
         message.key_id = bytes_out(hello->key_id, hello->key_id_size);
         message.bulk_from = hello->bulk_from;
         message.max_message = hello->max_message;
+        message.nonce = bytes_out(hello->nonce, hello->has_nonce ? WIRE_NONCE_SIZE : 0);
         r = check_size("a token", hello->token_size, WIRE_TOKEN_MAX);
         if (!r)
                 r = check_size("a key's id", hello->key_id_size, WIRE_KEY_ID_MAX);
@@ -114,6 +115,9 @@ objd_status wire_unpack_hello(const struct wire_in *in, struct space *space, str
         if (message->session.len && message->session.len != WIRE_SESSION_SIZE)
                 return fail(OBJD_E_PROTO, "a session's id has %zu bytes, not %u", message->session.len,
                             WIRE_SESSION_SIZE);
+        if (message->nonce.len && message->nonce.len != WIRE_NONCE_SIZE)
+                return fail(OBJD_E_PROTO, "a hello's nonce has %zu bytes, not %u", message->nonce.len,
+                            WIRE_NONCE_SIZE);
         if (message->version_from > message->version_to)
                 return fail(OBJD_E_PROTO, "a hello speaks versions %u to %u, which are none",
                             message->version_from, message->version_to);
@@ -129,9 +133,12 @@ objd_status wire_unpack_hello(const struct wire_in *in, struct space *space, str
                 .key_id_size = message->key_id.len,
                 .bulk_from = message->bulk_from,
                 .max_message = message->max_message,
+                .has_nonce = message->nonce.len,
         };
         if (message->session.len)
                 memcpy(ret_hello->session, message->session.data, WIRE_SESSION_SIZE);
+        if (message->nonce.len)
+                memcpy(ret_hello->nonce, message->nonce.data, WIRE_NONCE_SIZE);
         return OBJD_OK;
 }
 

@@ -141,6 +141,8 @@ void peer_say_hello(struct peer *peer)
         static const uint8_t none[WIRE_SESSION_SIZE];
         struct wire_out out;
 
+        hello.has_nonce = peer->has_nonce;
+        memcpy(hello.nonce, peer->nonce, sizeof(hello.nonce));
         hello.has_session = memcmp(peer->session, none, sizeof(none)) != 0;
         memcpy(hello.session, peer->session, sizeof(hello.session));
         memset(peer->session, 0, sizeof(peer->session));

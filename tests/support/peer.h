@@ -17,6 +17,8 @@ struct peer {
         struct bench *bench;
         uint32_t number;
         uint8_t session[WIRE_SESSION_SIZE];
+        bool has_nonce;
+        uint8_t nonce[WIRE_NONCE_SIZE]; /* of its hellos */
         uint64_t next_seq;
         uint64_t acked; /* what it says with its next batch, and */
         const uint64_t *unanswered;

@@ -282,6 +282,59 @@ static void a_user_has_so_many_sessions(void **state)
         free(b);
 }
 
+/* Says a hello with this nonce, as who has no session yet, from this route; 0: without one. Whether it got the same session as before. */
+static bool hello_again(struct bench *b, uint32_t number, char nonce, uint8_t session[WIRE_SESSION_SIZE])
+{
+        struct peer *peer = &b->peers[number];
+        bool is_same;
+
+        *peer = (struct peer){ .bench = b, .number = number, .has_nonce = nonce };
+        memset(peer->nonce, nonce, sizeof(peer->nonce));
+        peer_say_hello(peer);
+        assert_int_equal(peer->n_welcomes, 1);
+        is_same = memcmp(peer->session, session, WIRE_SESSION_SIZE) == 0;
+        memcpy(session, peer->session, WIRE_SESSION_SIZE);
+        return is_same;
+}
+
+/* Its first welcome was lost, or came too late: also over another link, and by the next daemon. Nobody else gets that session. */
+static void a_hello_that_is_said_again_begins_no_other_session(void **state)
+{
+        struct bench *b = calloc(1, sizeof(*b)), *next = calloc(1, sizeof(*next));
+        uint8_t first[WIRE_SESSION_SIZE] = { 0 }, other[WIRE_SESSION_SIZE];
+
+        bench_begin(b, *state);
+        assert_false(hello_again(b, 0, 'a', first));
+        memcpy(other, first, sizeof(other));
+        assert_true(hello_again(b, 0, 'a', first));
+        assert_true(hello_again(b, 1, 'a', first));
+        assert_int_equal(b->server.sessions.n, 1);
+        assert_int_equal(b->server.stats.n_resumed, 0); /* nobody had asked for it */
+        assert_false(hello_again(b, 0, 'b', other));
+        assert_false(hello_again(b, 0, 0, other));
+        assert_false(hello_again(b, 0, 0, other));
+        assert_int_equal(b->server.sessions.n, 4);
+        b->server.max_per_uid = 1;
+        b->link.who = somebody;
+        memcpy(other, first, sizeof(other));
+        assert_false(hello_again(b, 0, 'a', other));
+        assert_true(hello_again(b, 1, 'a', other)); /* which is not one too many */
+        assert_int_equal(b->server.sessions.n, 5);
+        bench_die(b);
+
+        bench_begin(next, *state);
+        assert_true(hello_again(next, 0, 'a', first));
+        assert_true(hello_again(next, 0, 'a', first));
+        assert_int_equal(next->server.sessions.n, 1);
+        assert_int_equal(inside_sessions(*state, 0, false), 5);
+        next->server.sessions.list->ends = true;
+        assert_false(hello_again(next, 0, 'a', first));
+        assert_int_equal(inside_sessions(*state, 0, true), 6);
+        bench_end(next);
+        free(next);
+        free(b);
+}
+
 /* A client whose link has broken gets its session back, however many there are. */
 static void a_session_goes_on_where_there_is_room_for_no_other(void **state)
 {
@@ -381,6 +434,7 @@ int main(void)
                 INSIDE_TEST(deadlines_come_in_order),
                 INSIDE_TEST(a_hello_is_small),
                 INSIDE_TEST(a_user_has_so_many_sessions),
+                INSIDE_TEST(a_hello_that_is_said_again_begins_no_other_session),
                 INSIDE_TEST(who_has_read_a_report_costs_no_descriptor),
                 INSIDE_TEST(a_session_goes_on_where_there_is_room_for_no_other),
         };

@@ -450,7 +450,9 @@ static void a_hello_and_its_answers_go_there_and_back(void **state)
                                     .key_id = "k",
                                     .key_id_size = 1,
                                     .bulk_from = 1024,
-                                    .max_message = 1 << 20 },
+                                    .max_message = 1 << 20,
+                                    .has_nonce = true,
+                                    .nonce = "nonce of a hello" },
                           got_hello;
         struct wire_welcome welcome = { .version = 1,
                                         .session = "fedcba987654321",
@@ -490,6 +492,8 @@ static void a_hello_and_its_answers_go_there_and_back(void **state)
         assert_int_equal(got_hello.token_size, 6);
         assert_memory_equal(got_hello.token, "tok\0en", 6);
         assert_int_equal(got_hello.max_message, 1 << 20);
+        assert_true(got_hello.has_nonce);
+        assert_memory_equal(got_hello.nonce, hello.nonce, WIRE_NONCE_SIZE);
         free(bytes.data);
 
         assert_ok(wire_pack_welcome(&out, &welcome));
