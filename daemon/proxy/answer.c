@@ -162,7 +162,10 @@ void answer_take_job(void *context, struct job *job)
 
 /* ---- Batches ---------------------------------------------------------------------------------------------- */
 
-/* Most numbers are new, which is seen at once. One that was seen and then replaced in its place is answered (ledger_is_answered()). */
+/*
+ * Most numbers are new, which is seen at once. One that was seen and then replaced in its place is answered
+ * (ledger_is_answered()).
+ */
 static struct job *find_job(const struct proxy_session *session, uint64_t seq)
 {
         if (session->ledger.seen[seq % RECORD_WINDOW] != seq)

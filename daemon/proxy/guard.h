@@ -56,7 +56,7 @@ bool guard_hello(struct guard *guard, const void *bytes, size_t size, struct sea
                  struct guard_answer *ret_answer);
 void guard_expect(struct guard *guard, struct guarded *guarded, struct seal_pending *pending);
 
-/* The hello cannot be taken for want of a place, as the sentence of the last failure says: who said it is told to try again later. */
+/* The hello cannot be taken, as the sentence of the last failure says: who said it is told to try again later. */
 void guard_turn_away(struct guard *guard, const void *bytes, size_t size, struct guard_answer *ret_answer);
 
 /* Takes the proof that a connection owes. True: it has a channel now, a new one. */

@@ -75,8 +75,8 @@ void ledger_note(struct ledger *ledger, uint32_t row, size_t place, size_t size)
 uint64_t ledger_unanswered(const struct ledger *ledger);
 
 /*
- * Whether an answer of so many bytes may be added: what the client may still ask for takes no more than the limit together,
- * unless it is one answer.
+ * Whether an answer of so many bytes may be added: what the client may still ask for takes no more than the limit
+ * together, unless it is one answer.
  */
 bool ledger_has_room(const struct ledger *ledger, size_t size);
 

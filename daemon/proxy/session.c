@@ -90,8 +90,8 @@ static void make_arena_id(const uint8_t id[SESSION_ID_SIZE], const struct proxy_
 }
 
 /*
- * The id that a new session has. With a nonce it follows from that and from who says it: then nothing has to be remembered for the
- * same hello to be known again, by this daemon or the next, and nobody can make another's session his own by what he has seen.
+ * The id that a new session has. With a nonce it follows from that and from who says it: then nothing has to be
+ * remembered for the same hello to be known again, by this daemon or the next.
  */
 static void make_id(const struct proxy_hello *hello, uint8_t ret[SESSION_ID_SIZE])
 {

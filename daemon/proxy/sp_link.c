@@ -173,8 +173,9 @@ static void mark_used(struct sp_link *link, bool used)
 }
 
 /*
- * nanomsg does not say when a connection ends, so many of those that are known may be gone. There are fewer sessions than places, so
- * there are always some where none is answered; whoever is there all the same is known again by the next message.
+ * nanomsg does not say when a connection ends, so many of those that are known may be gone. There are fewer sessions
+ * than places, so there are always some where none is answered; whoever is there all the same is known again by the
+ * next message.
  */
 static void make_room(struct sp_link *link)
 {

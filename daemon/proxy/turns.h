@@ -12,8 +12,9 @@
 #include "proxy/job.h"
 
 /*
- * In calls; some calls cost more (job_step()), and one that does is not cut. As much time as one call of a client that asks for one
- * at a time takes, its way there and back included, or a little more: so such a client waits twice as long beside one that asks for all it can.
+ * In calls; some calls cost more (job_step()), and one that does is not cut. It is about what a call takes of a client
+ * that asks for one at a time, its way there and back included: so such a client does not wait much more than twice as
+ * long beside one that asks for all it can.
  */
 #define TURNS_COST 4u
 

@@ -78,8 +78,8 @@ static uint64_t first_unanswered(const struct rpc_client *client)
 }
 
 /*
- * What waits for long keeps `acked` back, and the daemon keeps all answers since then. So from time to time it is told which have not come.
- * Gives how many: 0 if it is not to be told, or if all have come.
+ * What waits for long keeps `acked` back, and the daemon keeps all answers since then. So from time to time it is told
+ * which have not come. Gives how many: 0 if it is not to be told, or if all have come.
  */
 static size_t find_unanswered(struct rpc_client *client, const struct pending *last,
                               uint64_t ret_numbers[TELL_MAX])

@@ -61,7 +61,7 @@ void frame_encode(const struct frame_head *head, uint8_t dst[FRAME_HEAD]);
 objd_status frame_decode(const void *bytes, size_t size, uint32_t max_piece, uint32_t max_message,
                          struct frame_head *ret_head);
 
-/* The session that bytes name which were meant to begin with a head, sound or not; NULL if they are too few. For who says what was refused. */
+/* For who says what was refused: the session in what should be a head, sound or not; NULL if the bytes are too few. */
 static inline const uint8_t *frame_session(const void *bytes, size_t size)
 {
         return size < FRAME_HEAD ? NULL : (const uint8_t *)bytes + FRAME_HEAD - WIRE_SESSION_SIZE;

@@ -438,7 +438,7 @@ static void *wait_for_item(void *context)
         return (void *)(uintptr_t)r;
 }
 
-/* Nor is more than that kept of answers to which nothing more comes, while one that was asked for before them has not come. */
+/* While one answer has not come, those to what was asked for after it do not add up: they have been taken. */
 static void who_waits_for_long_is_told_more_than_the_limit(void **state)
 {
         enum { N = 40 };
@@ -558,7 +558,7 @@ static void hear_answer(int fd)
         assert_int_equal(head[9 + 4 + 2], FRAME_REFUSED);
 }
 
-/* More of them than the daemon remembers, and each is answered. Who has a session goes on with it, and there is room for others. */
+/* More of them than the daemon remembers, and each is answered. Who has a session goes on, and there is room for more. */
 static void who_comes_and_goes_leaves_room(void **state)
 {
         struct fixture *f = *state;

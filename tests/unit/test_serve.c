@@ -282,7 +282,7 @@ static void a_user_has_so_many_sessions(void **state)
         free(b);
 }
 
-/* Says a hello with this nonce, as who has no session yet, from this route; 0: without one. Whether it got the same session as before. */
+/* Says hello with this nonce (0: none), as who has no session yet, from this route. Whether it got that session. */
 static bool hello_again(struct bench *b, uint32_t number, char nonce, uint8_t session[WIRE_SESSION_SIZE])
 {
         struct peer *peer = &b->peers[number];
@@ -297,7 +297,7 @@ static bool hello_again(struct bench *b, uint32_t number, char nonce, uint8_t se
         return is_same;
 }
 
-/* Its first welcome was lost, or came too late: also over another link, and by the next daemon. Nobody else gets that session. */
+/* Also over another link, and by the next daemon. Nobody else gets that session. */
 static void a_hello_that_is_said_again_begins_no_other_session(void **state)
 {
         struct bench *b = calloc(1, sizeof(*b)), *next = calloc(1, sizeof(*next));
