@@ -482,6 +482,27 @@ static void a_loader_that_is_killed_before_it_is_decided_leaves_nothing(void **s
         by_each_way(kill_before_it_is_decided, false);
 }
 
+static void take_a_name_before_it_is_decided(const char *url)
+{
+        struct loader loader;
+        struct holder holder;
+        objd_object *other;
+
+        hold_up_before(&loader, &holder, url);
+        assert_ok(objd_create(near, "b queue", OBJD_LOCK, NULL, &other));
+        end_loader(&loader, 1 << 8, "there is an object named \"b queue\" by now\n");
+        end_holder(&holder);
+        assert_ok(objd_destroy(other));
+        objd_release(other);
+        expect_nothing_left();
+}
+
+static void a_name_that_is_taken_meanwhile_is_said_and_nothing_loaded(void **state)
+{
+        (void)state;
+        by_each_way(take_a_name_before_it_is_decided, false);
+}
+
 /* They have been decided to get their names, and cannot get them now. */
 static void hold_up_after(struct loader *loader, struct holder *holder, const char *url)
 {
@@ -578,6 +599,7 @@ int main(int argc, char **argv)
                 LOAD_TEST(what_is_loaded_is_what_was_dumped),
                 LOAD_TEST(a_loader_that_is_killed_while_it_reads_leaves_nothing),
                 LOAD_TEST(a_loader_that_is_killed_before_it_is_decided_leaves_nothing),
+                LOAD_TEST(a_name_that_is_taken_meanwhile_is_said_and_nothing_loaded),
                 LOAD_TEST(a_loader_that_is_killed_when_it_is_decided_leaves_everything),
                 LOAD_TEST(a_load_goes_on_with_the_next_daemon),
         };
