@@ -56,9 +56,14 @@ static size_t print_prefix(char *line, enum log_level level)
 /* A message may quote what a stranger sent: nothing of it may start a line of its own or steer a terminal. */
 static void clean(char *text)
 {
-        for (; *text; text++)
-                if ((unsigned char)*text < ' ' || *text == 0x7f)
-                        *text = '?';
+        for (unsigned char *p = (unsigned char *)text; *p; p++) {
+                bool is_c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; /* U+0080 to U+009F */
+
+                if (*p < ' ' || *p == 0x7f || is_c1)
+                        *p = '?';
+                if (is_c1)
+                        *++p = '?';
+        }
 }
 
 static void print_line(enum log_level level, const char *format, va_list args)

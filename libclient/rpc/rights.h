@@ -49,9 +49,9 @@ static inline bool rights_allow_change(const struct rights *rights)
 }
 
 /*
- * The words of a rule, with one blank or more between them: "rw" or "ro", then patterns. In a pattern "%20"
- * is a blank, and any byte may be written so. Nothing of the text is in the sentences: it may come from a
- * file of secrets.
+ * The words of a rule, with one blank or more between them: "rw" or "ro", then patterns. In a pattern "%20" is
+ * a blank, and any byte may be written so; a star at the end stands for any end, also if it is written so.
+ * Nothing of the text is in the sentences: it may come from a file of secrets.
  *
  * @return OBJD_OK, OBJD_E_INVAL, OBJD_E_TOOBIG, OBJD_E_LIMIT
  */

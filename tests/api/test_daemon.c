@@ -75,10 +75,12 @@ static void a_bad_command_line_is_refused_with_what_is_wrong(void **state)
                 { { "--memfd=1" }, "or it takes no value" },
                 { { "--name" }, "option \"--name\" needs a value" },
                 { { "start" }, "\"start\" is no option" },
+                { { "a\x1b[2Jb\xc2\x9b\xc3\xa4" },
+                  "\"a?[2Jb??\xc3\xa4\" is no option" }, /* nothing that steers a terminal */
                 { { "--name", "a/b" }, "--name: byte 2 of the store's name is none of A-Z a-z 0-9 . _ -" },
                 { { "--name", "" }, "--name: the store's name is empty" },
                 { { "--dir", "here" }, "--dir: \"here\" does not begin with a /" },
-                { { "--size", "1023K" }, "--size: the size is 1047552 bytes, an arena has from 1M to 1T" },
+                { { "--size", "1023K" }, "--size: the size is 1047552 bytes, it may be from 1M to 1T" },
                 { { "--size", "2T" }, "--size: the size is 2199023255552 bytes" },
                 { { "--size", "big" }, "--size: \"big\" is no size" },
                 { { "--max-clients", "0" }, "--max-clients: \"0\" is no number from 1 to 4095" },
