@@ -18,10 +18,12 @@ url=tcp://10.77.0.1:7707
 counters=()
 
 clean_up_hosts() {
-        kill -KILL "${counters[@]}" 2>/dev/null
         clean_up
+        local status=$?
+        kill -KILL "${counters[@]}" 2>/dev/null
         ip netns del "$host" 2>/dev/null
         ip netns del "$guest" 2>/dev/null
+        exit "$status"
 }
 trap clean_up_hosts EXIT
 

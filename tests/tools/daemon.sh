@@ -44,16 +44,24 @@ start_daemon() {
         return 1
 }
 
-# stop_daemon [SIGNAL]
+# stop_daemon [SIGNAL]: fails if a daemon that was not killed does not end well
 stop_daemon() {
-        [ -n "$daemon_pid" ] || return 0
-        kill -s "${1:-TERM}" "$daemon_pid"
-        wait "$daemon_pid" 2>/dev/null
+        local pid=$daemon_pid
+        [ -n "$pid" ] || return 0
+        kill -s "${1:-TERM}" "$pid"
         daemon_pid=
+        wait "$pid" 2>/dev/null || [ "${1:-}" = KILL ]
 }
 
+# A daemon that does not end well, or has something to say of its memory at its end, fails the script.
 clean_up() {
-        stop_daemon KILL
+        local status=$?
+        stop_daemon || {
+                echo "the daemon does not end well:" >&2
+                cat "$dir/log" >&2
+                status=1
+        }
         rm -rf "$dir"
+        return "$status"
 }
-trap clean_up EXIT
+trap 'clean_up; exit $?' EXIT

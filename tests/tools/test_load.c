@@ -596,12 +596,13 @@ static int tear_down(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
+                /* First, for it kills the daemon, and with it what was counted of the lines that it has executed. */
+                LOAD_TEST(a_load_goes_on_with_the_next_daemon),
                 LOAD_TEST(what_is_loaded_is_what_was_dumped),
                 LOAD_TEST(a_loader_that_is_killed_while_it_reads_leaves_nothing),
                 LOAD_TEST(a_loader_that_is_killed_before_it_is_decided_leaves_nothing),
                 LOAD_TEST(a_name_that_is_taken_meanwhile_is_said_and_nothing_loaded),
                 LOAD_TEST(a_loader_that_is_killed_when_it_is_decided_leaves_everything),
-                LOAD_TEST(a_load_goes_on_with_the_next_daemon),
         };
         int r = way_run(argc, argv, tests);
 

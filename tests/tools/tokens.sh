@@ -22,7 +22,7 @@ fail() {
 # The folder of the build may not be open to others, and from /dev/shm it may be that nothing can be run.
 chmod 755 "$dir"
 programs=$(mktemp -d)
-trap 'rm -rf "$programs"; clean_up' EXIT
+trap 'clean_up; status=$?; rm -rf "$programs"; exit "$status"' EXIT
 chmod 755 "$programs"
 cp "$bin_objctl" "$programs/objctl" || exit 1
 chmod 755 "$programs/objctl"
