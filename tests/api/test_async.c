@@ -232,6 +232,7 @@ static void none_of_many_gets_holds_another_up(void **state)
                 batches[i] = submit_get(w.conn, queues[i], &queues[i]);
         }
         assert_status(objd_collect(w.conn, OBJD_NOWAIT, &batch, NULL), OBJD_E_EMPTY);
+        assert_status(objd_collect(w.conn, 20000000, &batch, NULL), OBJD_E_TIMEOUT);
         far = make(w.other, name, OBJD_QUEUE);
         put(far, 64);
         objd_release(far);

@@ -31,6 +31,7 @@
 #include "crash/aftermath.h"
 #include "support/child.h"
 #include "txn/lane.h"
+#include "txn/recover.h"
 
 /* With --all. */
 #define RECOVERY_INSTRUCTIONS 50000
@@ -59,7 +60,7 @@ static uint32_t n_clients(const struct serve_test *test)
 
 /* ---- The victim ----------------------------------------------------------------------------------------- */
 
-void serve_now(struct serving *serving, const struct call *calls, size_t n, uint64_t *ret_number)
+void serve_now(struct serving *serving, const struct call *calls, size_t n, struct serve_answer *ret_answer)
 {
         static struct served_message message;
         struct call_reply reply;
@@ -74,8 +75,11 @@ void serve_now(struct serving *serving, const struct call *calls, size_t n, uint
              "a reply");
         for (size_t i = 0; i < reply.n_answers; i++)
                 must(reply.answers[i].status, reply.answers[i].sentence);
-        if (ret_number)
-                *ret_number = reply.answers[0].number;
+        if (ret_answer)
+                *ret_answer = (struct serve_answer){ .number = reply.answers[0].number,
+                                                     .made = reply.answers[0].n_infos
+                                                                     ? reply.answers[0].infos[0].ref
+                                                                     : (objd_ref){ 0 } };
         space_deinit(&space);
 }
 
@@ -173,12 +177,25 @@ static objd_status status_of(const struct served_message *message)
         return r;
 }
 
+/*
+ * Whoever has found the dead daemon has gone on, or undone it: of what is gone the client cannot know which before it
+ * looks, and what can no longer be done has not been. Gives the outcomes that may be; 0: it is none of these answers.
+ */
+static unsigned told_what_became(const struct sweep *sweep, const struct served_message *message)
+{
+        objd_status r = sweep->test->goes_on ? status_of(message) : OBJD_OK;
+
+        return r == OBJD_E_GONE ? 1u | 1u << sweep->last : r == OBJD_E_INVAL ? 1u : 0;
+}
+
 /* The same answer as ever; but what was made, and not for good, may be another object the next time. */
 static void expect_answer(struct sweep *sweep, uint32_t client, const struct served_message *message)
 {
         const struct served_message *expected = &sweep->answers[client];
 
         if (is_same_message(message, expected))
+                return;
+        if (told_what_became(sweep, message))
                 return;
         if (sweep->test->new_ref && status_of(message) == OBJD_OK && message->size == expected->size)
                 return;
@@ -202,6 +219,17 @@ static void expect_served(struct sweep *sweep, struct objd_conn *conn)
         print_store(conn);
 }
 
+/* As any daemon does before it is there for clients. */
+static void clean_up(struct objd_conn *conn)
+{
+        struct lane *lane;
+
+        must(lane_enter(conn->arena, OBJD_NOWAIT, &lane), "a lane");
+        (void)recover_all(conn->arena, lane);
+        lane_leave(lane);
+        (void)recover_clients(conn->arena);
+}
+
 /* The clients come back to another daemon, and ask again what they have no answer to. */
 static void resume(struct sweep *sweep, struct objd_conn *conn)
 {
@@ -210,6 +238,8 @@ static void resume(struct sweep *sweep, struct objd_conn *conn)
         const struct serve_test *test = sweep->test;
 
         s = sweep->victim;
+        if (test->goes_on)
+                clean_up(conn);
         served_begin(&s.served, conn, n_clients(test));
         for (uint32_t i = 0; i < s.served.n_clients && !test->no_session; i++) {
                 s.served.clients[i].session = sweep->known->sessions[i];
@@ -224,7 +254,10 @@ static void resume(struct sweep *sweep, struct objd_conn *conn)
                         served_wait(&s.served, i, &message);
                         expect_answer(sweep, i, &message);
                 }
-                expect_served(sweep, conn);
+                if (told_what_became(sweep, &message))
+                        sweep->after.allowed = told_what_became(sweep, &message);
+                else
+                        expect_served(sweep, conn);
         }
         served_end(&s.served);
         sweep->n_resumed++;

@@ -16,6 +16,7 @@ struct serve_known {
         struct served_session sessions[SERVED_CLIENTS];
         objd_ref it, other;
         uint64_t lease;
+        objd_ref list; /* of names that objects are to have */
 };
 
 struct serving {
@@ -33,6 +34,7 @@ struct serve_test {
         bool no_session;    /* the client has none before */
         bool ends;          /* and none afterwards */
         bool new_ref;       /* the answer names an object that is another one if it is made a second time */
+        bool goes_on; /* whoever finds the dead daemon goes on, or undoes it; who asks again is told so */
 
         /* Brings the sessions to where the request can be made. */
         void (*prepare)(struct serving *serving);
@@ -47,8 +49,14 @@ struct serve_test {
 extern struct serve_test serve_tests[];
 extern const size_t n_serve_tests;
 
-/* A batch of calls that must all go well; the first one's answer may be of interest. */
-void serve_now(struct serving *serving, const struct call *calls, size_t n, uint64_t *ret_number);
+/* What may be of interest of a call's answer. */
+struct serve_answer {
+        uint64_t number;
+        objd_ref made;
+};
+
+/* A batch of calls that must all go well; gives the first one's answer, if ret_answer is not NULL. */
+void serve_now(struct serving *serving, const struct call *calls, size_t n, struct serve_answer *ret_answer);
 
 /* Looks at one request. In a process of its own, which is its parameter's. */
 struct serve_job {

@@ -52,6 +52,13 @@ static void build_with_queue(struct objd_conn *conn, const struct op_test *test)
         build_with(conn, test, OBJD_QUEUE);
 }
 
+/* "old" is what somebody loads another one for, and nobody writes to it. */
+static void build_with_old(struct objd_conn *conn, const struct op_test *test)
+{
+        build(conn, test);
+        fill_object(open_it(conn, "old", OBJD_QUEUE, NULL), test);
+}
+
 static void build_recursive(struct objd_conn *conn, const struct op_test *test)
 {
         objd_config config = OBJD_CONFIG_INIT;
@@ -176,8 +183,10 @@ static void ask_lease(struct serving *s)
 static void prepare_lease(struct serving *s)
 {
         struct call call = lease_of(s->known->it);
+        struct serve_answer answer;
 
-        serve_now(s, &call, 1, &s->known->lease);
+        serve_now(s, &call, 1, &answer);
+        s->known->lease = answer.number;
 }
 
 static void ask_ack(struct serving *s)
@@ -227,6 +236,56 @@ static void ask_delete(struct serving *s)
 static void ask_rename(struct serving *s)
 {
         ask(s, (struct call){ .code = CALL_OBJECT_SET_NAME, .object = s->known->it, .name = "new" });
+}
+
+/* ---- Loads ---------------------------------------------------------------------------------------------- */
+
+static objd_ref make_own(struct serving *s, objd_kind kind)
+{
+        struct call call = { .code = CALL_OBJECT_CREATE, .kind = kind };
+        struct serve_answer answer;
+
+        serve_now(s, &call, 1, &answer);
+        return answer.made;
+}
+
+/* A dict that is to have a name refers to a list that is to have none; another list has a name, too. */
+static void prepare_load(struct serving *s)
+{
+        objd_ref dict = make_own(s, OBJD_DICT), inside = make_own(s, OBJD_LIST),
+                 list = make_own(s, OBJD_LIST);
+        objd_value refs[] = { objd_refer(dict), objd_refer(inside), objd_refer(list) };
+        objd_value names[] = { objd_cstr(s->test->op.at ? "old" : "loaded"), objd_int(0), objd_cstr("list") };
+        objd_value number = objd_int(1), text = objd_cstr("loaded");
+        struct call calls[] = {
+                { .code = CALL_DICT_SET,
+                  .object = dict,
+                  .keys = &number,
+                  .n_keys = 1,
+                  .values = &refs[1],
+                  .n_values = 1 },
+                { .code = CALL_LIST_APPEND, .object = inside, .values = &text, .n_values = 1 },
+                { .code = CALL_LIST_APPEND, .object = list, .values = &text, .n_values = 1 },
+        };
+
+        serve_now(s, calls, 3, NULL);
+        s->known->list = make_own(s, OBJD_DICT);
+        for (int i = 0; i < 3; i++) {
+                struct call call = { .code = CALL_DICT_SET,
+                                     .object = s->known->list,
+                                     .keys = &names[i],
+                                     .n_keys = 1,
+                                     .values = &refs[i],
+                                     .n_values = 1 };
+
+                serve_now(s, &call, 1, NULL);
+        }
+}
+
+static void ask_publish(struct serving *s)
+{
+        ask(s, (struct call){ .code = s->test->op.at ? CALL_OBJECT_REPLACE_ALL : CALL_OBJECT_NAME_ALL,
+                              .object = s->known->list });
 }
 
 /* ---- Batches -------------------------------------------------------------------------------------------- */
@@ -326,6 +385,7 @@ static bool is_ended(const struct serving *s)
 
 #define DICT .build = build, .kind = OBJD_DICT, .fill = 12, .fill_value = 60
 #define NUMBERS .build = build, .kind = OBJD_DICT, .fill = 12, .fill_value = 8
+#define LOAD .build = build_with_old, .kind = OBJD_DICT, .fill = 12, .fill_value = 60
 #define QUEUE .build = build, .kind = OBJD_QUEUE, .fill = 12, .fill_value = 60
 #define LOCK .build = build_with_queue, .kind = OBJD_LOCK, .fill = 4, .fill_value = 60, .write = try_lock
 
@@ -352,6 +412,11 @@ struct serve_test serve_tests[] = {
         { { "serve: create without a name", DICT }, .new_ref = true, .ask = ask_anonymous },
         { { "serve: delete", DICT, .write = write_other }, .ask = ask_delete },
         { { "serve: rename", DICT, .write = write_other }, .ask = ask_rename },
+        { { "serve: load", LOAD }, .goes_on = true, .prepare = prepare_load, .ask = ask_publish },
+        { { "serve: load that replaces", LOAD, .at = 1 },
+          .goes_on = true,
+          .prepare = prepare_load,
+          .ask = ask_publish },
         { { "serve: batch, atomic", .build = build_with_queue, .kind = OBJD_DICT, .fill = 12, .fill_value = 8,
             .new_value = 100 },
           .ask = ask_three },
