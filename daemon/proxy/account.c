@@ -253,14 +253,9 @@ void account_free(void *memory)
 
 /* ---- Pieces ----------------------------------------------------------------------------------------------- */
 
-static bool is_on_hand(const struct account *account, const void *piece)
+size_t account_arena_part(size_t size)
 {
-        return piece == account->hand;
-}
-
-size_t account_arena_part(const struct account *account, const void *piece, size_t size)
-{
-        return is_on_hand(account, piece) || size >= MAP_FROM ? 0 : size;
+        return size >= MAP_FROM ? 0 : size;
 }
 
 static void *map(size_t size)
@@ -344,10 +339,6 @@ static void *take(struct account *account, size_t size)
 {
         void *piece;
 
-        if (size <= ACCOUNT_HAND && !account->hand_is_taken) {
-                account->hand_is_taken = true;
-                return account->hand;
-        }
         if (size >= MAP_FROM)
                 return take_large(account->all, size);
         piece = take_small(account, NULL, size);
@@ -357,9 +348,7 @@ static void *take(struct account *account, size_t size)
 
 static void give(struct account *account, void *piece, size_t size)
 {
-        if (is_on_hand(account, piece)) {
-                account->hand_is_taken = false;
-        } else if (size >= MAP_FROM) {
+        if (size >= MAP_FROM) {
                 give_large(account->all, piece, size);
         } else {
                 give_small(account, piece);
@@ -370,12 +359,11 @@ static void give(struct account *account, void *piece, size_t size)
 /* To another size; the old piece is there as before if there is no memory. */
 static void *change(struct account *account, void *old, size_t old_size, size_t new_size)
 {
-        bool is_small = account_arena_part(account, old, old_size);
         void *piece;
 
         if (old_size >= MAP_FROM && new_size >= MAP_FROM)
                 return change_large(account->all, old, old_size, new_size);
-        if (is_small && new_size < MAP_FROM) {
+        if (old_size < MAP_FROM && new_size < MAP_FROM) {
                 piece = take_small(account, old, new_size);
                 if (piece)
                         account->in_arena += new_size - old_size;

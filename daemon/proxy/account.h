@@ -9,7 +9,7 @@
  * a reserve. So nobody costs more than the limit, all together no more than the reserve and
  * ACCOUNT_FREE each, and whoever takes all of the reserve keeps nobody from small requests.
  *
- * Small requests are decoded into a piece that the account has on hand. What does not fit there comes from an arena of jemalloc's, the
+ * Small requests are decoded into a piece that the account has on hand, one at a time. What does not fit there comes from an arena of jemalloc's, the
  * client's own, which is made when it is first needed (it takes 88 KiB itself) and reset when a reply has gone and nothing else is
  * left in it. Pieces of a MiB or more are the kernel's, which grows them without a copy; one of up to 32 MiB is kept for a second or two.
  */
@@ -104,8 +104,8 @@ void account_give_hand(struct account *account);
 void *account_take_desk(struct account *account, size_t size);
 bool account_give_desk(struct account *account, const void *piece, size_t size);
 
-/* How much of such a piece is in the arena: all or nothing. */
-size_t account_arena_part(const struct account *account, const void *piece, size_t size);
+/* How much of account_resize()'s pieces of this size is in the arena: all or nothing. */
+size_t account_arena_part(size_t size);
 
 /* Between these two all that is given back is in the arena's and is all that is there: one reset gives it back. */
 void account_begin_reset(struct account *account);

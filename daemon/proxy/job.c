@@ -49,7 +49,7 @@ static objd_status keep_bytes(struct job *job, struct wire_in *in)
 
         job->message = frame_joiner_take(&job->session->joiner, in->data, &job->message_room);
         if (job->message) {
-                job->in_arena += account_arena_part(job->session->account, job->message, job->message_room);
+                job->in_arena += account_arena_part(job->message_room);
                 return OBJD_OK;
         }
         bytes = space_take(&job->space, in->size);

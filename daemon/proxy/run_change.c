@@ -144,18 +144,8 @@ static objd_status change_begin(struct change *change)
         return OBJD_OK;
 }
 
-/* To free nothing takes jemalloc as long as it takes to apply a third of a set: one asks before. */
-static void free_scratch(struct op *ops, size_t n)
-{
-        for (size_t i = 0; i < n; i++)
-                if (ops[i].scratch)
-                        free(ops[i].scratch);
-}
-
 static void change_end(struct change *change)
 {
-        if (change->ops)
-                free_scratch(change->ops, change->n_ops);
         if (change->call->code == CALL_QUEUE_GET_MANY)
                 items_discard(&change->items);
         if (change->ops != &change->one)
@@ -345,6 +335,5 @@ objd_status run_atomic(const struct caller *caller, const struct call_batch *bat
         }
         for (size_t i = 0; i < together.n && r == OBJD_OK; i++)
                 outcome_from_ops(&outcomes[i], &together.ops[i]);
-        free_scratch(together.ops, together.n_ops);
         return r;
 }

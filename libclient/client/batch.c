@@ -72,8 +72,6 @@ static void put_block_away(objd_batch *batch)
 static void clear(objd_batch *batch)
 {
         batch_forget_outcome(batch);
-        for (size_t i = 0; i < batch->len; i++)
-                free(batch->ops[i].scratch);
         while (batch->blocks)
                 put_block_away(batch);
         batch->len = batch->n_waiting = 0;

@@ -43,8 +43,6 @@ static objd_status run_lock(objd_batch *batch, struct op *op)
 
 static objd_status run_one(objd_batch *batch, struct op *op, struct turn *turn)
 {
-        objd_status r;
-
         switch (op->code) {
         case OP_DICT_GET:
                 return objd_dict_get(op->object, op->key, &op->result, op->buf);
@@ -61,10 +59,7 @@ static objd_status run_one(objd_batch *batch, struct op *op, struct turn *turn)
         case OP_LOCK_GIVE:
                 return run_lock(batch, op);
         default:
-                r = op_run(batch->conn, op, 1, NULL);
-                free(op->scratch);
-                op->scratch = NULL;
-                return r;
+                return op_run(batch->conn, op, 1, NULL);
         }
 }
 

@@ -93,7 +93,6 @@ struct op {
         struct line_shm
                 *line; /* the line that plan chose, if it is one; when plan is called again, it is locked */
         uint64_t seen; /* of a queue: what a refused operation saw of the line that it would wait on */
-        void *scratch; /* the kind's own; freed with free() after the run */
 
         /* Results. value points into buf, key (OP_DICT_POP_ANY) too. items is for operations that give several. */
         objd_buf *buf;

@@ -55,7 +55,7 @@ struct wire_seek {
 
 /*
  * A message to be sent; used again and again. Parts are not copied: what the values point to must stay until the message is
- * sent, or until wire_out_settle().
+ * sent.
  */
 struct wire_out {
         uint8_t *body; /* somewhere in the room for it */
@@ -69,7 +69,6 @@ struct wire_out {
         uint32_t bulk_from;
         struct space space;
         struct wire_seek seek;
-        uint8_t *settled; /* the whole message, if it has been copied together */
         void *kept; /* what all parts lie in; it goes with the message. NULL: the parts are somebody else's, */
         void (*free_kept)(void *kept);
         size_t kept_size; /* and this is its size */
@@ -86,9 +85,6 @@ void wire_out_move(struct wire_out *from, struct wire_out *to);
 
 /* Copies size bytes of the whole message, beginning at `from`, to dst: a piece of it for a carrier. */
 void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size);
-
-/* Copies the parts, so that the values may go. @return OBJD_OK, OBJD_E_NOMEM */
-objd_status wire_out_settle(struct wire_out *out);
 
 /*
  * Each replaces what was in `out`. The calls' values must have passed value_check(), or be refused by the other side.

@@ -28,7 +28,7 @@ void wire_out_init(struct wire_out *out, uint32_t bulk_from)
 /* Most messages have taken no memory. */
 static bool has_memory(const struct wire_out *out)
 {
-        return out->room != out->small || out->space.taken || out->parts || out->settled || out->kept;
+        return out->room != out->small || out->space.taken || out->parts || out->kept;
 }
 
 void wire_out_deinit(struct wire_out *out)
@@ -39,7 +39,6 @@ void wire_out_deinit(struct wire_out *out)
         if (out->room != out->small)
                 free(out->room);
         free(out->parts);
-        free(out->settled);
         if (out->kept)
                 out->free_kept(out->kept);
         wire_out_init(out, 0);
@@ -65,9 +64,6 @@ void wire_out_begin(struct wire_out *out)
 {
         if (out->space.taken)
                 space_reset(&out->space);
-        if (out->settled)
-                free(out->settled);
-        out->settled = NULL;
         out->size = out->body_size = 0;
         out->n_parts = 0;
         out->seek = (struct wire_seek){ 0 };
@@ -362,8 +358,8 @@ void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size)
         uint64_t bulk = out->n_parts ? round8(out->body_size) : out->body_size;
         struct wire_seek *seek = &out->seek;
 
-        if (out->settled || !out->n_parts) {
-                memcpy(dst, (out->settled ? out->settled : out->body) + from, size);
+        if (!out->n_parts) {
+                memcpy(dst, out->body + from, size);
                 return;
         }
         if (from < bulk)
@@ -382,18 +378,4 @@ void wire_out_copy(struct wire_out *out, uint64_t from, void *dst, size_t size)
                 seek->at = end;
                 seek->part++;
         }
-}
-
-objd_status wire_out_settle(struct wire_out *out)
-{
-        uint8_t *settled;
-
-        if (!out->n_parts || out->settled)
-                return OBJD_OK;
-        settled = sys.resize(NULL, out->size);
-        if (!settled)
-                return no_memory();
-        wire_out_copy(out, 0, settled, out->size);
-        out->settled = settled;
-        return OBJD_OK;
 }

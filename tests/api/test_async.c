@@ -66,7 +66,7 @@ static void begin(struct way *w, void **state)
         w->lock = make(w->conn, "lock", OBJD_LOCK);
 }
 
-static void end(struct way *w)
+static void leave(struct way *w)
 {
         objd_batch *batch;
 
@@ -76,6 +76,11 @@ static void end(struct way *w)
         objd_release(w->lock);
         objd_close(w->other);
         objd_close(w->conn);
+}
+
+static void end(struct way *w)
+{
+        leave(w);
         (void)fixture_stop(w->f, SIGTERM);
 }
 
@@ -653,6 +658,20 @@ static void each_is_made_once_though_the_daemon_dies(void **state)
         end(&w);
 }
 
+/* There is nobody to tell, and nothing to wait for. */
+static void a_batch_is_given_up_and_the_connection_closed_without_a_daemon(void **state)
+{
+        struct way w = { 0 };
+        objd_batch *batch;
+
+        begin(&w, state);
+        batch = submit_get(w.conn, w.queue, NULL);
+        assert_ok(objd_set_timeout(w.conn, OBJD_NOWAIT));
+        (void)fixture_stop(w.f, SIGKILL);
+        objd_batch_free(batch);
+        leave(&w);
+}
+
 /* A wait may be longer than the time for which the daemon may say nothing: it is asked. */
 static void a_wait_may_outlast_the_patience(void **state)
 {
@@ -691,6 +710,7 @@ int main(int argc, char **argv)
                 FIXTURE_TEST(a_child_has_none_of_its_parents),
                 FIXTURE_TEST(any_thread_collects_what_any_other_has_submitted),
                 FIXTURE_TEST(each_is_made_once_though_the_daemon_dies),
+                FIXTURE_TEST(a_batch_is_given_up_and_the_connection_closed_without_a_daemon),
                 FIXTURE_TEST(a_wait_may_outlast_the_patience),
         };
 

@@ -54,7 +54,8 @@ ipc=ipc://$dir/rpc
 shm=shm:$dir/test
 local=local:$dir/test
 others=(--proxy-uid 61001 --read-only-uid 61002 --proxy-gid 61003 --deny-uid 61004
-        --proxy-uid "61006:rw team/* jobs" --proxy-uid "61007:ro team/*" --proxy-gid "61008:rw group/*")
+        --proxy-uid "61006:rw team/* jobs" --proxy-uid "61007:ro team/*" --proxy-gid "61008:rw group/*"
+        --proxy-gid "61010:rw later/*" --proxy-uid "61006:rw team/* jobs") # the last says nothing new
 
 printf '%s\n' '{"objd_dump":1}' '{"object":1,"name":"other","kind":"list","len":0}' '{"end":1}' '{"objects":1}' >"$dir/dump"
 chmod 644 "$dir/dump"
@@ -118,6 +119,12 @@ for round in 1 2; do
         # Of two groups that let it in, the one counts that says nothing of names.
         setpriv --reuid 61009 --regid 61008 --groups 61003 env HOME=/ "$programs/objctl" --url "$local" get d own >/dev/null ||
                 fail "a group with names outweighs one without"
+        # Of two with names, the one that was named first.
+        for name in group/b later/b; do
+                setpriv --reuid 61009 --regid 61010 --groups 61008 env HOME=/ "$programs/objctl" --url "$local" create list "$name" 2>/dev/null
+        done
+        "$bin_objctl" --url "$shm" rm group/b || fail "the group that was named first does not count"
+        "$bin_objctl" --url "$shm" rm later/b 2>/dev/null && fail "the group that was named last counts"
 
         # The next daemon knows only its own tokens, and takes over what the last one has left.
         [ $round = 2 ] && break

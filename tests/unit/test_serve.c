@@ -237,6 +237,33 @@ static void a_hello_is_small(void **state)
         free(b);
 }
 
+/* Bytes that begin with no sound head belong to nobody: who sent them is told, and its session goes on. */
+static void what_has_no_head_is_refused(void **state)
+{
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *list = make_list(*state, "list");
+        objd_value one = objd_int(1);
+        struct call call = append(list, &one);
+        uint8_t bytes[2 * FRAME_HEAD];
+        struct peer *peer;
+
+        memset(bytes, 0xff, sizeof(bytes));
+        bench_begin(b, *state);
+        peer = peer_begin(b, 0);
+        for (uint32_t i = 1; i <= sizeof(bytes); i++) {
+                peer_send_bytes(peer, bytes, i);
+                assert_int_equal(peer->n_refused, i);
+                assert_status(peer->refused, OBJD_E_PROTO);
+                assert_int_equal(peer->refused_seq, 0);
+        }
+        peer_send(peer, &call, 1, 0);
+        assert_int_equal(peer->n_replies, 1);
+        assert_int_equal(length(list), 1);
+        bench_end(b);
+        objd_release(list);
+        free(b);
+}
+
 /* A user other than the daemon's own, as the kernel tells of it. */
 static const struct proxy_who *somebody(struct proxy_link *link, const struct proxy_route *route)
 {
@@ -433,6 +460,7 @@ int main(void)
                 INSIDE_TEST(many_that_wait_cost_little),
                 INSIDE_TEST(deadlines_come_in_order),
                 INSIDE_TEST(a_hello_is_small),
+                INSIDE_TEST(what_has_no_head_is_refused),
                 INSIDE_TEST(a_user_has_so_many_sessions),
                 INSIDE_TEST(a_hello_that_is_said_again_begins_no_other_session),
                 INSIDE_TEST(who_has_read_a_report_costs_no_descriptor),
