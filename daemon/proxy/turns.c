@@ -77,6 +77,8 @@ void turns_add(struct turns *turns, struct job *job)
                 put_off(turns, job);
                 return;
         }
+        turns->asker = job->session;
+        turns->asked_ns = turns->sessions->now_ns;
         job_step(turns->sessions, job, left);
         if (job->waits == JOB_RUNS)
                 put_off(turns, job);
@@ -97,11 +99,19 @@ static struct job *pull(struct turns *turns, struct proxy_session *session)
         return job;
 }
 
+static bool is_beside_asker(const struct turns *turns, const struct proxy_session *session)
+{
+        return turns->asker && turns->asker != session &&
+               turns->sessions->now_ns - turns->asked_ns < TURNS_BESIDE_NS;
+}
+
 /* The one that is cut stays the first of its session's: what was sent after it begins after it. */
 static void have_turn(struct turns *turns, struct proxy_session *session)
 {
         uint32_t *left = left_of(turns, session);
 
+        if (*left > TURNS_COST_BESIDE && is_beside_asker(turns, session))
+                *left = TURNS_COST_BESIDE;
         while (session->ready && *left) {
                 struct job *job = session->ready;
 

@@ -12,17 +12,20 @@
 #include "proxy/job.h"
 
 /*
- * In calls; some calls cost more (job_step()), and one that does is not cut. It is about what a call takes of a client
- * that asks for one at a time, its way there and back included: so such a client does not wait much more than twice as
- * long beside one that asks for all it can.
+ * In calls; some calls cost more (job_step()), and one that does is not cut. Beside a session that has just asked for something, and had
+ * nothing waiting, others get less: it asks for one thing at a time, mostly, and while it has an answer in hand there is time for one call.
  */
 #define TURNS_COST 4u
+#define TURNS_COST_BESIDE 1u
+#define TURNS_BESIDE_NS 20000
 
 struct turns {
         struct proxy_sessions *sessions;
         struct proxy_session *first, **last; /* those that have something ready */
         uint64_t turn;
-        uint64_t n_put_off; /* so often was a batch told to wait for the next turn */
+        uint64_t n_put_off;                /* so often was a batch told to wait for the next turn */
+        const struct proxy_session *asker; /* the last that asked and had nothing waiting; it may be gone */
+        int64_t asked_ns;
 
         /* A batch is done or has to wait for something: takes it. */
         void (*take_fn)(void *context, struct job *job);
