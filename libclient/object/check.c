@@ -254,6 +254,11 @@ static objd_status freeze_object(struct check *check, struct plan *plan)
                 objd_status r;
 
                 r = plan_lines(check, kind, plan);
+                /* Or somebody is just changing it, which its own line tells, once it is frozen. */
+                if (r == OBJD_E_CORRUPT) {
+                        plan->n = 0;
+                        r = plan_add(plan, &check->object->line);
+                }
                 if (r == OBJD_OK)
                         r = freeze_lines(check, plan);
                 if (r == OBJD_OK && kind == kind_of_slot(check->object))

@@ -19,6 +19,7 @@
 
 #include "mem/pool.h"
 #include "object/check.h"
+#include "object/dict.h"
 #include "object/object.h"
 #include "support/child.h"
 #include "support/test.h"
@@ -205,13 +206,14 @@ static void empty_arena_has_no_faults(void **state)
 
 struct holder {
         objd_conn *conn;
+        const char *name;
         struct gate ready;
 };
 
 static int hold_line(void *context)
 {
         struct holder *holder = context;
-        struct objd_object *dict = open_named(holder->conn, "small");
+        struct objd_object *dict = open_named(holder->conn, holder->name);
         struct lane *lane;
 
         child_ok(lane_enter(holder->conn->arena, OBJD_NOWAIT, &lane));
@@ -224,7 +226,7 @@ static int hold_line(void *context)
 /* The checker cannot look at an object that somebody holds, but at all others. */
 static int check_held_object(void *context)
 {
-        struct holder holder = { .conn = make_arena() };
+        struct holder holder = { .conn = make_arena(), .name = "small" };
         struct faults faults = { .print = true };
         char expect[40];
         uint64_t n = 1;
@@ -253,6 +255,35 @@ static void held_object_is_named_and_the_rest_is_checked(void **state)
 {
         (void)state;
         child_expect_success(child_start(check_held_object, NULL));
+}
+
+/* Its lines are just being given to it, or taken from it: by whoever holds it. */
+static int check_changing_object(void *context)
+{
+        struct holder holder = { .conn = make_arena(), .name = "large" };
+        struct faults faults = { .print = true };
+        struct line_shm *shards = dict_shards(holder.conn->arena, open_named(holder.conn, "large")->shm);
+        uint64_t n = 0;
+        pid_t pid;
+
+        (void)context;
+        gate_init(&holder.ready);
+        pid = child_start(hold_line, &holder);
+        gate_wait(&holder.ready);
+        child_check(shards != NULL);
+        shards[DICT_SHARDS - 1].serial++;
+        child_check(check_arena(holder.conn, note_fault, &faults, &n) == OBJD_E_BUSY);
+        child_check(faults.n == 0);
+        shards[DICT_SHARDS - 1].serial--;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return 0;
+}
+
+static void changing_object_is_not_damaged(void **state)
+{
+        (void)state;
+        child_expect_success(child_start(check_changing_object, NULL));
 }
 
 /* Others change objects, make and delete them all the time; none of it may look like a fault. */
@@ -617,6 +648,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test(empty_arena_has_no_faults),
                 cmocka_unit_test(sound_arena_has_no_faults),
                 cmocka_unit_test(held_object_is_named_and_the_rest_is_checked),
+                cmocka_unit_test(changing_object_is_not_damaged),
                 cmocka_unit_test(arena_in_use_has_no_faults),
                 cmocka_unit_test(each_damage_is_found),
                 cmocka_unit_test(random_damage_never_crashes_who_looks),
