@@ -20,7 +20,7 @@
 #include "object/kind.h"
 #include "proxy/permit.h"
 #include "proxy/run.h"
-#include "txn/txn.h"
+#include "txn/lane.h"
 
 #define FIRST_REFS 64u
 
@@ -99,29 +99,9 @@ static objd_status check_one(void *context, const objd_value *key, const objd_va
 /* What is somebody else's by now stays so. */
 static objd_status hand_over(struct objd_object *object, uint64_t from, uint64_t to)
 {
-        struct objd_conn *conn = object->conn;
-        struct lane *lane;
-        objd_status r = lane_enter(conn->arena, conn->timeout_ns, &lane);
+        objd_status r = directory_hand_over(object, from, to);
 
-        if (r)
-                return r;
-        r = object_touch(object);
-        if (r) {
-                lane_leave(lane);
-                return r;
-        }
-        txn_begin(lane, OP_RENAME);
-        r = lock_take(lane, &object->shm->line);
-        if (r == OBJD_OK)
-                r = object_verify(object);
-        if (r == OBJD_OK && object->shm->owner == from)
-                txn_set(lane, &object->shm->owner, to);
-        if (r == OBJD_OK)
-                r = txn_commit(lane);
-        else
-                txn_abort(lane);
-        lane_leave(lane);
-        return r;
+        return r == OBJD_E_GONE && word_get(&object->shm->line.serial) == object->serial ? OBJD_OK : r;
 }
 
 static objd_status hand_over_ref(struct objd_conn *conn, objd_ref ref, uint64_t from, uint64_t to)

@@ -228,10 +228,9 @@ static objd_status find_or_claim(struct proxy_sessions *sessions, const struct p
         *ret_resumed = r != OBJD_E_NOTFOUND;
         if (r == OBJD_E_NOTFOUND && hello->nonce)
                 r = resume(sessions, hello, new_id, session);
-        if (r == OBJD_E_NOTFOUND)
-                r = check_limits(sessions, hello);
-        else
+        if (r != OBJD_E_NOTFOUND)
                 return r;
+        r = check_limits(sessions, hello);
         return r ? r : claim(sessions, hello, new_id, session);
 }
 

@@ -78,8 +78,8 @@ struct proxy_hello {
         struct session_name name;
         const struct proxy_who *who; /* NULL: the daemon's own user */
         const uint8_t *resume;       /* SESSION_ID_SIZE bytes, NULL: a new one is wanted */
-        const uint8_t *nonce;        /* WIRE_NONCE_SIZE bytes: with the same, it is the same new one; NULL: none */
-        uint32_t max_sessions;       /* so many its user may have; 0: any number */
+        const uint8_t *nonce;  /* WIRE_NONCE_SIZE bytes: with the same, it is the same new one; NULL: none */
+        uint32_t max_sessions; /* so many its user may have; 0: any number */
 };
 
 /*

@@ -24,7 +24,7 @@
 #define SP_FRAME ((96u << 10) - 64)
 #define SP_LARGE_FRAME PROXY_MAX_FRAME
 #define SP_SEALED_UNDER_WAY (160u << 10) /* two large frames; over TCP each end has more room for them */
-#define SP_PEERS_MAX 4096u /* more than there are sessions */
+#define SP_PEERS_MAX 4096u               /* more than there are sessions */
 
 /*
  * So many may be connected over TCP. nanomsg does not say whose a connection is, and closes none: if there are more they are all closed,

@@ -71,8 +71,8 @@ objd_status url_parse_size(const char *what, const char *text, uint64_t *ret_siz
 
         size <<= shift;
         if (size < ARENA_SIZE_MIN || size > ARENA_SIZE_MAX)
-                return fail(OBJD_E_INVAL, "%s: the size is %" PRIu64 " bytes, it may be from 1M to 1T",
-                            what, size);
+                return fail(OBJD_E_INVAL, "%s: the size is %" PRIu64 " bytes, it may be from 1M to 1T", what,
+                            size);
         *ret_size = size;
         return OBJD_OK;
 }

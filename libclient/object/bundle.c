@@ -81,7 +81,7 @@ static objd_status settle(const struct finish *finish, struct objd_object *objec
         char name[OBJD_NAME_MAX + 1] = "";
 
         if (key->type != OBJD_STR)
-                return directory_disown(object, finish->client);
+                return directory_hand_over(object, finish->client, 0);
         if (key->size > OBJD_NAME_MAX)
                 return OBJD_E_CORRUPT;
         memcpy(name, key->data, key->size);

@@ -36,14 +36,14 @@ objd_status directory_delete(struct objd_conn *conn, const char *name); /* also 
 objd_status directory_rename(struct objd_object *object, const char *name);
 
 /*
- * The anonymous objects of a client, while they are that: OBJD_E_GONE if this one is not, or not any more (bundle.h); owner 0
- * is anybody's.
- * replace deletes an object that has the name in the same operation; disown gives it none, and it belongs to nobody from now on.
+ * The anonymous objects of a client, while they are that: OBJD_E_GONE if this one is not, or not any more (bundle.h).
+ * replace deletes an object that has the name in the same operation; hand_over gives it none, and it belongs to another client from
+ * now on, or, with 0, to nobody, and stays.
  * @return OBJD_OK, OBJD_E_GONE, OBJD_E_EXISTS (give_name), OBJD_E_BUSY, OBJD_E_NOMEM
  */
 objd_status directory_give_name(struct objd_object *object, const char *name, uint64_t owner);
 objd_status directory_replace(struct objd_object *object, const char *name, uint64_t owner);
-objd_status directory_disown(struct objd_object *object, uint64_t owner);
+objd_status directory_hand_over(struct objd_object *object, uint64_t owner, uint64_t new_owner);
 objd_status directory_destroy_own(struct objd_object *object, uint64_t owner);
 
 /*

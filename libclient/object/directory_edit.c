@@ -262,7 +262,7 @@ static objd_status verify_own(struct objd_object *object, uint64_t owner)
 {
         objd_status r = object_verify(object);
 
-        return r || !owner || object->shm->owner == owner ? r : object_gone(object);
+        return r || object->shm->owner == owner ? r : object_gone(object);
 }
 
 /* The victim is deleted, and its name is the new object's, at once. OP_PLAN_AGAIN: the name is somebody else's by now. */
@@ -392,7 +392,7 @@ objd_status directory_restore_name(struct objd_object *object, const char *name)
         return r;
 }
 
-objd_status directory_disown(struct objd_object *object, uint64_t owner)
+objd_status directory_hand_over(struct objd_object *object, uint64_t owner, uint64_t new_owner)
 {
         struct lane *lane;
         objd_status r = lane_enter(object->conn->arena, conn_timeout(object->conn), &lane);
@@ -406,7 +406,7 @@ objd_status directory_disown(struct objd_object *object, uint64_t owner)
                 if (r == OBJD_OK)
                         r = verify_own(object, owner);
                 if (r == OBJD_OK)
-                        txn_set(lane, &object->shm->owner, 0);
+                        txn_set(lane, &object->shm->owner, new_owner);
                 if (r == OBJD_OK)
                         r = txn_commit(lane);
                 else

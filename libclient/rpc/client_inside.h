@@ -71,7 +71,7 @@ struct rpc_client {
         struct pending
                 *sender; /* whose frames are going out: those of one message must not mix with another's */
         uint64_t next_seq;
-        uint64_t untold; /* bytes of replies that have come since the daemon was told which have */
+        uint64_t untold;        /* bytes of replies that have come since the daemon was told which have */
         int64_t hello_again_ns; /* not before then; 0: now */
         int64_t now_ns;         /* as it was read last: to read the clock takes as long as to pack a call */
         int64_t heard_ns, asked_ns, said_ns;

@@ -16,7 +16,8 @@ static bool fits(const struct wire_out *out, uint64_t max_size)
 objd_status wire_pack_batch(struct wire_out *out, const struct call_batch *batch, uint64_t max_size)
 {
         wire_out_begin(out);
-        if (!batch->cancel && !batch->n_unanswered && wire_short_pack_batch(out, batch) && fits(out, max_size))
+        if (!batch->cancel && !batch->n_unanswered && wire_short_pack_batch(out, batch) &&
+            fits(out, max_size))
                 return OBJD_OK;
         return wire_general_pack_batch(out, batch, max_size);
 }

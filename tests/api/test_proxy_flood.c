@@ -281,6 +281,19 @@ static void who_reads_nothing_is_bounded(void **state)
         assert_int_equal(fixture_stop(f, SIGTERM), 0);
 }
 
+/* A store with a large value, and a client that is frames and has its welcome. */
+static objd_object *begin_with_large(struct fixture *f, objd_conn **ret_conn, struct raw *ret_raw)
+{
+        objd_object *large;
+
+        start(f);
+        *ret_conn = fixture_connect(f);
+        large = make_value(*ret_conn, "large", 5 * MIB);
+        raw_begin(ret_raw);
+        ret_raw->told.number = 1; /* the welcome */
+        return large;
+}
+
 /*
  * A large frame goes when all before it is known to have come. Where something small is in its way, of which a client would not tell by itself, there is
  * a frame of the size that it tells of.
@@ -296,11 +309,7 @@ static void large_frames_go_one_by_one(void **state)
         struct raw raw;
         uint8_t flags;
 
-        start(f);
-        conn = fixture_connect(f);
-        near = make_value(conn, "large", 5 * MIB);
-        raw_begin(&raw);
-        raw.told.number = 1; /* the welcome */
+        near = begin_with_large(f, &conn, &raw);
         raw_say(&raw, FRAME_PING);
         (void)raw_take(&raw, FRAME_PONG, &size);
         raw.told.number--; /* it keeps that to itself */
@@ -360,11 +369,7 @@ static void large_values_are_sent_from_where_they_lie(void **state)
         uint8_t flags;
         size_t size;
 
-        start(f);
-        conn = fixture_connect(f);
-        near = make_value(conn, "large", 5 * MIB);
-        raw_begin(&raw);
-        raw.told.number = 1; /* the welcome */
+        near = begin_with_large(f, &conn, &raw);
         get.object = objd_ref_of(near);
         get.keys = &key;
         get.n_keys = 1;

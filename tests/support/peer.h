@@ -24,10 +24,10 @@ struct peer {
         const uint64_t *unanswered;
         size_t n_unanswered;
         uint32_t n_welcomes, n_replies, n_refused, n_bare;
-        uint64_t order[PEER_REPLIES];         /* of each reply: how many the server had sent before, to all */
-        objd_status statuses[PEER_REPLIES];   /* of each reply's first answer, or of the whole */
-        int64_t integer;                      /* of the last reply's first answer, */
-        bool truth;                           /* and these of it, too */
+        uint64_t order[PEER_REPLIES];       /* of each reply: how many the server had sent before, to all */
+        objd_status statuses[PEER_REPLIES]; /* of each reply's first answer, or of the whole */
+        int64_t integer;                    /* of the last reply's first answer, */
+        bool truth;                         /* and these of it, too */
         uint64_t value_size;
         objd_status refused;                  /* of the last refusal, */
         uint64_t refused_seq;                 /* and which batch it was of */

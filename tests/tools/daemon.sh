@@ -14,6 +14,13 @@ export OBJD_URL=shm:$dir/test
 # An address of this machine that is this script's alone, so no port can be taken.
 tcp=tcp://127.$(($$ >> 16 & 127)).$(($$ >> 8 & 255)).$(($$ & 255)):24707
 
+# fail TEXT: says what is wrong, and goes on to the next thing; the script ends with "exit $failed". Who cannot go on has another.
+failed=0
+fail() {
+        echo "$*" >&2
+        failed=1
+}
+
 # start_daemon [WAY [OPTION...]]: returns when it answers, or has ended. OBJD_URL leads to it by this way: shm (a mapping), or
 # through the daemon by local, ipc or tcp, with a key.
 start_daemon() {

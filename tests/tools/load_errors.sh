@@ -7,12 +7,6 @@ set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 . ./daemon.sh
 
-failed=0
-fail() {
-        echo "$*" >&2
-        failed=1
-}
-
 # One file for the daemon, and each client has its own.
 for key in '' --read-only '--prefix team/*'; do
         # shellcheck disable=SC2086 # no words are none
@@ -73,4 +67,4 @@ for url in "${ways[@]}"; do
 done
 list team/small 3 '[%d]' | "$bin_objctl" --url "$tcp?key=$dir/key3" load >/dev/null || fail "who may use some names cannot load one"
 "$bin_objctl" --url "$shm" check >/dev/null || fail "there are faults"
-exit $failed
+exit "$failed"

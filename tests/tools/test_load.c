@@ -434,13 +434,19 @@ static void kill_in_the_second(const char *url)
         expect_nothing_left();
 }
 
+/* All objects are there, and nothing has been said of their names. */
+static void load_to_the_end(struct loader *loader, const char *url)
+{
+        start_loader(loader, url);
+        feed(loader, file.end);
+        (void)wait_for(OBJD_QUEUE, N_ITEMS);
+}
+
 static void kill_before_the_end(const char *url)
 {
         struct loader loader;
 
-        start_loader(&loader, url);
-        feed(&loader, file.end);
-        (void)wait_for(OBJD_QUEUE, N_ITEMS);
+        load_to_the_end(&loader, url);
         kill_loader(&loader);
         expect_nothing_left();
 }
@@ -456,9 +462,7 @@ static void a_loader_that_is_killed_while_it_reads_leaves_nothing(void **state)
 /* The file has been read, and the objects are about to be the daemon's, but for one that cannot be now. */
 static void hold_up_before(struct loader *loader, struct holder *holder, const char *url)
 {
-        start_loader(loader, url);
-        feed(loader, file.end);
-        (void)wait_for(OBJD_QUEUE, N_ITEMS);
+        load_to_the_end(loader, url);
         start_holder(holder, loader, wait_for(OBJD_LIST, N_ITEMS + 1));
         feed_all(loader);
         wait_until(is_held_up, NULL, "the daemon waits for the holder");
@@ -506,9 +510,7 @@ static void a_name_that_is_taken_meanwhile_is_said_and_nothing_loaded(void **sta
 /* They have been decided to get their names, and cannot get them now. */
 static void hold_up_after(struct loader *loader, struct holder *holder, const char *url)
 {
-        start_loader(loader, url);
-        feed(loader, file.end);
-        (void)wait_for(OBJD_QUEUE, N_ITEMS);
+        load_to_the_end(loader, url);
         start_holder(holder, loader, names());
         feed_all(loader);
         wait_until(is_decided, NULL, "it is decided");

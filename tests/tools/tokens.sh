@@ -13,12 +13,6 @@ fi
 cd "$(dirname "$0")" || exit 1
 . ./daemon.sh
 
-failed=0
-fail() {
-        echo "$*" >&2
-        failed=1
-}
-
 # The folder of the build may not be open to others, and from /dev/shm it may be that nothing can be run.
 chmod 755 "$dir"
 programs=$(mktemp -d)
@@ -139,4 +133,4 @@ expect 3 "needs a token" 61001 "$ipc" ls
 "$bin_objctl" --url "$ipc" ls >/dev/null 2>&1 && fail "who brings no token is let in"
 stop_daemon
 [ ! -e "$dir/rpc" ] || fail "the socket is left"
-exit $failed
+exit "$failed"

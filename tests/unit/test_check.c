@@ -223,30 +223,39 @@ static int hold_line(void *context)
         return 0;
 }
 
-/* The checker cannot look at an object that somebody holds, but at all others. */
-static int check_held_object(void *context)
+/* Gives the process that holds it. */
+static pid_t hold(objd_conn *conn, const char *name)
 {
-        struct holder holder = { .conn = make_arena(), .name = "small" };
-        struct faults faults = { .print = true };
-        char expect[40];
-        uint64_t n = 1;
+        struct holder holder = { .conn = conn, .name = name };
         pid_t pid;
 
-        (void)context;
         gate_init(&holder.ready);
         pid = child_start(hold_line, &holder);
         gate_wait(&holder.ready);
-        open_named(holder.conn, "large")->shm->line.root[1]++;
-        child_check(check_arena(holder.conn, note_fault, &faults, &n) == OBJD_E_BUSY);
+        return pid;
+}
+
+/* The checker cannot look at an object that somebody holds, but at all others. */
+static int check_held_object(void *context)
+{
+        objd_conn *conn = make_arena();
+        pid_t pid = hold(conn, "small");
+        struct faults faults = { .print = true };
+        char expect[40];
+        uint64_t n = 1;
+
+        (void)context;
+        open_named(conn, "large")->shm->line.root[1]++;
+        child_check(check_arena(conn, note_fault, &faults, &n) == OBJD_E_BUSY);
         snprintf(expect, sizeof(expect), "process %d ", (int)pid);
         child_check(strstr(objd_last_error(), expect));
-        open_named(holder.conn, "large")->shm->line.root[1]--;
+        open_named(conn, "large")->shm->line.root[1]--;
 
         /* Once the holder is dead, its lock is given by whoever comes next, and everything is as it should be. */
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         faults.n = 0;
-        child_ok(check_arena(holder.conn, note_fault, &faults, &n));
+        child_ok(check_arena(conn, note_fault, &faults, &n));
         child_check(n == 0);
         return 0;
 }
@@ -260,23 +269,18 @@ static void held_object_is_named_and_the_rest_is_checked(void **state)
 /* Its lines are just being given to it, or taken from it: by whoever holds it. */
 static int check_changing_object(void *context)
 {
-        struct holder holder = { .conn = make_arena(), .name = "large" };
+        objd_conn *conn = make_arena();
+        struct line_shm *shards = dict_shards(conn->arena, open_named(conn, "large")->shm);
+        pid_t pid = hold(conn, "large");
         struct faults faults = { .print = true };
-        struct line_shm *shards = dict_shards(holder.conn->arena, open_named(holder.conn, "large")->shm);
         uint64_t n = 0;
-        pid_t pid;
 
         (void)context;
-        gate_init(&holder.ready);
-        pid = child_start(hold_line, &holder);
-        gate_wait(&holder.ready);
         child_check(shards != NULL);
         shards[DICT_SHARDS - 1].serial++;
-        child_check(check_arena(holder.conn, note_fault, &faults, &n) == OBJD_E_BUSY);
+        child_check(check_arena(conn, note_fault, &faults, &n) == OBJD_E_BUSY);
         child_check(faults.n == 0);
-        shards[DICT_SHARDS - 1].serial--;
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        child_kill(pid);
         return 0;
 }
 
