@@ -39,10 +39,16 @@ struct player {
         int to, from;
 };
 
+/* In memory that all have. */
+struct board {
+        volatile uint32_t is_over; /* who is at work looks at it */
+        volatile uint64_t n_calls; /* that have been answered to who sends all it can */
+};
+
 struct stage {
         struct proxied p;
         struct bench_keys keys;
-        volatile uint32_t *is_over; /* in memory that all have: who is at work looks at it */
+        struct board *board;
 };
 
 /* One kind of others, and what it does to the gets. */
@@ -52,7 +58,7 @@ struct others {
         size_t n;
         bool is_stopped; /* by a signal, in the midst of what it does */
         struct player players[N_IDLE_PROCESSES];
-        double medians[N_TURNS], ratios[N_TURNS];
+        double medians[N_TURNS], ratios[N_TURNS], rates[N_TURNS];
 };
 
 /* ---- What they do ------------------------------------------------------------------------------------------- */
@@ -119,8 +125,9 @@ static void play_flood(struct stage *stage, int to, int from)
                 for (size_t i = 0; i < N_FLOOD; i++)
                         submit_gets(batches[i], dict, &stage->keys, N_FLOOD_CALLS * n++);
                 say(from);
-                while (!*stage->is_over) {
+                while (!stage->board->is_over) {
                         check(objd_collect(conn, OBJD_FOREVER, &batch, NULL), "objd_collect");
+                        stage->board->n_calls += N_FLOOD_CALLS;
                         submit_gets(batch, dict, &stage->keys, N_FLOOD_CALLS * n++);
                 }
                 collect_all(conn, batches, N_FLOOD);
@@ -208,7 +215,7 @@ static void settle(void)
 
 static void begin(const struct stage *stage, const struct others *others)
 {
-        *stage->is_over = 0;
+        stage->board->is_over = 0;
         tell_all(others);
         if (others->is_stopped)
                 kill(others->players[0].pid, SIGSTOP);
@@ -219,7 +226,7 @@ static void end(const struct stage *stage, const struct others *others)
 {
         if (others->is_stopped)
                 kill(others->players[0].pid, SIGCONT);
-        *stage->is_over = 1;
+        stage->board->is_over = 1;
         tell_all(others);
         settle();
 }
@@ -267,9 +274,13 @@ static void take_turn(const struct stage *stage, struct others *others, objd_obj
                       double *ret_alone)
 {
         double alone = time_gets(dict, &stage->keys);
+        uint64_t first, n_calls;
 
         begin(stage, others);
+        n_calls = stage->board->n_calls;
+        first = bench_now();
         others->medians[turn] = time_gets(dict, &stage->keys);
+        others->rates[turn] = (double)(stage->board->n_calls - n_calls) * 1e9 / (double)(bench_now() - first);
         end(stage, others);
         *ret_alone = (alone + time_gets(dict, &stage->keys)) / 2;
         others->ratios[turn] = others->medians[turn] / *ret_alone;
@@ -294,6 +305,8 @@ static void emit(struct others *others)
         snprintf(ratio, sizeof(ratio), "%s_ratio", others->metric);
         bench_emit(others->metric, "ns", others->medians, N_TURNS, others->note);
         bench_emit(ratio, "x", others->ratios, N_TURNS, "over the same alone, just before and after");
+        if (others->play == play_flood)
+                bench_emit("flood_calls", "1/s", others->rates, N_TURNS, "its gets meanwhile");
 }
 
 /* The others are forked while no process of ours has a connection. */
@@ -321,7 +334,7 @@ void run_rpc_others(int argc, char **argv)
 
         (void)argc;
         bench_keys_init(&stage.keys, N_KEYS, 1);
-        stage.is_over = bench_shared(sizeof(*stage.is_over));
+        stage.board = bench_shared(sizeof(*stage.board));
         proxied_listen(&stage.p, argv[0], argv[1]);
         for (size_t i = 0; i < n; i++)
                 for (size_t j = 0; j < all[i].n; j++)

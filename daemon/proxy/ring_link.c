@@ -52,7 +52,8 @@ struct ring_peer {
         bool gone;  /* the same */
         struct proxy_who who;
         bool is_awake;
-        bool is_cut; /* it has scribbled: nothing is read any more */
+        bool is_cut;                      /* it has scribbled: nothing is read any more */
+        uint8_t session[SESSION_ID_SIZE]; /* that its last frame named */
         int64_t heard_ns, spin_ns;
         struct ring_queued *first, **last;
         size_t queued;
@@ -325,7 +326,7 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
 /* ---- Receiving -------------------------------------------------------------------------------------------- */
 
 /* Whether there was anything to do. */
-static bool serve(struct ring_link *link, struct ring_peer *peer)
+static bool serve_now(struct ring_link *link, struct ring_peer *peer)
 {
         bool any = peer->first && flush(peer);
         size_t n_bytes = 0;
@@ -343,6 +344,7 @@ static bool serve(struct ring_link *link, struct ring_peer *peer)
                         cut(peer);
                         break;
                 }
+                memcpy(peer->session, head.session, sizeof(peer->session));
                 proxy_receive_frame(link->server, &link->link, &peer->route, &head, piece);
                 if (ring_take(&peer->pair.up, &head))
                         ring_bell(peer);
@@ -350,6 +352,29 @@ static bool serve(struct ring_link *link, struct ring_peer *peer)
                 any = true;
         }
         return any;
+}
+
+/* NULL if it has none yet, or named somebody else's. */
+static struct proxy_session *session_of(struct ring_link *link, const struct ring_peer *peer)
+{
+        struct proxy_session *session = session_by_id(&link->server->sessions, peer->session);
+
+        return session && find_peer(link, &session->route) == peer ? session : NULL;
+}
+
+/* The same, if it is not to wait for others. Where there is no other, nothing has to be known of it. */
+static bool serve(struct ring_link *link, struct ring_peer *peer)
+{
+        struct turns *turns = &link->server->turns;
+        struct proxy_session *session = link->n_awake > 1 ? session_of(link, peer) : NULL;
+
+        if (session && !turns_may_begin(turns, session))
+                return false;
+        if (!serve_now(link, peer))
+                return false;
+        if (session && !session->pace.is_quick)
+                turns_count(turns, session);
+        return true;
 }
 
 static bool serve_all(struct ring_link *link, int64_t now)

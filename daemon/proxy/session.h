@@ -11,6 +11,7 @@
 #include "arena/session.h"
 #include "proxy/account.h"
 #include "proxy/link.h"
+#include "proxy/pace.h"
 #include "proxy/past.h"
 #include "proxy/record.h"
 #include "proxy/report.h"
@@ -51,8 +52,9 @@ struct proxy_session {
         /* Batches that could go on at once, in order, and the session's place among those that have such (turns.h). */
         struct job *ready, **ready_last;
         struct proxy_session *turn_next, **turn_link;
-        uint64_t turn; /* the last one that it had, */
-        uint32_t left; /* and what is left of it */
+        uint64_t turn;       /* the last one that it had, */
+        uint32_t left;       /* and what is left of it */
+        struct pace_of pace; /* whether others wait for it, or it for them */
 };
 
 #define SESSIONS_MAX 2048u

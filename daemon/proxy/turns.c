@@ -6,6 +6,9 @@
 
 #include "proxy/turns.h"
 
+#include "base/sys.h"
+#include "sync/wait.h"
+
 void turns_init(struct turns *turns, struct proxy_sessions *sessions,
                 void (*take_fn)(void *context, struct job *job), void *take_context)
 {
@@ -13,6 +16,7 @@ void turns_init(struct turns *turns, struct proxy_sessions *sessions,
                 .sessions = sessions, .turn = 1, .take_fn = take_fn, .take_context = take_context
         };
         turns->last = &turns->first;
+        turns->has_pace = wait_processors() > 1; /* or nobody could come back while he is waited for */
 }
 
 bool turns_has_any(const struct turns *turns)
@@ -52,6 +56,7 @@ static void put_off(struct turns *turns, struct job *job)
 {
         struct proxy_session *session = job->session;
 
+        session->pace.is_quick = false;
         if (!session->ready)
                 enlist(turns, session);
         job->ready_next = NULL;
@@ -79,6 +84,8 @@ void turns_add(struct turns *turns, struct job *job)
         }
         turns->asker = job->session;
         turns->asked_ns = turns->sessions->now_ns;
+        if (turns->has_pace)
+                pace_asked(&turns->pace, &job->session->pace, turns->asked_ns);
         job_step(turns->sessions, job, left);
         if (job->waits == JOB_RUNS)
                 put_off(turns, job);
@@ -105,11 +112,30 @@ static bool is_beside_asker(const struct turns *turns, const struct proxy_sessio
                turns->sessions->now_ns - turns->asked_ns < TURNS_BESIDE_NS;
 }
 
-/* The one that is cut stays the first of its session's: what was sent after it begins after it. */
+bool turns_may_begin(const struct turns *turns, const struct proxy_session *session)
+{
+        return pace_may_begin(&turns->pace, &session->pace, turns->sessions->now_ns);
+}
+
+void turns_count(struct turns *turns, struct proxy_session *session)
+{
+        int64_t now = now_ns();
+
+        pace_count(&turns->pace, &session->pace, now, now - turns->sessions->now_ns);
+        turns->sessions->now_ns = now;
+}
+
+/*
+ * The one that is cut stays the first of its session's: what was sent after it begins after it. Who may not begin stays in front of those
+ * that have had their turns.
+ */
 static void have_turn(struct turns *turns, struct proxy_session *session)
 {
         uint32_t *left = left_of(turns, session);
+        bool counts = pace_is_beside(&turns->pace, &session->pace, turns->sessions->now_ns);
 
+        if (!turns_may_begin(turns, session))
+                return;
         if (*left > TURNS_COST_BESIDE && is_beside_asker(turns, session))
                 *left = TURNS_COST_BESIDE;
         while (session->ready && *left) {
@@ -121,6 +147,8 @@ static void have_turn(struct turns *turns, struct proxy_session *session)
                 (void)pull(turns, session);
                 turns->take_fn(turns->take_context, job);
         }
+        if (counts)
+                turns_count(turns, session);
         if (session->ready) {
                 delist(turns, session);
                 enlist(turns, session);

@@ -26,6 +26,8 @@ struct turns {
         uint64_t n_put_off;                /* so often was a batch told to wait for the next turn */
         const struct proxy_session *asker; /* the last that asked and had nothing waiting; it may be gone */
         int64_t asked_ns;
+        struct pace pace;
+        bool has_pace;
 
         /* A batch is done or has to wait for something: takes it. */
         void (*take_fn)(void *context, struct job *job);
@@ -41,6 +43,12 @@ void turns_add(struct turns *turns, struct job *job);
 /* One turn for each session that has something ready. */
 void turns_run(struct turns *turns);
 bool turns_has_any(const struct turns *turns);
+
+/* Whether anything is to be done for the session now (pace.h). Turns see to that themselves. */
+bool turns_may_begin(const struct turns *turns, const struct proxy_session *session);
+
+/* What has been done since sessions->now_ns was for this one. That is set to now. */
+void turns_count(struct turns *turns, struct proxy_session *session);
 
 /* None of the session's batches is ready any more. */
 void turns_remove(struct turns *turns, struct proxy_session *session);

@@ -142,6 +142,53 @@ static void large_values_fill_a_turn(void **state)
         free(b);
 }
 
+static struct proxy_session *session_of(struct bench *b, const struct peer *peer)
+{
+        return session_by_id(&b->server.sessions, peer->session);
+}
+
+/* Who has used up his share waits while there is somebody quick, and is the first when there is not. */
+static void a_quick_one_is_waited_for(void **state)
+{
+        enum { N = 100 };
+        struct bench *b = calloc(1, sizeof(*b));
+        objd_object *list = make_list(*state, "list");
+        objd_value one = objd_int(1);
+        struct call call = append(list, &one);
+        struct peer *hogs[2], *peer;
+        int64_t *now = &b->server.sessions.now_ns;
+
+        bench_begin(b, *state);
+        b->server.turns.has_pace = true;
+        peer = peer_begin(b, 2);
+        for (uint32_t i = 0; i < 2; i++) {
+                hogs[i] = peer_begin(b, i);
+                for (int j = 0; j < N; j++)
+                        peer_send(hogs[i], &call, 1, 0);
+        }
+        for (int i = 0; i < 2; i++) {
+                *now += 1000;
+                peer_send(peer, &call, 1, 0);
+        }
+        session_of(b, hogs[0])->pace.used_ns = PACE_BURST_NS;
+        session_of(b, hogs[0])->pace.used_at_ns = *now;
+        turns_run(&b->server.turns);
+        assert_int_equal(hogs[0]->n_replies, TURNS_COST);
+        assert_int_equal(hogs[1]->n_replies, TURNS_COST + TURNS_COST_BESIDE);
+        assert_true(session_of(b, hogs[1])->pace.used_ns > 0);
+
+        *now += PACE_LATE_NS + PACE_QUICK_NS;
+        turns_run(&b->server.turns);
+        assert_in_range(hogs[0]->n_replies, TURNS_COST + TURNS_COST_BESIDE, 2 * TURNS_COST);
+        assert_true(hogs[0]->order[TURNS_COST] < hogs[1]->order[TURNS_COST + TURNS_COST_BESIDE]);
+        *now += TURNS_BESIDE_NS;
+        bench_run(b);
+        assert_int_equal(length(list), 2 * N + 2);
+        bench_end(b);
+        objd_release(list);
+        free(b);
+}
+
 /* ---- What is parked --------------------------------------------------------------------------------------- */
 
 /* However many wait, to look after them takes as many tries as there are places in a round. */
@@ -463,6 +510,7 @@ int main(void)
                 INSIDE_TEST(a_large_batch_holds_nobody_up),
                 INSIDE_TEST(many_batches_hold_nobody_up),
                 INSIDE_TEST(large_values_fill_a_turn),
+                INSIDE_TEST(a_quick_one_is_waited_for),
                 INSIDE_TEST(many_that_wait_cost_little),
                 INSIDE_TEST(deadlines_come_in_order),
                 INSIDE_TEST(a_hello_is_small),

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * pace.h -- whom the daemon waits for, before it begins something else
+ *
+ * A session that asks for one thing after the other, each of them small, is quick. What is done for others meanwhile cannot be cut, and
+ * so holds its next call up: by a microsecond if it is a call, by some hundred if it is a large value. So those that are not quick
+ * have a share of the time for what they do beside one that is: one part in PACE_SHARE each, and up to PACE_BURST_NS at once. What took
+ * longer is waited for afterwards, up to a second. Who has used his share up waits as well, while the daemon does nothing but look
+ * whether the quick one is back. It does so for PACE_QUICK_NS, or for a little longer if that one was let wait and may sleep; then it is
+ * quick no more, and there are no shares.
+ *
+ * To wait for who will be back is of Iyer and Druschel, "Anticipatory scheduling: a disk scheduling framework to overcome deceptive
+ * idleness in synchronous I/O", SOSP 2001. The share is a token bucket, of time.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PACE_QUICK_NS 4000
+#define PACE_LATE_NS 100000
+#define PACE_SHARE 16
+#define PACE_BURST_NS 1000000
+#define PACE_USED_MAX_NS (PACE_BURST_NS + 1000000000 / PACE_SHARE)
+
+/* The daemon's. Its clock stands still while something is counted that was done for who is not quick. */
+struct pace {
+        int64_t others_ns; /* so long has it stood still */
+        int64_t quick_ns;  /* when a quick one last asked, by that clock, */
+        int64_t gap_ns;    /* and how long it is waited for; 0: there has been none */
+};
+
+/* A session's; all 0 at first. */
+struct pace_of {
+        bool is_quick;
+        int64_t asked_ns;            /* when it last asked, by the daemon's clock; 0: never; */
+        int64_t others_ns;           /* how long that had stood still then, */
+        int64_t took_ns;             /* how long for this session since, */
+        int64_t late_ns;             /* and for others between that time and the one before */
+        int64_t used_ns, used_at_ns; /* so much of its share was used then */
+};
+
+/* The session asks for something and had nothing waiting. now_ns is CLOCK_MONOTONIC, here and below. */
+void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns);
+
+/* Whether what is done for the session now is beside a quick one, and of its share. */
+bool pace_is_beside(const struct pace *pace, const struct pace_of *session, int64_t now_ns);
+
+/* Whether there is anything left of the share, or none is needed. */
+bool pace_may_begin(const struct pace *pace, const struct pace_of *session, int64_t now_ns);
+
+/* Something that took so long until now was done for a session that is not quick. */
+void pace_count(struct pace *pace, struct pace_of *session, int64_t now_ns, int64_t took_ns);
