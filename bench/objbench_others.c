@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define N_KEYS 10000
-#define N_TURNS 9
+#define N_TURNS 15
 #define TURN_NS UINT64_C(100000000)
 #define SAMPLES_MAX 100000
 #define SETTLE_NS 20000000

@@ -7,9 +7,9 @@
  * A session that asks for one thing after the other, each of them small, is quick. What is done for others meanwhile cannot be cut, and
  * so holds its next call up: by a microsecond if it is a call, by some hundred if it is a large value. So those that are not quick
  * have a share of the time for what they do beside one that is: one part in PACE_SHARE each, and up to PACE_BURST_NS at once. What took
- * longer is waited for afterwards, up to a second. Who has used his share up waits as well, while the daemon does nothing but look
- * whether the quick one is back. It does so for PACE_QUICK_NS, or for a little longer if that one was let wait and may sleep; then it is
- * quick no more, and there are no shares.
+ * longer is waited for afterwards, but never for so long that the session could be taken for dead. Who has used his share up waits,
+ * while the daemon does nothing but look whether the quick one is back. It does so for PACE_QUICK_NS, or for a little longer if that
+ * one was let wait and may sleep; then it is quick no more, and there are no shares.
  *
  * To wait for who will be back is of Iyer and Druschel, "Anticipatory scheduling: a disk scheduling framework to overcome deceptive
  * idleness in synchronous I/O", SOSP 2001. The share is a token bucket, of time.
@@ -22,7 +22,8 @@
 #define PACE_LATE_NS 100000
 #define PACE_SHARE 16
 #define PACE_BURST_NS 1000000
-#define PACE_USED_MAX_NS (PACE_BURST_NS + 1000000000 / PACE_SHARE)
+#define PACE_WAIT_MAX_NS 250000000
+#define PACE_USED_MAX_NS (PACE_BURST_NS + PACE_WAIT_MAX_NS / PACE_SHARE)
 
 /* The daemon's. Its clock stands still while something is counted that was done for who is not quick. */
 struct pace {
