@@ -136,6 +136,18 @@ static void play_flood(struct stage *stage, int to, int from)
         } while (hear(to));
 }
 
+/* For comparison: it takes of the machine what the others' processes take, and nothing of the daemon. */
+static void play_busy(struct stage *stage, int to, int from)
+{
+        while (hear(to)) {
+                say(from);
+                while (!stage->board->is_over)
+                        (void)bench_now();
+                (void)hear(to);
+                say(from);
+        }
+}
+
 static void play_mute(struct stage *stage, int to, int from)
 {
         objd_value key = objd_cstr("large");
@@ -316,6 +328,10 @@ void run_rpc_others(int argc, char **argv)
                 { .metric = "get_flood",
                   .note = "beside 64 batches of 1000 gets",
                   .play = play_flood,
+                  .n = 1 },
+                { .metric = "get_busy",
+                  .note = "beside a process that only reads the clock",
+                  .play = play_busy,
                   .n = 1 },
                 { .metric = "get_mute",
                   .note = "beside a client that does not read",
