@@ -22,6 +22,8 @@ void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns)
         session->asked_ns = now;
         session->others_ns = pace->others_ns;
         session->took_ns = 0;
+        session->used_ns -= min(session->used_ns, session->short_ns); /* it has waited for the answer */
+        session->short_ns = 0;
         if (session->is_quick) {
                 pace->quick_ns = now;
                 pace->gap_ns = PACE_QUICK_NS + session->late_ns;
@@ -46,14 +48,16 @@ bool pace_may_begin(const struct pace *pace, const struct pace_of *session, int6
         return !pace_is_beside(pace, session, now_ns) || used_by(session, now_ns) < PACE_BURST_NS;
 }
 
-void pace_count(struct pace *pace, struct pace_of *session, int64_t now_ns, int64_t took_ns)
+void pace_count(struct pace *pace, struct pace_of *session, int64_t now_ns, int64_t took_ns, bool had_more)
 {
-        bool is_beside = pace_is_beside(pace, session, now_ns - took_ns);
+        bool is_beside = pace_is_beside(pace, session, now_ns - took_ns), is_long = took_ns >= PACE_LONG_NS;
 
         pace->others_ns += took_ns;
         session->took_ns += took_ns;
-        if (!is_beside)
+        if (!is_beside || (!is_long && !had_more))
                 return;
+        if (!is_long)
+                session->short_ns += took_ns;
         session->used_ns = min(used_by(session, now_ns) + took_ns, PACE_USED_MAX_NS);
         session->used_at_ns = now_ns;
 }

@@ -373,7 +373,7 @@ static bool serve(struct ring_link *link, struct ring_peer *peer)
         if (!serve_now(link, peer))
                 return false;
         if (session && !session->pace.is_quick)
-                turns_count(turns, session);
+                turns_count(turns, session, session->ready);
         return true;
 }
 

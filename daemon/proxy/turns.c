@@ -117,11 +117,11 @@ bool turns_may_begin(const struct turns *turns, const struct proxy_session *sess
         return pace_may_begin(&turns->pace, &session->pace, turns->sessions->now_ns);
 }
 
-void turns_count(struct turns *turns, struct proxy_session *session)
+void turns_count(struct turns *turns, struct proxy_session *session, bool had_more)
 {
         int64_t now = now_ns();
 
-        pace_count(&turns->pace, &session->pace, now, now - turns->sessions->now_ns);
+        pace_count(&turns->pace, &session->pace, now, now - turns->sessions->now_ns, had_more);
         turns->sessions->now_ns = now;
 }
 
@@ -148,7 +148,7 @@ static void have_turn(struct turns *turns, struct proxy_session *session)
                 turns->take_fn(turns->take_context, job);
         }
         if (counts)
-                turns_count(turns, session);
+                turns_count(turns, session, true);
         if (session->ready) {
                 delist(turns, session);
                 enlist(turns, session);

@@ -47,8 +47,8 @@ bool turns_has_any(const struct turns *turns);
 /* Whether anything is to be done for the session now (pace.h). Turns see to that themselves. */
 bool turns_may_begin(const struct turns *turns, const struct proxy_session *session);
 
-/* What has been done since sessions->now_ns was for this one. That is set to now. */
-void turns_count(struct turns *turns, struct proxy_session *session);
+/* What has been done since sessions->now_ns was for this one, which had more waiting or not. That is set to now. */
+void turns_count(struct turns *turns, struct proxy_session *session, bool had_more);
 
 /* None of the session's batches is ready any more. */
 void turns_remove(struct turns *turns, struct proxy_session *session);

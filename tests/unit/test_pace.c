@@ -42,13 +42,18 @@ static struct scene begin_beside_quick(void)
 }
 
 /* Whether the other one may, and does. */
-static bool does(struct scene *s, int64_t took_ns)
+static bool does_and(struct scene *s, int64_t took_ns, bool had_more)
 {
         if (!pace_may_begin(&s->pace, &s->other, s->now_ns))
                 return false;
         s->now_ns += took_ns;
-        pace_count(&s->pace, &s->other, s->now_ns, took_ns);
+        pace_count(&s->pace, &s->other, s->now_ns, took_ns, had_more);
         return true;
+}
+
+static bool does(struct scene *s, int64_t took_ns)
+{
+        return does_and(s, took_ns, true);
 }
 
 static void who_comes_back_soon_is_quick(void **state)
@@ -113,6 +118,46 @@ static void the_share_beside_a_quick_one_is_small(void **state)
                         1000000000 / PACE_SHARE + PACE_BURST_NS + 2 * CALL_NS);
 }
 
+/* A batch that takes half a burst, and the next one when it has its answer; or calls that are not quick. */
+static void who_waits_for_his_answers_needs_no_share(void **state)
+{
+        struct scene s = begin_beside_quick();
+
+        (void)state;
+        for (int batch = 0; batch < 100; batch++) {
+                asks(&s, &s.other, 1);
+                for (int64_t took_ns = 0; took_ns < PACE_BURST_NS / 2; took_ns += CALL_NS) {
+                        assert_true(does(&s, CALL_NS));
+                        asks(&s, &s.asker, 2000);
+                }
+                assert_true(s.other.used_ns <= PACE_BURST_NS / 2);
+        }
+        for (int i = 0; i < PACE_BURST_NS / 1000; i++) {
+                asks(&s, &s.other, 1);
+                assert_true(does_and(&s, PACE_LONG_NS - 1, false));
+                asks(&s, &s.asker, 2000);
+        }
+}
+
+/* It cannot be cut, whoever waits for it. */
+static void what_is_long_is_of_the_share(void **state)
+{
+        struct scene s = begin_beside_quick();
+        int64_t took_ns = 0, end_ns = s.now_ns + 1000000000;
+
+        (void)state;
+        while (s.now_ns < end_ns) {
+                while (does_and(&s, PACE_LONG_NS, false)) {
+                        asks(&s, &s.other, 1);
+                        assert_false(s.other.is_quick);
+                        took_ns += PACE_LONG_NS;
+                }
+                asks(&s, &s.asker, 2000);
+        }
+        assert_in_range(took_ns, 1000000000 / PACE_SHARE,
+                        1000000000 / PACE_SHARE + PACE_BURST_NS + PACE_LONG_NS);
+}
+
 /* It is not there any more, or never was. */
 static void there_are_no_shares_without_a_quick_one(void **state)
 {
@@ -166,6 +211,8 @@ int main(void)
                 cmocka_unit_test(who_was_let_wait_is_quick_all_the_same),
                 cmocka_unit_test(who_asks_for_much_is_not_quick),
                 cmocka_unit_test(the_share_beside_a_quick_one_is_small),
+                cmocka_unit_test(who_waits_for_his_answers_needs_no_share),
+                cmocka_unit_test(what_is_long_is_of_the_share),
                 cmocka_unit_test(there_are_no_shares_without_a_quick_one),
                 cmocka_unit_test(a_quick_one_waits_for_nobody),
                 cmocka_unit_test(what_took_very_long_is_not_waited_for_as_long),
