@@ -88,11 +88,12 @@ static objd_object *open_when_told(struct stage *stage, const char *name, int to
         return dict;
 }
 
-/* A thousand gets, from the key with this number on. */
-static void submit_gets(objd_batch *batch, objd_object *dict, const struct bench_keys *keys, size_t first)
+/* So many gets, from the key with this number on. */
+static void submit_gets(objd_batch *batch, objd_object *dict, const struct bench_keys *keys, size_t first,
+                        size_t n)
 {
         objd_batch_clear(batch);
-        for (size_t i = 0; i < N_FLOOD_CALLS; i++) {
+        for (size_t i = 0; i < n; i++) {
                 objd_value key = objd_bytes(&keys->ordered[(first + i) % keys->n], BENCH_KEY_SIZE);
 
                 check(objd_batch_dict_get(batch, dict, &key), "objd_batch_dict_get");
@@ -112,7 +113,8 @@ static void collect_all(objd_conn *conn, objd_batch **batches, size_t n)
                 check(objd_collect(conn, OBJD_FOREVER, &batches[i], NULL), "objd_collect");
 }
 
-static void play_flood(struct stage *stage, int to, int from)
+/* With so many gets in each of its batches. */
+static void flood(struct stage *stage, int to, int from, size_t n_each)
 {
         objd_batch *batches[N_FLOOD], *batch;
         objd_object *dict;
@@ -123,17 +125,27 @@ static void play_flood(struct stage *stage, int to, int from)
         new_batches(conn, batches, N_FLOOD);
         do {
                 for (size_t i = 0; i < N_FLOOD; i++)
-                        submit_gets(batches[i], dict, &stage->keys, N_FLOOD_CALLS * n++);
+                        submit_gets(batches[i], dict, &stage->keys, n_each * n++, n_each);
                 say(from);
                 while (!stage->board->is_over) {
                         check(objd_collect(conn, OBJD_FOREVER, &batch, NULL), "objd_collect");
-                        stage->board->n_calls += N_FLOOD_CALLS;
-                        submit_gets(batch, dict, &stage->keys, N_FLOOD_CALLS * n++);
+                        stage->board->n_calls += n_each;
+                        submit_gets(batch, dict, &stage->keys, n_each * n++, n_each);
                 }
                 collect_all(conn, batches, N_FLOOD);
                 (void)hear(to);
                 say(from);
         } while (hear(to));
+}
+
+static void play_flood(struct stage *stage, int to, int from)
+{
+        flood(stage, to, from, N_FLOOD_CALLS);
+}
+
+static void play_singles(struct stage *stage, int to, int from)
+{
+        flood(stage, to, from, 1);
 }
 
 /* For comparison: it takes of the machine what the others' processes take, and nothing of the daemon. */
@@ -262,10 +274,12 @@ static int compare(const void *a, const void *b)
         return (x > y) - (x < y);
 }
 
-/* The median of all the gets that there is time for. */
-static double time_gets(objd_object *dict, const struct bench_keys *keys)
+/* The median of all the gets that there is time for, and how many the others get answered in that time, a second. */
+static double time_gets(const struct stage *stage, objd_object *dict, double *ret_rate)
 {
         static double samples[SAMPLES_MAX];
+        const struct bench_keys *keys = &stage->keys;
+        uint64_t n_calls = stage->board->n_calls;
         uint64_t first = bench_now(), before = first, now = first;
         objd_buf buf = OBJD_BUF_INIT;
         size_t n = 0;
@@ -276,6 +290,7 @@ static double time_gets(objd_object *dict, const struct bench_keys *keys)
                 samples[n++] = (double)(now - before);
                 before = now;
         }
+        *ret_rate = (double)(stage->board->n_calls - n_calls) * 1e9 / (double)(now - first);
         objd_buf_free(&buf);
         qsort(samples, n, sizeof(*samples), compare);
         return samples[n / 2];
@@ -285,16 +300,12 @@ static double time_gets(objd_object *dict, const struct bench_keys *keys)
 static void take_turn(const struct stage *stage, struct others *others, objd_object *dict, size_t turn,
                       double *ret_alone)
 {
-        double alone = time_gets(dict, &stage->keys);
-        uint64_t first, n_calls;
+        double none, alone = time_gets(stage, dict, &none);
 
         begin(stage, others);
-        n_calls = stage->board->n_calls;
-        first = bench_now();
-        others->medians[turn] = time_gets(dict, &stage->keys);
-        others->rates[turn] = (double)(stage->board->n_calls - n_calls) * 1e9 / (double)(bench_now() - first);
+        others->medians[turn] = time_gets(stage, dict, &others->rates[turn]);
         end(stage, others);
-        *ret_alone = (alone + time_gets(dict, &stage->keys)) / 2;
+        *ret_alone = (alone + time_gets(stage, dict, &none)) / 2;
         others->ratios[turn] = others->medians[turn] / *ret_alone;
 }
 
@@ -312,13 +323,15 @@ static void make_large(const struct stage *stage)
 
 static void emit(struct others *others)
 {
-        char ratio[64];
+        char metric[64];
 
-        snprintf(ratio, sizeof(ratio), "%s_ratio", others->metric);
+        snprintf(metric, sizeof(metric), "%s_ratio", others->metric);
         bench_emit(others->metric, "ns", others->medians, N_TURNS, others->note);
-        bench_emit(ratio, "x", others->ratios, N_TURNS, "over the same alone, just before and after");
-        if (others->play == play_flood)
-                bench_emit("flood_calls", "1/s", others->rates, N_TURNS, "its gets meanwhile");
+        bench_emit(metric, "x", others->ratios, N_TURNS, "over the same alone, just before and after");
+        if (others->rates[0] > 0) {
+                snprintf(metric, sizeof(metric), "%s_calls", others->metric);
+                bench_emit(metric, "1/s", others->rates, N_TURNS, "its gets meanwhile");
+        }
 }
 
 /* The others are forked while no process of ours has a connection. */
@@ -328,6 +341,10 @@ void run_rpc_others(int argc, char **argv)
                 { .metric = "get_flood",
                   .note = "beside 64 batches of 1000 gets",
                   .play = play_flood,
+                  .n = 1 },
+                { .metric = "get_singles",
+                  .note = "beside 64 batches of one get",
+                  .play = play_singles,
                   .n = 1 },
                 { .metric = "get_busy",
                   .note = "beside a process that only reads the clock",

@@ -243,7 +243,8 @@ def others_rows():
         Row(f"rpc-others-{way}", f"get through the daemon, {way}, beside others", [
             Side("objd", ["objbench", "rpc-others", way, "OBJD"]),
         ], [
-            no_more("one that sends all it can: the same alone, x", ["objd.get_flood_ratio"], 1.05),
+            no_more("one that sends all it can, by the thousand: the same alone, x", ["objd.get_flood_ratio"], 1.05),
+            no_more("one that sends all it can, one by one: the same alone, x", ["objd.get_singles_ratio"], 1.05),
             no_more("one that never reads its answers: the same alone, x", ["objd.get_mute_ratio"], 1.05),
             no_more("a thousand idle sessions: the same alone, x", ["objd.get_idle_ratio"], 1.05),
         ])

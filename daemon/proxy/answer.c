@@ -268,7 +268,7 @@ static void on_batch(struct proxy_server *server, struct proxy_session *session,
         server->stats.n_batches++;
         job->asks_records = again;
         job_add(job);
-        turns_add(&server->turns, job);
+        turns_ask(&server->turns, job);
 }
 
 /* ---- Sessions --------------------------------------------------------------------------------------------- */

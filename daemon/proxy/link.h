@@ -27,6 +27,7 @@ struct proxy_link {
         const char *url; /* where it listens, for people */
         uint32_t max_frame;
         bool needs_token; /* anybody of this machine can send there: a hello has to say who it is */
+        bool is_near; /* its clients may be back at once: the daemon looks for them, and they have other processors */
         struct account
                 *account; /* during send(): who pays for what has to wait; NULL: nobody, so that is little */
 

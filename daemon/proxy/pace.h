@@ -6,7 +6,7 @@
  *
  * A session that asks for one thing after the other, each of them small, is quick. What is done for others meanwhile cannot be cut, and
  * so holds its next call up: by a microsecond if it is a call, by some hundred if it is a large value. So what is long, and what is done
- * for a session that always has more waiting, is of a share, where it is beside a quick one: one part in PACE_SHARE of the time for each
+ * for a session that has more waiting, is of a share, where it is beside a quick one: one part in PACE_SHARE of the time for each
  * session, and up to PACE_BURST_NS at once. Who has used his share up waits, while the daemon does nothing but look whether the quick
  * one is back; but never for so long that the session could be taken for dead. The daemon looks for PACE_QUICK_NS, or for a little
  * longer if the quick one was let wait and may sleep; then it is quick no more, and there are no shares.
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define PACE_QUICK_NS 4000
-#define PACE_LATE_NS 100000
+#define PACE_LATE_NS 50000
 #define PACE_SHARE 32
 #define PACE_BURST_NS 4000000
 #define PACE_LONG_NS 20000
@@ -37,8 +37,9 @@ struct pace {
 
 /* A session's; all 0 at first. */
 struct pace_of {
-        bool is_quick;
-        int64_t asked_ns;            /* when it last asked, by the daemon's clock; 0: never; */
+        bool is_quick;               /* or was, when it last asked */
+        bool has_more;               /* since then there was something of it that had to wait */
+        int64_t asked_ns;            /* when that was, by the daemon's clock; 0: never; */
         int64_t others_ns;           /* how long that had stood still then, */
         int64_t took_ns;             /* how long for this session since, */
         int64_t late_ns;             /* and for others between that time and the one before */
@@ -46,14 +47,23 @@ struct pace_of {
         int64_t short_ns;            /* and so much, in short pieces, since it last asked */
 };
 
-/* The session asks for something and had nothing waiting. now_ns is CLOCK_MONOTONIC, here and below. */
-void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns);
+/*
+ * The session asks for something, and nothing that it asked for before is left to do. may_be_quick: its client could be back at once.
+ * now_ns is CLOCK_MONOTONIC, here and below.
+ */
+void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns, bool may_be_quick);
 
-/* Whether what is done for the session now is beside a quick one, and of its share. */
+/* It did not wait for its answer: there is more of it already. */
+void pace_has_more(struct pace_of *session);
+
+/* Whether it has just asked, and is waited for. */
+bool pace_is_quick(const struct pace *pace, const struct pace_of *session, int64_t now_ns);
+
+/* Whether what is done for the session now is beside a quick one. */
 bool pace_is_beside(const struct pace *pace, const struct pace_of *session, int64_t now_ns);
 
 /* Whether there is anything left of the share, or none is needed. */
 bool pace_may_begin(const struct pace *pace, const struct pace_of *session, int64_t now_ns);
 
-/* Something that took so long until now was done for a session that is not quick, and that had more waiting or not. */
-void pace_count(struct pace *pace, struct pace_of *session, int64_t now_ns, int64_t took_ns, bool had_more);
+/* Something that took so long until now was done for a session that is not quick. */
+void pace_count(struct pace *pace, struct pace_of *session, int64_t now_ns, int64_t took_ns);

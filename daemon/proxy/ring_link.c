@@ -53,7 +53,7 @@ struct ring_peer {
         struct proxy_who who;
         bool is_awake;
         bool is_cut;                      /* it has scribbled: nothing is read any more */
-        uint8_t session[SESSION_ID_SIZE]; /* that its last frame named */
+        uint8_t session[SESSION_ID_SIZE]; /* of its own, that it last named */
         int64_t heard_ns, spin_ns;
         struct ring_queued *first, **last;
         size_t queued;
@@ -325,6 +325,16 @@ static void send_frames(struct proxy_link *proxy, const struct proxy_route *rout
 
 /* ---- Receiving -------------------------------------------------------------------------------------------- */
 
+/* NULL if it is not this client's. */
+static struct proxy_session *session_of(struct ring_link *link, const struct ring_peer *peer,
+                                        const uint8_t id[SESSION_ID_SIZE])
+{
+        struct proxy_session *session = session_by_id(&link->server->sessions, id);
+
+        return session && session->link == &link->link && find_peer(link, &session->route) == peer ? session
+                                                                                                   : NULL;
+}
+
 /* Whether there was anything to do. */
 static bool serve_now(struct ring_link *link, struct ring_peer *peer)
 {
@@ -344,8 +354,10 @@ static bool serve_now(struct ring_link *link, struct ring_peer *peer)
                         cut(peer);
                         break;
                 }
-                memcpy(peer->session, head.session, sizeof(peer->session));
                 proxy_receive_frame(link->server, &link->link, &peer->route, &head, piece);
+                if (memcmp(peer->session, head.session, SESSION_ID_SIZE) != 0 &&
+                    session_of(link, peer, head.session))
+                        memcpy(peer->session, head.session, SESSION_ID_SIZE);
                 if (ring_take(&peer->pair.up, &head))
                         ring_bell(peer);
                 n_bytes += head.piece;
@@ -354,27 +366,28 @@ static bool serve_now(struct ring_link *link, struct ring_peer *peer)
         return any;
 }
 
-/* NULL if it has none yet, or named somebody else's. */
-static struct proxy_session *session_of(struct ring_link *link, const struct ring_peer *peer)
-{
-        struct proxy_session *session = session_by_id(&link->server->sessions, peer->session);
-
-        return session && find_peer(link, &session->route) == peer ? session : NULL;
-}
-
-/* The same, if it is not to wait for others. Where there is no other, nothing has to be known of it. */
-static bool serve(struct ring_link *link, struct ring_peer *peer)
+/* The same beside other clients: some of them are waited for, and what is done for others is counted. */
+static bool serve_in_turn(struct ring_link *link, struct ring_peer *peer)
 {
         struct turns *turns = &link->server->turns;
-        struct proxy_session *session = link->n_awake > 1 ? session_of(link, peer) : NULL;
+        struct proxy_session *session = session_of(link, peer, peer->session);
+        bool is_quick = session && turns_is_quick(turns, session);
+        int64_t begun_ns = is_quick ? 0 : now_ns();
 
         if (session && !turns_may_begin(turns, session))
                 return false;
         if (!serve_now(link, peer))
                 return false;
-        if (session && !session->pace.is_quick)
-                turns_count(turns, session, session->ready);
+        if (session && ring_has_news(&peer->pair.up))
+                pace_has_more(&session->pace);
+        if (session && !is_quick)
+                turns_count(turns, session, begun_ns);
         return true;
+}
+
+static bool serve(struct ring_link *link, struct ring_peer *peer)
+{
+        return link->n_awake > 1 && link->link.is_near ? serve_in_turn(link, peer) : serve_now(link, peer);
 }
 
 static bool serve_all(struct ring_link *link, int64_t now)
@@ -610,7 +623,8 @@ objd_status ring_link_open(struct proxy_server *server, struct ring_link **ret_l
                 .url = "local:", .max_frame = RING_LINK_FRAME, .send = send_frames, .who = who_is
         };
         link->server = server;
-        link->spin_ns = wait_processors() > 1 ? SPIN_MAX_NS : 0;
+        link->link.is_near = wait_processors() > 1;
+        link->spin_ns = link->link.is_near ? SPIN_MAX_NS : 0;
         (void)pthread_mutex_init(&link->mutex, NULL); /* without attributes it cannot fail */
         link->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         r = link->news < 0 ? fail_errno("cannot make an eventfd")

@@ -7,7 +7,6 @@
 #include "proxy/turns.h"
 
 #include "base/sys.h"
-#include "sync/wait.h"
 
 void turns_init(struct turns *turns, struct proxy_sessions *sessions,
                 void (*take_fn)(void *context, struct job *job), void *take_context)
@@ -16,7 +15,6 @@ void turns_init(struct turns *turns, struct proxy_sessions *sessions,
                 .sessions = sessions, .turn = 1, .take_fn = take_fn, .take_context = take_context
         };
         turns->last = &turns->first;
-        turns->has_pace = wait_processors() > 1; /* or nobody could come back while he is waited for */
 }
 
 bool turns_has_any(const struct turns *turns)
@@ -56,7 +54,6 @@ static void put_off(struct turns *turns, struct job *job)
 {
         struct proxy_session *session = job->session;
 
-        session->pace.is_quick = false;
         if (!session->ready)
                 enlist(turns, session);
         job->ready_next = NULL;
@@ -74,6 +71,12 @@ static uint32_t *left_of(struct turns *turns, struct proxy_session *session)
         return &session->left;
 }
 
+/* The clock of who waits for his turn: it stands still while something is counted. */
+static int64_t waiting_time(const struct turns *turns)
+{
+        return turns->sessions->now_ns - turns->pace.others_ns;
+}
+
 void turns_add(struct turns *turns, struct job *job)
 {
         uint32_t *left = left_of(turns, job->session);
@@ -83,14 +86,23 @@ void turns_add(struct turns *turns, struct job *job)
                 return;
         }
         turns->asker = job->session;
-        turns->asked_ns = turns->sessions->now_ns;
-        if (turns->has_pace)
-                pace_asked(&turns->pace, &job->session->pace, turns->asked_ns);
+        turns->asked_ns = waiting_time(turns);
         job_step(turns->sessions, job, left);
         if (job->waits == JOB_RUNS)
                 put_off(turns, job);
         else
                 turns->take_fn(turns->take_context, job);
+}
+
+void turns_ask(struct turns *turns, struct job *job)
+{
+        struct proxy_session *session = job->session;
+
+        if (session->ready)
+                pace_has_more(&session->pace);
+        else
+                pace_asked(&turns->pace, &session->pace, turns->sessions->now_ns, session->link->is_near);
+        turns_add(turns, job);
 }
 
 /* Takes the first of them. The session is delisted with its last. */
@@ -109,7 +121,12 @@ static struct job *pull(struct turns *turns, struct proxy_session *session)
 static bool is_beside_asker(const struct turns *turns, const struct proxy_session *session)
 {
         return turns->asker && turns->asker != session &&
-               turns->sessions->now_ns - turns->asked_ns < TURNS_BESIDE_NS;
+               waiting_time(turns) - turns->asked_ns < TURNS_BESIDE_NS;
+}
+
+bool turns_is_quick(const struct turns *turns, const struct proxy_session *session)
+{
+        return pace_is_quick(&turns->pace, &session->pace, turns->sessions->now_ns);
 }
 
 bool turns_may_begin(const struct turns *turns, const struct proxy_session *session)
@@ -117,27 +134,16 @@ bool turns_may_begin(const struct turns *turns, const struct proxy_session *sess
         return pace_may_begin(&turns->pace, &session->pace, turns->sessions->now_ns);
 }
 
-void turns_count(struct turns *turns, struct proxy_session *session, bool had_more)
+void turns_count(struct turns *turns, struct proxy_session *session, int64_t begun_ns)
 {
-        int64_t now = now_ns();
+        int64_t took_ns = now_ns() - begun_ns;
 
-        pace_count(&turns->pace, &session->pace, now, now - turns->sessions->now_ns, had_more);
-        turns->sessions->now_ns = now;
+        turns->sessions->now_ns += took_ns;
+        pace_count(&turns->pace, &session->pace, turns->sessions->now_ns, took_ns);
 }
 
-/*
- * The one that is cut stays the first of its session's: what was sent after it begins after it. Who may not begin stays in front of those
- * that have had their turns.
- */
-static void have_turn(struct turns *turns, struct proxy_session *session)
+static void run_ready(struct turns *turns, struct proxy_session *session, uint32_t *left)
 {
-        uint32_t *left = left_of(turns, session);
-        bool counts = pace_is_beside(&turns->pace, &session->pace, turns->sessions->now_ns);
-
-        if (!turns_may_begin(turns, session))
-                return;
-        if (*left > TURNS_COST_BESIDE && is_beside_asker(turns, session))
-                *left = TURNS_COST_BESIDE;
         while (session->ready && *left) {
                 struct job *job = session->ready;
 
@@ -147,8 +153,26 @@ static void have_turn(struct turns *turns, struct proxy_session *session)
                 (void)pull(turns, session);
                 turns->take_fn(turns->take_context, job);
         }
+}
+
+/*
+ * The one that is cut stays the first of its session's: what was sent after it begins after it. Who may not begin stays in front of those
+ * that have had their turns.
+ */
+static void have_turn(struct turns *turns, struct proxy_session *session)
+{
+        uint32_t *left = left_of(turns, session);
+        bool is_beside = is_beside_asker(turns, session);
+        bool counts = is_beside || pace_is_beside(&turns->pace, &session->pace, turns->sessions->now_ns);
+        int64_t begun_ns = counts ? now_ns() : 0;
+
+        if (!turns_may_begin(turns, session))
+                return;
+        if (is_beside && *left > TURNS_COST_BESIDE)
+                *left = TURNS_COST_BESIDE;
+        run_ready(turns, session, left);
         if (counts)
-                turns_count(turns, session, true);
+                turns_count(turns, session, begun_ns);
         if (session->ready) {
                 delist(turns, session);
                 enlist(turns, session);

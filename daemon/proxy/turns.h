@@ -25,9 +25,8 @@ struct turns {
         uint64_t turn;
         uint64_t n_put_off;                /* so often was a batch told to wait for the next turn */
         const struct proxy_session *asker; /* the last that asked and had nothing waiting; it may be gone */
-        int64_t asked_ns;
+        int64_t asked_ns;                  /* by the clock of this: */
         struct pace pace;
-        bool has_pace;
 
         /* A batch is done or has to wait for something: takes it. */
         void (*take_fn)(void *context, struct job *job);
@@ -37,6 +36,9 @@ struct turns {
 void turns_init(struct turns *turns, struct proxy_sessions *sessions,
                 void (*take_fn)(void *context, struct job *job), void *take_context);
 
+/* A batch that has come. */
+void turns_ask(struct turns *turns, struct job *job);
+
 /* A batch that could go on: now, if its session's turn is not over, or else later. */
 void turns_add(struct turns *turns, struct job *job);
 
@@ -44,11 +46,12 @@ void turns_add(struct turns *turns, struct job *job);
 void turns_run(struct turns *turns);
 bool turns_has_any(const struct turns *turns);
 
-/* Whether anything is to be done for the session now (pace.h). Turns see to that themselves. */
+/* Whether the session is waited for, and whether anything is to be done for it now (pace.h). Turns see to that themselves. */
+bool turns_is_quick(const struct turns *turns, const struct proxy_session *session);
 bool turns_may_begin(const struct turns *turns, const struct proxy_session *session);
 
-/* What has been done since sessions->now_ns was for this one, which had more waiting or not. That is set to now. */
-void turns_count(struct turns *turns, struct proxy_session *session, bool had_more);
+/* What has been done for it since then is counted. sessions->now_ns goes on by as much. */
+void turns_count(struct turns *turns, struct proxy_session *session, int64_t begun_ns);
 
 /* None of the session's batches is ready any more. */
 void turns_remove(struct turns *turns, struct proxy_session *session);

@@ -350,7 +350,7 @@ objd_status directory_replace(struct objd_object *object, const char *name, uint
                         r = replace_run(object, &victim, name, owner);
                 /* Gone may be either of the two; if it is ours, the next turn says so as well. */
                 if (r == OBJD_E_GONE && word_get(&object->shm->line.serial) == object->serial &&
-                    (!owner || word_get(&object->shm->owner) == owner))
+                    word_get(&object->shm->owner) == owner)
                         continue;
                 if (r != OP_PLAN_AGAIN)
                         return r;

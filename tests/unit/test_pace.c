@@ -21,7 +21,7 @@ struct scene {
 static void asks(struct scene *s, struct pace_of *who, int64_t gap_ns)
 {
         s->now_ns += gap_ns;
-        pace_asked(&s->pace, who, s->now_ns);
+        pace_asked(&s->pace, who, s->now_ns, true);
 }
 
 static struct scene begin(void)
@@ -42,18 +42,13 @@ static struct scene begin_beside_quick(void)
 }
 
 /* Whether the other one may, and does. */
-static bool does_and(struct scene *s, int64_t took_ns, bool had_more)
+static bool does(struct scene *s, int64_t took_ns)
 {
         if (!pace_may_begin(&s->pace, &s->other, s->now_ns))
                 return false;
         s->now_ns += took_ns;
-        pace_count(&s->pace, &s->other, s->now_ns, took_ns, had_more);
+        pace_count(&s->pace, &s->other, s->now_ns, took_ns);
         return true;
-}
-
-static bool does(struct scene *s, int64_t took_ns)
-{
-        return does_and(s, took_ns, true);
 }
 
 static void who_comes_back_soon_is_quick(void **state)
@@ -68,6 +63,36 @@ static void who_comes_back_soon_is_quick(void **state)
         assert_true(s.asker.is_quick);
         asks(&s, &s.asker, PACE_QUICK_NS);
         assert_false(s.asker.is_quick);
+}
+
+/* Calls that come together, or while others wait, and a client that the daemon does not look for. */
+static void who_does_not_wait_for_his_answer_is_not_quick(void **state)
+{
+        struct scene s = begin_beside_quick();
+
+        (void)state;
+        asks(&s, &s.asker, 0);
+        assert_false(s.asker.is_quick);
+        asks(&s, &s.asker, 1000);
+        assert_true(s.asker.is_quick);
+        pace_has_more(&s.asker);
+        assert_false(s.asker.is_quick);
+        asks(&s, &s.asker, 1000);
+        assert_false(s.asker.is_quick);
+        asks(&s, &s.asker, 1000);
+        assert_true(s.asker.is_quick);
+        pace_asked(&s.pace, &s.asker, s.now_ns + 1000, false);
+        assert_false(s.asker.is_quick);
+}
+
+/* It asked twice in a moment, and now sends something large in pieces. */
+static void who_asks_no_more_is_quick_no_more(void **state)
+{
+        struct scene s = begin_beside_quick();
+
+        (void)state;
+        assert_true(pace_is_quick(&s.pace, &s.asker, s.now_ns + PACE_QUICK_NS - 1));
+        assert_false(pace_is_quick(&s.pace, &s.asker, s.now_ns + PACE_QUICK_NS));
 }
 
 /* What the daemon did for others meanwhile is no time of his. */
@@ -109,8 +134,11 @@ static void the_share_beside_a_quick_one_is_small(void **state)
 
         (void)state;
         while (s.now_ns < end_ns) {
-                while (does(&s, CALL_NS))
+                while (does(&s, CALL_NS)) {
+                        pace_has_more(&s.other);
+                        asks(&s, &s.other, 0);
                         took_ns += CALL_NS;
+                }
                 asks(&s, &s.asker, 2000);
                 assert_true(s.asker.is_quick);
         }
@@ -134,7 +162,7 @@ static void who_waits_for_his_answers_needs_no_share(void **state)
         }
         for (int i = 0; i < PACE_BURST_NS / 1000; i++) {
                 asks(&s, &s.other, 1);
-                assert_true(does_and(&s, PACE_LONG_NS - 1, false));
+                assert_true(does(&s, PACE_LONG_NS - 1));
                 asks(&s, &s.asker, 2000);
         }
 }
@@ -147,7 +175,7 @@ static void what_is_long_is_of_the_share(void **state)
 
         (void)state;
         while (s.now_ns < end_ns) {
-                while (does_and(&s, PACE_LONG_NS, false)) {
+                while (does(&s, PACE_LONG_NS)) {
                         asks(&s, &s.other, 1);
                         assert_false(s.other.is_quick);
                         took_ns += PACE_LONG_NS;
@@ -196,11 +224,13 @@ static void what_took_very_long_is_not_waited_for_as_long(void **state)
         (void)state;
         assert_true(does(&s, INT64_C(10000000000)));
         free_ns = s.now_ns + PACE_WAIT_MAX_NS;
-        do {
+        while (s.now_ns < free_ns) {
                 assert_false(does(&s, 1));
                 asks(&s, &s.asker, 2000);
-        } while (s.now_ns < free_ns - 100000);
-        asks(&s, &s.asker, 200000);
+                assert_true(s.asker.is_quick);
+        }
+        asks(&s, &s.asker, 2000);
+        assert_true(s.asker.is_quick);
         assert_true(does(&s, 1));
 }
 
@@ -208,6 +238,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(who_comes_back_soon_is_quick),
+                cmocka_unit_test(who_does_not_wait_for_his_answer_is_not_quick),
+                cmocka_unit_test(who_asks_no_more_is_quick_no_more),
                 cmocka_unit_test(who_was_let_wait_is_quick_all_the_same),
                 cmocka_unit_test(who_asks_for_much_is_not_quick),
                 cmocka_unit_test(the_share_beside_a_quick_one_is_small),

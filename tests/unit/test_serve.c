@@ -159,7 +159,7 @@ static void a_quick_one_is_waited_for(void **state)
         int64_t *now = &b->server.sessions.now_ns;
 
         bench_begin(b, *state);
-        b->server.turns.has_pace = true;
+        b->link.is_near = true;
         peer = peer_begin(b, 2);
         for (uint32_t i = 0; i < 2; i++) {
                 hogs[i] = peer_begin(b, i);
