@@ -85,13 +85,14 @@ void turns_add(struct turns *turns, struct job *job)
                 put_off(turns, job);
                 return;
         }
+        job_step(turns->sessions, job, left);
+        if (job->waits == JOB_RUNS) {
+                put_off(turns, job);
+                return;
+        }
         turns->asker = job->session;
         turns->asked_ns = waiting_time(turns);
-        job_step(turns->sessions, job, left);
-        if (job->waits == JOB_RUNS)
-                put_off(turns, job);
-        else
-                turns->take_fn(turns->take_context, job);
+        turns->take_fn(turns->take_context, job);
 }
 
 void turns_ask(struct turns *turns, struct job *job)
@@ -164,10 +165,11 @@ static void have_turn(struct turns *turns, struct proxy_session *session)
         uint32_t *left = left_of(turns, session);
         bool is_beside = is_beside_asker(turns, session);
         bool counts = is_beside || pace_is_beside(&turns->pace, &session->pace, turns->sessions->now_ns);
-        int64_t begun_ns = counts ? now_ns() : 0;
+        int64_t begun_ns;
 
         if (!turns_may_begin(turns, session))
                 return;
+        begun_ns = counts ? now_ns() : 0;
         if (is_beside && *left > TURNS_COST_BESIDE)
                 *left = TURNS_COST_BESIDE;
         run_ready(turns, session, left);

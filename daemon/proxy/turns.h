@@ -24,7 +24,7 @@ struct turns {
         struct proxy_session *first, **last; /* those that have something ready */
         uint64_t turn;
         uint64_t n_put_off;                /* so often was a batch told to wait for the next turn */
-        const struct proxy_session *asker; /* the last that asked and had nothing waiting; it may be gone */
+        const struct proxy_session *asker; /* who last asked for little, with nothing waiting; may be gone */
         int64_t asked_ns;                  /* by the clock of this: */
         struct pace pace;
 
