@@ -11,7 +11,7 @@ static int64_t min(int64_t a, int64_t b)
         return a < b ? a : b;
 }
 
-static int64_t clock_of(const struct pace *pace, int64_t now_ns)
+int64_t pace_clock(const struct pace *pace, int64_t now_ns)
 {
         return now_ns - pace->others_ns;
 }
@@ -25,7 +25,7 @@ static int64_t gap_of(const struct pace_of *session)
 /* What comes at the same time as the one before has not waited for its answer. */
 static bool is_back_at_once(const struct pace *pace, const struct pace_of *session, int64_t now_ns)
 {
-        int64_t since_ns = clock_of(pace, now_ns) - session->asked_ns;
+        int64_t since_ns = pace_clock(pace, now_ns) - session->asked_ns;
 
         return session->asked_ns && !session->has_more && since_ns > 0 && since_ns < gap_of(session) &&
                session->took_ns < PACE_QUICK_NS;
@@ -38,7 +38,7 @@ void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns, bool
         if (!session->has_more)
                 session->used_ns -= min(session->used_ns, session->short_ns);
         session->has_more = false;
-        session->asked_ns = clock_of(pace, now_ns);
+        session->asked_ns = pace_clock(pace, now_ns);
         session->others_ns = pace->others_ns;
         session->took_ns = 0;
         session->short_ns = 0;
@@ -56,12 +56,12 @@ void pace_has_more(struct pace_of *session)
 
 bool pace_is_quick(const struct pace *pace, const struct pace_of *session, int64_t now_ns)
 {
-        return session->is_quick && clock_of(pace, now_ns) - session->asked_ns < gap_of(session);
+        return session->is_quick && pace_clock(pace, now_ns) - session->asked_ns < gap_of(session);
 }
 
 bool pace_is_beside(const struct pace *pace, const struct pace_of *session, int64_t now_ns)
 {
-        return clock_of(pace, now_ns) - pace->quick_ns < pace->gap_ns &&
+        return pace_clock(pace, now_ns) - pace->quick_ns < pace->gap_ns &&
                !pace_is_quick(pace, session, now_ns);
 }
 

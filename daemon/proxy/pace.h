@@ -47,9 +47,11 @@ struct pace_of {
         int64_t short_ns;            /* and so much, in short pieces, since it last asked */
 };
 
+/* The daemon's clock. now_ns is CLOCK_MONOTONIC, here and below. */
+int64_t pace_clock(const struct pace *pace, int64_t now_ns);
+
 /*
  * The session asks for something, and nothing that it asked for before is left to do. may_be_quick: its client could be back at once.
- * now_ns is CLOCK_MONOTONIC, here and below.
  */
 void pace_asked(struct pace *pace, struct pace_of *session, int64_t now_ns, bool may_be_quick);
 

@@ -371,15 +371,16 @@ static bool serve_in_turn(struct ring_link *link, struct ring_peer *peer)
 {
         struct turns *turns = &link->server->turns;
         struct proxy_session *session = session_of(link, peer, peer->session);
-        int64_t begun_ns = 0;
+        int64_t begun_ns;
 
-        if (session && !turns_may_begin(turns, session))
+        if (!session)
+                return serve_now(link, peer);
+        if (!turns_may_begin(turns, session))
                 return false;
-        if (session && !turns_is_quick(turns, session))
-                begun_ns = now_ns();
+        begun_ns = turns_is_quick(turns, session) ? 0 : now_ns();
         if (!serve_now(link, peer))
                 return false;
-        if (session && ring_has_news(&peer->pair.up))
+        if (ring_has_news(&peer->pair.up))
                 pace_has_more(&session->pace);
         if (begun_ns)
                 turns_count(turns, session, begun_ns);

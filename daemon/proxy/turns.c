@@ -71,10 +71,9 @@ static uint32_t *left_of(struct turns *turns, struct proxy_session *session)
         return &session->left;
 }
 
-/* The clock of who waits for his turn: it stands still while something is counted. */
-static int64_t waiting_time(const struct turns *turns)
+static int64_t clock_of(const struct turns *turns)
 {
-        return turns->sessions->now_ns - turns->pace.others_ns;
+        return pace_clock(&turns->pace, turns->sessions->now_ns);
 }
 
 void turns_add(struct turns *turns, struct job *job)
@@ -91,7 +90,7 @@ void turns_add(struct turns *turns, struct job *job)
                 return;
         }
         turns->asker = job->session;
-        turns->asked_ns = waiting_time(turns);
+        turns->asked_ns = clock_of(turns);
         turns->take_fn(turns->take_context, job);
 }
 
@@ -121,8 +120,7 @@ static struct job *pull(struct turns *turns, struct proxy_session *session)
 
 static bool is_beside_asker(const struct turns *turns, const struct proxy_session *session)
 {
-        return turns->asker && turns->asker != session &&
-               waiting_time(turns) - turns->asked_ns < TURNS_BESIDE_NS;
+        return turns->asker && turns->asker != session && clock_of(turns) - turns->asked_ns < TURNS_BESIDE_NS;
 }
 
 bool turns_is_quick(const struct turns *turns, const struct proxy_session *session)

@@ -25,7 +25,7 @@ struct turns {
         uint64_t turn;
         uint64_t n_put_off;                /* so often was a batch told to wait for the next turn */
         const struct proxy_session *asker; /* who last asked for little, with nothing waiting; may be gone */
-        int64_t asked_ns;                  /* by the clock of this: */
+        int64_t asked_ns;                  /* by the clock of the pace */
         struct pace pace;
 
         /* A batch is done or has to wait for something: takes it. */

@@ -5,7 +5,7 @@
  * serve.h -- a request that a daemon has in hand, and what must hold wherever it dies of it
  */
 
-#include "crash/served.h"
+#include "support/served.h"
 #include "crash/sweep.h"
 
 /* What a victim's clients know when it begins to serve: in memory that it shares with those who come after it. */

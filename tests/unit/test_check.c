@@ -252,8 +252,7 @@ static int check_held_object(void *context)
         open_named(conn, "large")->shm->line.root[1]--;
 
         /* Once the holder is dead, its lock is given by whoever comes next, and everything is as it should be. */
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        child_kill(pid);
         faults.n = 0;
         child_ok(check_arena(conn, note_fault, &faults, &n));
         child_check(n == 0);

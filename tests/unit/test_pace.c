@@ -4,8 +4,6 @@
  * test_pace.c -- who is quick, and what others may take of the time beside him: by a clock of the test's own
  */
 
-#include <string.h>
-
 #include "proxy/pace.h"
 #include "support/test.h"
 

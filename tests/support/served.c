@@ -4,7 +4,7 @@
  * served.c -- what serves in a daemon, without its thread, and clients at the other ends of its rings
  */
 
-#include "crash/served.h"
+#include "support/served.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "crash/sweep.h"
+#include "support/child.h"
 
 /* Nobody's session is over for want of a sign of life, however long an instruction takes. */
 #define EXPIRY_NS 36000000000000LL
@@ -26,12 +26,11 @@ static void connect_client(struct served *served, struct served_client *client)
         static const struct proxy_who own_user;
         struct ring_offer offer;
 
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, client->sockets) < 0)
-                must(OBJD_E_SYS, "a pair of sockets");
-        must(ring_link_invite(served->rings, client->sockets[1], &own_user, &offer), "rings");
+        child_check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, client->sockets) == 0);
+        child_ok(ring_link_invite(served->rings, client->sockets[1], &own_user, &offer));
         client->memory = offer.memory;
         client->bell = offer.bell;
-        must(ring_map(offer.memory, RING_LINK_SIZE, &client->pair), "the client's side of its rings");
+        child_ok(ring_map(offer.memory, RING_LINK_SIZE, &client->pair));
 }
 
 void served_begin(struct served *served, struct objd_conn *conn, uint32_t n_clients)
@@ -39,8 +38,8 @@ void served_begin(struct served *served, struct objd_conn *conn, uint32_t n_clie
         memset(served, 0, sizeof(*served));
         served->conn = conn;
         conn->arena->by_process = true;
-        must(proxy_init(&served->server, conn->arena, "test", "shm:test", EXPIRY_NS), "a server");
-        must(ring_link_open(&served->server, &served->rings), "a link");
+        child_ok(proxy_init(&served->server, conn->arena, "test", "shm:test", EXPIRY_NS));
+        child_ok(ring_link_open(&served->server, &served->rings));
         served->n_clients = n_clients;
         for (uint32_t i = 0; i < n_clients; i++)
                 connect_client(served, &served->clients[i]);
@@ -76,7 +75,7 @@ static void send_message(struct served_client *client, enum frame_type type, str
         while ((size = frame_cut_size(&cutter)) > 0) {
                 uint8_t *room;
 
-                must(ring_reserve(&client->pair.up, size, &room), "room in a ring");
+                child_ok(ring_reserve(&client->pair.up, size, &room));
                 frame_cut_next(&cutter, room);
                 if (ring_put(&client->pair.up, size))
                         (void)eventfd_write(client->bell, 1);
@@ -95,7 +94,7 @@ void served_hello(struct served *served, uint32_t number, bool resumes)
 
         memcpy(hello.session, client->session.id, sizeof(hello.session));
         wire_out_init(&out, 0);
-        must(wire_pack_hello(&out, &hello), "a hello");
+        child_ok(wire_pack_hello(&out, &hello));
         send_message(client, FRAME_HELLO, &out);
 }
 
@@ -110,7 +109,7 @@ void served_ask(struct served *served, uint32_t number, const struct call *calls
         struct wire_out out;
 
         wire_out_init(&out, WIRE_BULK_FROM);
-        must(wire_pack_batch(&out, &batch, 0), "a batch");
+        child_ok(wire_pack_batch(&out, &batch, 0));
         send_message(client, FRAME_BATCH, &out);
 }
 
@@ -129,9 +128,8 @@ static bool next_message(struct ring *ring, struct served_message *ret_message, 
 
         if (r == OBJD_E_EMPTY)
                 return false;
-        must(r, "a message in a ring");
-        if (ret_head->flags != (FRAME_FIRST | FRAME_LAST))
-                must(OBJD_E_TOOBIG, "a message in several frames");
+        child_ok(r);
+        child_check(ret_head->flags == (FRAME_FIRST | FRAME_LAST));
         ret_message->type = (enum frame_type)ret_head->type;
         ret_message->size = ret_head->message;
         ret_message->body_size = ret_head->body;
@@ -159,9 +157,8 @@ bool served_look_over(pid_t pid, int memory, uint64_t from, struct served_messag
 
         snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, memory);
         fd = open(path, O_RDWR | O_CLOEXEC);
-        if (fd < 0)
-                must(OBJD_E_SYS, path);
-        must(ring_map(fd, RING_LINK_SIZE, &pair), "another one's rings");
+        child_check(fd >= 0);
+        child_ok(ring_map(fd, RING_LINK_SIZE, &pair));
         (void)close(fd);
         pair.down.own = pair.down.seen = from;
         /* What it has taken is the client's to say, not ours. */
@@ -214,6 +211,6 @@ bool served_enter(struct served *served, uint32_t client, bool resumes)
         served_hello(served, client, resumes);
         served_wait(served, client, &message);
         if (!read_welcome(&message, served->clients[client].session.id, &resumed))
-                must(OBJD_E_PROTO, "a welcome");
+                child_ok(OBJD_E_PROTO);
         return resumed;
 }
